@@ -1,0 +1,221 @@
+"""What the networks and the picture grids of CAAE are made of."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+WEIGHT_STDDEV = 0.02  # of every initial weight, as in DCGAN (Radford et al. 2016, section 4)
+SMALL_MAP = 4  # height of the maps whose convolutions are matrix products on a CPU
+LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
+# The largest picture that is decoded, in pixels. More is a mistake or an attack, not a face.
+Image.MAX_IMAGE_PIXELS = 90_000_000
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is one sentence that says what to do."""
+
+
+# ---------------------------------------------------------------------------------- networks
+
+
+def conv2d(x, num_channels, size_kernel=5, stride=2, name=None):
+    """Convolve a map [B, H, W, C] into [B, ceil(H / stride), ceil(W / stride), num_channels]."""
+    init = keras.initializers.TruncatedNormal(stddev=WEIGHT_STDDEV)
+    return _Conv2D(
+        num_channels, size_kernel, stride, padding='same', kernel_initializer=init, name=name
+    )(x)
+
+
+def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None):
+    """Spread a map [B, H, W, C] into [B, H * stride, W * stride, num_channels], transposed."""
+    init = keras.initializers.RandomNormal(stddev=WEIGHT_STDDEV)
+    return _Conv2DTranspose(
+        num_channels, size_kernel, stride, padding='same', kernel_initializer=init, name=name
+    )(x)
+
+
+# On a CPU, TensorFlow's backward convolutions of the smallest maps run at a tenth of the speed of
+# a matrix product of the same size, so there they are written as one.
+
+
+class _Conv2D(keras.layers.Conv2D):
+    def convolution_op(self, inputs, kernel):
+        if not _is_small(self, inputs.shape[1] // 2):
+            return super().convolution_op(inputs, kernel)
+
+        @tf.custom_gradient
+        def conv(x, w):
+            return _conv(x, w), lambda dy: (_conv_dx(dy, w), _conv_dw(x, dy))
+
+        return conv(inputs, tf.convert_to_tensor(kernel))
+
+
+class _Conv2DTranspose(keras.layers.Conv2DTranspose):
+    def call(self, inputs):
+        if not _is_small(self, inputs.shape[1]):
+            return super().call(inputs)
+
+        @tf.custom_gradient
+        def deconv(y, w):
+            return _conv_dx(y, w), lambda dx: (_conv(dx, w), _conv_dw(dx, y))
+
+        return deconv(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
+
+
+def _is_small(layer, size_map):
+    """Whether a layer, of which the smaller map is given, is one of those written as products."""
+    return (
+        size_map <= SMALL_MAP
+        and layer.kernel_size == (5, 5)
+        and layer.strides == (2, 2)
+        and not tf.config.list_physical_devices('GPU')
+    )
+
+
+def _conv(x, w):
+    """x [B, 2H, 2W, I], w [5, 5, I, O] -> y [B, H, W, O]."""
+    return tf.nn.conv2d(x, w, 2, 'SAME')
+
+
+def _conv_dw(x, dy):
+    """The gradient of `_conv` with respect to w: every patch of x times its dy."""
+    patches = tf.image.extract_patches(x, [1, 5, 5, 1], [1, 2, 2, 1], [1, 1, 1, 1], 'SAME')
+    patches = tf.reshape(patches, [-1, patches.shape[-1]])
+    dw = tf.matmul(patches, tf.reshape(dy, [-1, dy.shape[-1]]), transpose_a=True)
+    return tf.reshape(dw, [5, 5, x.shape[-1], dy.shape[-1]])
+
+
+def _conv_dx(dy, w):
+    """The gradient of `_conv` with respect to x: every dy spread by w over its patch, summed."""
+    height, width, inputs = dy.shape[1], dy.shape[2], w.shape[2]
+    patches = tf.matmul(
+        tf.reshape(dy, [-1, dy.shape[-1]]), tf.reshape(w, [-1, w.shape[-1]]), transpose_b=True
+    )
+    # Tap k of place p lands on x at 2p + k - 1 = 2(p + m - 1) + a, where k + 1 = 2m + a: for each
+    # m, the taps a = 0, 1 of all places tile the whole of x, shifted by 2(m - 1).
+    patches = tf.reshape(patches, [-1, height, width, 5, 5, inputs])
+    patches = tf.pad(patches, [[0, 0], [0, 0], [0, 0], [1, 0], [1, 0], [0, 0]])
+    patches = tf.reshape(patches, [-1, height, width, 3, 2, 3, 2, inputs])
+    tiles = tf.transpose(patches, [3, 5, 0, 1, 4, 2, 6, 7])  # m, n, B, H, 2, W, 2, I
+    tiles = tf.reshape(tiles, [3, 3, -1, 2 * height, 2 * width, inputs])
+    tiles = tf.pad(tiles, [[0, 0], [0, 0], [0, 0], [2, 2], [2, 2], [0, 0]])
+    return tf.add_n(
+        [
+            tiles[m, n, :, 4 - 2 * m : 4 - 2 * m + 2 * height, 4 - 2 * n : 4 - 2 * n + 2 * width]
+            for m in range(3)
+            for n in range(3)
+        ]
+    )
+
+
+def fc(x, num_outputs, name=None):
+    """Connect every input of [B, C] with every output of [B, num_outputs]."""
+    init = keras.initializers.RandomNormal(stddev=WEIGHT_STDDEV)
+    return keras.layers.Dense(num_outputs, kernel_initializer=init, name=name)(x)
+
+
+def batch_norm(x, name=None):
+    """Normalise each channel by the batch's statistics while training; offset beta, no scale.
+
+    Momentum 1 keeps the moving statistics where they are: the original never updated them,
+    because it never used a discriminator outside training.
+    """
+    return keras.layers.BatchNormalization(momentum=1, epsilon=0.001, scale=False, name=name)(x)
+
+
+def lrelu(x):
+    """max(x, LEAK * x)."""
+    return keras.ops.leaky_relu(x, LEAK)
+
+
+def flatten(x):
+    """[B, ...] -> [B, product of the rest], rows first (NHWC)."""
+    return keras.layers.Flatten()(x)
+
+
+def concat_label(x, label, duplicate=1):
+    """Append a label [B, L], tiled `duplicate` times, to the channels of [B, C] or [B, H, W, C]."""
+    label = keras.ops.tile(label, [1, duplicate])
+    if len(x.shape) == 4:  # the same label at every place of the map
+        height, width = x.shape[1:3]
+        label = keras.ops.tile(label[:, None, None, :], [1, height, width, 1])
+    return keras.ops.concatenate([x, label], axis=-1)
+
+
+# ---------------------------------------------------------------------------------- pictures
+
+
+def read_face(image_path, image_size=128, is_gray=False):
+    """Read a picture as the original did, in 8 bits.
+
+    Its values are stretched so that the darkest becomes 0 and the brightest 255 (a side effect
+    of `scipy.misc.imresize` that the published weights were trained on), then it is resized
+    with antialiasing, without regard to its aspect ratio.
+
+    Args:
+        image_path: any format that Pillow reads; of an animation, the first frame.
+        image_size: S, the height and width of the result.
+        is_gray: True for luminance, False for RGB. Transparency is dropped.
+
+    Returns:
+        uint8 array [S, S], or [S, S, 3] in colour.
+
+    Raises:
+        InputError: the file is missing, damaged or no picture.
+    """
+    try:
+        with Image.open(image_path) as image:
+            image = image.convert('L' if is_gray else 'RGB')
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data
+        raise InputError(
+            f'{image_path} cannot be read as an image ({error}): replace or remove it.'
+        ) from error
+    extrema = np.ravel(image.getextrema())
+    low, span = extrema.min(), max(np.ptp(extrema), 1)
+    stretched = ((np.arange(256) - low) * 510 + span) // (2 * span)  # rounds half up
+    image = image.point(stretched.clip(0, 255).tolist() * len(image.getbands()))
+    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
+
+
+def load_image(image_path, image_size=64, image_value_range=(-1, 1), is_gray=False):
+    """Read a picture as `read_face` does, scaled linearly to `image_value_range`.
+
+    Returns:
+        float32 array [S, S], or [S, S, 3] in colour, S = image_size.
+
+    Raises:
+        InputError: the file is missing, damaged or no picture.
+    """
+    low, high = image_value_range
+    return read_face(image_path, image_size, is_gray).astype(np.float32) * (high - low) / 255 + low
+
+
+def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
+    """Lay images out in rows, from the top left.
+
+    Args:
+        batch_images: array [N, H, W, C] within image_value_range.
+        image_value_range: (value of black, value of white).
+        size_frame: (rows, columns); by default as near to a square as N allows.
+
+    Returns:
+        uint8 array [rows * H, columns * W, C]; places without an image are black.
+    """
+    low, high = image_value_range
+    pixels = (np.asarray(batch_images, np.float32) - low) * (255 / (high - low))
+    pixels = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+    count, height, width, channels = pixels.shape
+    columns = int(np.ceil(np.sqrt(count)))
+    rows, columns = size_frame or (-(-count // columns), columns)
+    frame = np.zeros([rows * columns, height, width, channels], np.uint8)
+    frame[:count] = pixels
+    frame = frame.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return frame.reshape(rows * height, columns * width, channels)
+
+
+def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_frame=None):
+    """Write images [N, H, W, C] as one picture, laid out as by `image_grid`; return its pixels."""
+    grid = image_grid(batch_images, image_value_range, size_frame)
+    Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(save_path)
+    return grid
