@@ -1,0 +1,85 @@
+"""What a file name says of a face: UTKFace's `age_gender_race_time.jpg`."""
+
+import bisect
+import os
+import re
+import warnings
+
+import numpy as np
+
+from ops import InputError
+
+AGE_UPPER = (5, 10, 15, 20, 30, 40, 50, 60, 70)  # last year of each age group; the rest is older
+IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
+# Only the first two fields count: some names of UTKFace lack the race, others are mistyped behind.
+_LABELLED = re.compile(r'(\d{1,3})_([01])(?!\d)')
+
+
+def parse_name(path):
+    """Return (age in years, gender: 0 male, 1 female) from a file name, None if it has no label."""
+    match = _LABELLED.match(re.split(r'[/\\]', str(path))[-1])  # Windows' paths too
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def age_group(age, age_upper=AGE_UPPER):
+    """Return the index of the group of an age in years: 0-5 -> 0, 6-10 -> 1, ..., over 70 -> 9."""
+    return bisect.bisect_left(age_upper, age)
+
+
+def one_hot(index, depth):
+    """Return labels float32 [B, depth], 1 at each index and -1 elsewhere, from indices [B]."""
+    return np.where(np.asarray(index)[:, None] == np.arange(depth), 1, -1).astype(np.float32)
+
+
+def list_images(folder):
+    """Return the paths of a folder's pictures, sorted by name.
+
+    Raises:
+        InputError: no such folder, or no picture in it.
+    """
+    if not os.path.isdir(folder):
+        raise InputError(
+            f'There is no folder {folder}: put the images there (README, "Data sets").'
+        )
+    names = sorted(
+        name
+        for name in os.listdir(folder)
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+    )
+    if not names:
+        raise InputError(
+            f'No images in {folder}: put {", ".join(s[1:] for s in IMAGE_SUFFIXES)} files there '
+            '(README, "Data sets").'
+        )
+    return [os.path.join(folder, name) for name in names]
+
+
+def list_faces(folder):
+    """List the labelled faces of a data set; warn once of the names that carry no label.
+
+    Returns:
+        paths: list of N, sorted by name.
+        ages: int32 array [N], age groups.
+        genders: int32 array [N], 0 male, 1 female.
+
+    Raises:
+        InputError: no such folder, or no labelled picture in it.
+    """
+    paths = list_images(folder)
+    parsed = [parse_name(path) for path in paths]
+    unlabelled = [path for path, label in zip(paths, parsed, strict=True) if label is None]
+    faces = [(path, *label) for path, label in zip(paths, parsed, strict=True) if label]
+    if not faces:
+        raise InputError(
+            f'No image name in {folder} begins with age and gender: '
+            'name them as UTKFace does, 25_0_....jpg for a man of 25 (README, "Data sets").'
+        )
+    if unlabelled:
+        warnings.warn(
+            f'{len(unlabelled)} of {len(paths)} images in {folder} skipped: their names do not '
+            f'begin with age and gender, as {os.path.basename(unlabelled[0])!r}.',
+            stacklevel=2,
+        )
+    paths, ages, genders = zip(*faces, strict=True)
+    groups = np.array([age_group(age) for age in ages], np.int32)
+    return list(paths), groups, np.array(genders, np.int32)
