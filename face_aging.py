@@ -1,0 +1,572 @@
+"""CAAE: age progression and regression by a conditional adversarial autoencoder.
+
+Zhang, Song and Qi, "Age Progression/Regression by Conditional Adversarial Autoencoder", CVPR 2017.
+An encoder E takes a face to a code z, a generator G takes z, an age and a gender back to a face.
+A discriminator D_z makes the codes spread evenly, another, D_img, makes the faces look real.
+"""
+
+import collections
+import glob
+import json
+import os
+import re
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+import ops
+from data import labels, pipeline
+
+INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
+ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
+SAVE_EVERY = 5  # epochs between two checkpoints
+KEEP_CHECKPOINTS = 2
+PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
+# The names by which a training step's losses are shown, in the original's order.
+SHOWN = (
+    'EG_err {EG_loss:.4f} TV {tv_loss:.4f} / '
+    'Ez {E_z_loss:.4f} Dz {D_z_loss_z:.4f} Dzp {D_z_loss_prior:.4f} / '
+    'Gi {G_img_loss:.4f} Di {D_img_loss_input:.4f} DiG {D_img_loss_G:.4f}'
+)
+
+
+class FaceAging:
+    """The four networks, their training, and what they are used for.
+
+    Attributes:
+        E, G, D_z, D_img: the networks, `keras.Model`s.
+        named_variables: dict from the original's variable names (`E_conv0/w`) to the variables.
+        optimizers: Adam for E and G together, for D_z and for D_img.
+        weights: (w0, w1, w2) of the image's adversarial loss, the code's, and the total variation
+            in the loss of E and G (paper, equation 6).
+        epoch: epochs of training done.
+    """
+
+    def __init__(
+        self,
+        size_image=128,  # S, height and width of the images
+        size_kernel=5,  # of the convolutions
+        size_batch=100,  # B, of training; testing takes any number
+        num_input_channels=3,  # C, 3 for RGB, 1 for luminance
+        num_encoder_channels=64,  # of the encoder's first convolution
+        num_z_channels=50,  # of the code z
+        num_categories=10,  # age groups
+        num_gen_channels=1024,  # of the generator's first map
+        enable_tile_label=True,  # repeat the labels until they weigh as much as z
+        tile_ratio=1.0,  # length of a tiled label by that of z
+        is_training=True,  # False spares the optimizers
+        save_dir='save',  # where summary, samples, test and checkpoint are written
+        dataset_name='UTKFace',  # folder in data_dir
+        data_dir='data',  # folder of the data sets
+        seed=2017,  # of the order of the files and of z_prior
+    ):
+        self.size_image = size_image
+        self.size_kernel = size_kernel
+        self.size_batch = size_batch
+        self.num_input_channels = num_input_channels
+        self.num_encoder_channels = num_encoder_channels
+        self.num_z_channels = num_z_channels
+        self.num_categories = num_categories
+        self.num_gen_channels = num_gen_channels
+        self.enable_tile_label = enable_tile_label
+        self.tile_ratio = tile_ratio
+        self.save_dir = save_dir
+        self.data_dir = os.path.join(data_dir, dataset_name)
+        self.seed = seed
+        self.num_layers = int(np.log2(size_image)) - size_kernel // 2  # 5 for 128
+
+        if size_image % 2**self.num_layers:
+            raise ops.InputError(
+                f'size_image {size_image} cannot be halved {self.num_layers} times: '
+                'take a power of two, as 128.'
+            )
+
+        print('\n\tBuilding graph ...')
+        self.E = self.encoder()
+        self.G = self.generator()
+        self.D_z = self.discriminator_z()
+        self.D_img = self.discriminator_img()
+        self._networks = self.E, self.G, self.D_z, self.D_img
+        self.named_variables = {
+            variable.path.replace('/kernel', '/w').replace('/bias', '/b'): variable
+            for network in self._networks
+            for variable in network.variables
+        }
+
+        self.optimizers = [
+            keras.optimizers.Adam(epsilon=ADAM_EPSILON, name=name)
+            for name in ('opt_EG', 'opt_D_z', 'opt_D_img')
+        ]
+        self._prepare(learning_rate=0.0002, beta1=0.5, weights=(0.0001, 0, 0))
+        if is_training:  # before any checkpoint is restored into them
+            for optimizer, variables in zip(self.optimizers, self._trainable(), strict=True):
+                optimizer.build(variables)
+        self.epoch = 0
+        self._order = self._random = None
+
+    # ------------------------------------------------------------------------------ networks
+
+    def encoder(self):
+        """E: image [B, S, S, C] in [-1, 1] -> z [B, num_z_channels] in (-1, 1)."""
+        size, channels = self.size_image, self.num_encoder_channels
+        x = image = keras.Input([size, size, self.num_input_channels])
+        for i in range(self.num_layers):  # 128 -> 64 -> 32 -> 16 -> 8 -> 4
+            x = ops.conv2d(x, channels * 2**i, self.size_kernel, name=f'E_conv{i}')
+            x = keras.ops.relu(x)
+        z = keras.ops.tanh(ops.fc(ops.flatten(x), self.num_z_channels, name='E_fc'))
+        return keras.Model(image, z, name='E')
+
+    def generator(self):
+        """G: z [B, num_z_channels], age [B, num_categories], gender [B, 2] -> image in (-1, 1)."""
+        z = keras.Input([self.num_z_channels])
+        age = keras.Input([self.num_categories])
+        gender = keras.Input([2])
+        tiled = int(self.num_z_channels * self.tile_ratio) if self.enable_tile_label else 0
+        x = ops.concat_label(z, age, max(1, tiled // self.num_categories))  # 50 + 50
+        x = ops.concat_label(x, gender, max(1, tiled // 2))  # + 50
+        size, channels = self.size_image // 2**self.num_layers, self.num_gen_channels
+        x = ops.fc(x, channels * size**2, name='G_fc')
+        x = keras.ops.relu(keras.ops.reshape(x, [-1, size, size, channels]))
+        for i in range(self.num_layers):  # 4 -> 8 -> 16 -> 32 -> 64 -> 128
+            channels = self.num_gen_channels // 2 ** (i + 1)
+            x = keras.ops.relu(ops.deconv2d(x, channels, self.size_kernel, name=f'G_deconv{i}'))
+        i, channels = self.num_layers, self.num_gen_channels // 2 ** (self.num_layers + 1)
+        x = ops.deconv2d(x, channels, self.size_kernel, stride=1, name=f'G_deconv{i}')
+        x = keras.ops.relu(x)
+        x = ops.deconv2d(
+            x, self.num_input_channels, self.size_kernel, stride=1, name=f'G_deconv{i + 1}'
+        )
+        return keras.Model([z, age, gender], keras.ops.tanh(x), name='G')
+
+    def discriminator_z(self):
+        """D_z: z [B, num_z_channels] -> logit [B, 1], positive where z seems drawn evenly."""
+        x = z = keras.Input([self.num_z_channels])
+        for i, channels in enumerate((64, 32, 16)):
+            x = ops.batch_norm(ops.fc(x, channels, name=f'D_z_fc{i}'), name=f'D_z_bn{i}')
+            x = keras.ops.relu(x)
+        return keras.Model(z, ops.fc(x, 1, name='D_z_fc3'), name='D_z')
+
+    def discriminator_img(self):
+        """D_img: image, age, gender -> logit [B, 1], positive where the image seems real."""
+        size = self.size_image
+        x = image = keras.Input([size, size, self.num_input_channels])
+        age = keras.Input([self.num_categories])
+        gender = keras.Input([2])
+        for i, channels in enumerate((16, 32, 64, 128)):  # 128 -> 64 -> 32 -> 16 -> 8
+            x = ops.conv2d(x, channels, self.size_kernel, name=f'D_img_conv{i}')
+            x = keras.ops.relu(ops.batch_norm(x, name=f'D_img_bn{i}'))
+            if i == 0:
+                x = ops.concat_label(x, age)  # 16 + 10
+                x = ops.concat_label(x, gender, self.num_categories // 2)  # + 10
+        x = ops.lrelu(ops.fc(ops.flatten(x), 1024, name='D_img_fc1'))
+        return keras.Model([image, age, gender], ops.fc(x, 1, name='D_img_fc2'), name='D_img')
+
+    # ------------------------------------------------------------------------------ training
+
+    def train_step(self, image, age, gender, z_prior):
+        """Update the four networks once, all by gradients at the same weights.
+
+        Args:
+            image: float32 [B, S, S, C] in [-1, 1].
+            age: float32 [B, num_categories], 1 at the face's age group and -1 elsewhere.
+            gender: float32 [B, 2], 1 at the face's gender (male, female) and -1 at the other.
+            z_prior: float32 [B, num_z_channels] in [-1, 1], drawn evenly.
+
+        Returns:
+            dict of the eight losses before the update (see `losses`).
+        """
+        return self._update(image, age, gender, z_prior, self.weights)[0]
+
+    def forward(self, image, age, gender, z_prior):
+        """Run all four networks on a batch, as `train_step` takes it; return what they make of it.
+
+        Returns:
+            dict of z, G, D_z_logits (of z), D_z_prior_logits, D_G_logits (of G), D_input_logits.
+        """
+        z = self.E(image)
+        G = self.G([z, age, gender])
+        return {
+            'z': z,
+            'G': G,
+            'D_z_logits': self.D_z(z, training=True),
+            'D_z_prior_logits': self.D_z(z_prior, training=True),
+            'D_G_logits': self.D_img([G, age, gender], training=True),
+            'D_input_logits': self.D_img([image, age, gender], training=True),
+        }
+
+    def _training_step(self, image, age, gender, z_prior, weights):
+        """Return (losses, outputs of `forward`) and update; the body of `train_step`'s graph."""
+        with tf.GradientTape(persistent=True) as tape:
+            outputs = self.forward(image, age, gender, z_prior)
+            loss = losses(image, **outputs)
+            loss_EG = loss['EG_loss']
+            for w, name in zip(weights, ('G_img_loss', 'E_z_loss', 'tv_loss'), strict=True):
+                if w:  # else its gradient would be computed for nothing
+                    loss_EG += w * loss[name]
+            loss_D_z = loss['D_z_loss_prior'] + loss['D_z_loss_z']
+            loss_D_img = loss['D_img_loss_input'] + loss['D_img_loss_G']
+        objectives = loss_EG, loss_D_z, loss_D_img
+        updates = list(zip(self.optimizers, objectives, self._trainable(), strict=True))
+        gradients = [tape.gradient(objective, variables) for _, objective, variables in updates]
+        for (optimizer, _, variables), gradient in zip(updates, gradients, strict=True):
+            optimizer.apply(gradient, variables)
+        return loss, outputs
+
+    def _trainable(self):
+        """What each of the three optimizers updates."""
+        return (
+            self.E.trainable_variables + self.G.trainable_variables,
+            self.D_z.trainable_variables,
+            self.D_img.trainable_variables,
+        )
+
+    def _prepare(self, learning_rate, beta1, weights):
+        """Set what a training step minimises, and how; its graph is traced anew."""
+        self.weights = weights
+        for optimizer in self.optimizers:
+            optimizer.learning_rate = learning_rate
+            optimizer.beta_1 = beta1
+        # A graph, of which weights and beta1 are constants.
+        self._update = tf.function(self._training_step, autograph=False)
+
+    def train(
+        self,
+        num_epochs=200,  # in all, those of the restored checkpoint included
+        learning_rate=0.0002,  # of Adam
+        beta1=0.5,  # of Adam
+        decay_rate=1.0,  # of the learning rate, every second epoch; 1 for none
+        enable_shuffle=True,  # draw the order of the files anew before each epoch
+        use_trained_model=True,  # go on from the newest checkpoint of save_dir
+        use_init_model=True,  # where there is none, start from init_model
+        weights=(0.0001, 0, 0),  # see the class
+    ):
+        """Train on the data set; write samples, tests, summaries and checkpoints to save_dir.
+
+        A checkpoint that was trained with other `weights` (pre-training) is where this training
+        starts, at its first epoch; one with the same weights is a run to be continued.
+
+        Raises:
+            ops.InputError: no data, too few or unreadable images, a checkpoint that does not fit.
+        """
+        if not self.optimizers[0].built:
+            raise ValueError('This model was built for testing: build it with is_training=True.')
+        paths, ages, genders = labels.list_faces(self.data_dir)
+        size_data, size_batch = len(paths), self.size_batch
+        if size_data < 2 * size_batch:
+            raise ops.InputError(
+                f'{self.data_dir} holds {size_data} faces, too few for batches of {size_batch} '
+                f'(samples and one batch take {2 * size_batch}): pass --batch_size '
+                f'{max(size_data // 2, 1)} or less, or add faces.'
+            )
+        self._prepare(learning_rate, beta1, tuple(weights))
+        self.epoch, self._order, self._random = 0, None, None
+        if use_trained_model and not self.load_checkpoint() and use_init_model:
+            self.load_checkpoint(INIT_MODEL)
+        if self.epoch >= num_epochs:
+            print(f'\n\tAlready trained for {self.epoch} epochs: ask for more to go on.')
+            return
+        if self._order is None or len(self._order) != size_data:
+            self._draw_order(size_data, enable_shuffle)
+        print(
+            f'\n\t{size_data} faces, {size_data // size_batch - 1} batches of {size_batch}, '
+            f'{sum(network.count_params() for network in self._networks):,} parameters, '
+            f'{keras.config.dtype_policy().name}, on '
+            + ', '.join(device.name for device in tf.config.list_logical_devices())
+        )
+        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
+        ages = labels.one_hot(ages, self.num_categories)
+        genders = labels.one_hot(genders, 2)
+        held = self._order[:size_batch]  # the samples: shown after each epoch, not trained on
+        held_images, columns = pipeline.to_float(faces[held]), int(np.sqrt(size_batch))
+
+        decay_steps = size_data // size_batch * 2
+
+        def decayed_rate(step):
+            return learning_rate * decay_rate ** (step // decay_steps)
+
+        writer = tf.summary.create_file_writer(self._folder('summary'))
+        with writer.as_default():
+            while self.epoch < num_epochs:
+                if enable_shuffle:
+                    self._random.shuffle(self._order[size_batch:])
+                order = self._order[size_batch:]
+                batches = pipeline.batches(faces, ages, genders, order, size_batch)
+                title = f'Epoch {self.epoch + 1}/{num_epochs}'
+                self._train_epoch(
+                    tqdm(batches, title, unit='batch', dynamic_ncols=True), decayed_rate
+                )
+                self.epoch += 1
+                name = f'{self.epoch:02d}.png'
+                samples = self.sample(held_images, ages[held], genders[held], name)
+                test = self.test(held_images[:columns], genders[held][:columns], name)
+                step = int(self.optimizers[0].iterations)
+                tf.summary.image('samples', samples[None], step)
+                tf.summary.image('test', test[None], step)
+                writer.flush()
+                if self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs:
+                    self.save_checkpoint()
+
+    def _train_epoch(self, batches, learning_rate):
+        """Take a step for each of the batches, a progress bar that shows the losses.
+
+        Args:
+            batches: tqdm of (image, age, gender), as `train_step` takes them.
+            learning_rate: function of the number of steps taken.
+        """
+        total, started = collections.Counter(), time.time()
+        for image, age, gender in batches:
+            z_prior = self._random.uniform(-1, 1, [self.size_batch, self.num_z_channels])
+            z_prior = z_prior.astype(np.float32)
+            step = int(self.optimizers[0].iterations)
+            rate = learning_rate(step)
+            for optimizer in self.optimizers:
+                optimizer.learning_rate = rate
+            loss, outputs = self._update(image, age, gender, z_prior, self.weights)
+            loss = {name: float(value) for name, value in loss.items()}
+            _summarize(loss, outputs, z_prior, rate, step + 1)
+            batches.set_postfix_str(SHOWN.format(**loss))
+            total.update(loss)
+        mean = {name: value / len(batches) for name, value in total.items()}
+        speed = len(batches) * self.size_batch / (time.time() - started)
+        print(f'{batches.desc}: {SHOWN.format(**mean)} on average, {speed:.1f} faces/s')
+
+    def _draw_order(self, size_data, enable_shuffle):
+        """Start the random numbers of a run, and with them the order of the files.
+
+        The generator, its seed and the sequence of draws are the original's: the order once, then
+        before each epoch that of the training files, and z_prior for each batch.
+        """
+        if self._order is not None:
+            print(f'\tThe data set had {len(self._order)} faces: a new order is drawn.')
+        self._random = np.random.RandomState(self.seed)
+        self._order = np.arange(size_data)
+        if enable_shuffle:
+            self._random.shuffle(self._order)
+
+    # ------------------------------------------------------------------------------- results
+
+    def sample(self, images, ages, genders, name):
+        """Write the reconstructions of faces as one picture, save_dir/samples/<name>.
+
+        Args:
+            images: float32 [N, S, S, C] in [-1, 1].
+            ages, genders: their labels, [N, num_categories] and [N, 2], as in `train_step`.
+            name: of the file.
+
+        Returns:
+            the picture, uint8.
+        """
+        faces = self.G([self.E(images), tf.constant(ages), tf.constant(genders)])
+        return ops.save_batch_images(faces, os.path.join(self._folder('samples'), name))
+
+    def test(self, images, gender, name):
+        """Write faces at all ages, save_dir/test/<name>, and their inputs, test/input.png.
+
+        Args:
+            images: float32 [N, S, S, C] in [-1, 1].
+            gender: labels [N, 2], the gender that each face is given.
+            name: of the file.
+
+        Returns:
+            the picture, uint8: a row per age group, youngest on top, a column per image.
+        """
+        self._save_rows([images] * self.num_categories, 'input.png')
+        return self._save_rows(self.generate_ages(self.E(images), gender), name)
+
+    def generate_ages(self, z, gender):
+        """Return codes z [N, num_z_channels] as faces at all ages: list of [N, S, S, C]."""
+        ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
+        rows = [tf.tile(age[None], [len(z), 1]) for age in ages]
+        return [self.G([z, age, tf.constant(gender)]).numpy() for age in rows]
+
+    def custom_test(self, testing_samples_dir):
+        """Write each face of a folder at all ages, as male and as female, to save_dir/test.
+
+        The grids are test_as_male.png and test_as_female.png, the inputs input.png; from the
+        21st face on they go on in test_as_male_2.png and so on. Faces are sorted by name.
+
+        Raises:
+            ops.InputError: no folder, no or unreadable images in it, no trained model; nothing is
+                written then.
+        """
+        if not testing_samples_dir:
+            raise ops.InputError('No faces to test on: name their folder, --testdir my_photos.')
+        paths = labels.list_images(testing_samples_dir)
+        if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
+            raise ops.InputError(
+                f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
+                'one first (python main.py), or name the folder of one with --savedir.'
+            )
+        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
+        for first in tqdm(range(0, len(faces), PAGE_COLUMNS), 'Testing', unit='page'):
+            images = pipeline.to_float(faces[first : first + PAGE_COLUMNS])
+            z = self.E(images)
+            page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
+            self._save_rows([images] * self.num_categories, 'input' + page)
+            for gender, name in enumerate(('male', 'female')):
+                gender = labels.one_hot([gender] * len(images), 2)
+                self._save_rows(self.generate_ages(z, gender), f'test_as_{name}{page}')
+        print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
+
+    def _save_rows(self, rows, name):
+        """Write equally long rows of images as save_dir/test/<name>; return the picture."""
+        path = os.path.join(self._folder('test'), name)
+        return ops.save_batch_images(
+            np.concatenate(rows), path, size_frame=(len(rows), len(rows[0]))
+        )
+
+    def _folder(self, name):
+        """Return a folder of save_dir, made if need be."""
+        folder = os.path.join(self.save_dir, name)
+        os.makedirs(folder, exist_ok=True)
+        return folder
+
+    # --------------------------------------------------------------------------- checkpoints
+
+    def save_checkpoint(self):
+        """Write save_dir/checkpoint/model-<step>; keep the newest two.
+
+        The format is the original's, tensors by variable name, with the optimizers' and a JSON
+        string `training_state` added.
+        """
+        folder = self._folder('checkpoint')
+        name = f'model-{int(self.optimizers[0].iterations)}'
+        tensors = {key: value.numpy() for key, value in self._saved_variables().items()}
+        if self.optimizers[0].built:
+            tensors['training_state'] = json.dumps(self._run_state())
+        tf.raw_ops.SaveV2(
+            prefix=os.path.join(folder, name),
+            tensor_names=list(tensors),
+            shape_and_slices=[''] * len(tensors),
+            tensors=list(tensors.values()),
+        )
+        before = tf.train.get_checkpoint_state(folder)
+        names = [_base_name(path) for path in before.all_model_checkpoint_paths] if before else []
+        names = [other for other in names if other != name] + [name]
+        tf.compat.v1.train.update_checkpoint_state(folder, name, names[-KEEP_CHECKPOINTS:])
+        for old in names[:-KEEP_CHECKPOINTS]:
+            for path in glob.glob(os.path.join(glob.escape(folder), glob.escape(old) + '.*')):
+                os.remove(path)
+
+    def _saved_variables(self):
+        optimizers = {v.path: v for o in self.optimizers for v in o.variables}
+        return {**self.named_variables, **optimizers}
+
+    def load_checkpoint(self, model_path=None):
+        """Restore the networks; from a checkpoint of this program also the optimizers and the run.
+
+        Args:
+            model_path: folder of a checkpoint of this program or of the original (TensorFlow 1);
+                by default save_dir/checkpoint.
+
+        Returns:
+            whether there was one.
+
+        Raises:
+            ops.InputError: it is damaged or of another shape; nothing is changed then.
+        """
+        folder = model_path or os.path.join(self.save_dir, 'checkpoint')
+        print(f'\n\tLoading {"pre-trained" if model_path is None else "init"} model ...')
+        if not os.path.isfile(os.path.join(folder, 'checkpoint')):
+            print(f'\tFAILED >_<!  There is none in {folder}')
+            return False
+        found = tf.train.get_checkpoint_state(folder)
+        if found is None or not found.model_checkpoint_path:
+            raise ops.InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
+        prefix = os.path.join(folder, _base_name(found.model_checkpoint_path))
+        try:
+            reader = tf.train.load_checkpoint(prefix)
+            shapes = reader.get_variable_to_shape_map()
+            resumable = 'training_state' in shapes
+            variables = self._saved_variables() if resumable else self.named_variables
+            values = {name: reader.get_tensor(name) for name in variables if name in shapes}
+            state = json.loads(reader.get_tensor('training_state')) if resumable else {}
+        except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
+            raise ops.InputError(
+                f'The checkpoint {prefix} cannot be read ({str(error).splitlines()[0]}): restore '
+                f'a copy, or name another one in {folder}/checkpoint.'
+            ) from error
+        for name, variable in variables.items():
+            if name not in values:
+                raise ops.InputError(f'{prefix} has no variable {name}: it is of another model.')
+            if values[name].shape != variable.shape:
+                raise ops.InputError(
+                    f'{name} is {shapes[name]} in {prefix} but {list(variable.shape)} in this '
+                    'model: build it with the sizes that the checkpoint was trained with.'
+                )
+        for name, variable in variables.items():
+            variable.assign(values[name])
+        print(f'\tSUCCESS ^_^\n\tRestored {prefix}, {self._resume(state)}')
+        return True
+
+    def _run_state(self):
+        """Return what makes a run go on where it stopped, besides the variables, for JSON."""
+        state = {'epoch': self.epoch, 'weights': self.weights}
+        if self._order is not None:
+            name, keys, *rest = self._random.get_state()
+            state.update(order=self._order.tolist(), random=[name, keys.tolist(), *rest])
+        return state
+
+    def _resume(self, state):
+        """Take over a `_run_state`; return what was done with it, in words."""
+        self.epoch, self._order, self._random = 0, None, None
+        if not state:
+            return 'weights only'
+        if tuple(state['weights']) != tuple(self.weights):
+            return f'trained with weights {tuple(state["weights"])}: training starts from it'
+        self.epoch = state['epoch']
+        if 'order' in state:
+            self._order = np.array(state['order'])
+            self._random = np.random.RandomState()
+            self._random.set_state(state['random'])
+        return f'epoch {self.epoch}, step {int(self.optimizers[0].iterations)}'
+
+
+def _base_name(path):
+    """The name of a checkpoint: all that counts of its path, so that a moved folder opens."""
+    return re.split(r'[/\\]', path)[-1]
+
+
+def losses(image, z, G, D_z_logits, D_z_prior_logits, D_G_logits, D_input_logits):
+    """The eight losses of CAAE (paper, equations 1 to 6), named as in the original program.
+
+    Args:
+        image: [B, S, S, C] in [-1, 1]; the others as `FaceAging.forward` returns them.
+
+    Returns:
+        dict of float32 scalars.
+    """
+    del z
+    size_batch, height, width = tf.shape(G)[0], G.shape[1], G.shape[2]
+    variation = (
+        tf.nn.l2_loss(G[:, 1:] - G[:, :-1]) / height
+        + tf.nn.l2_loss(G[:, :, 1:] - G[:, :, :-1]) / width
+    )
+    return {
+        'EG_loss': tf.reduce_mean(tf.abs(image - G)),
+        'tv_loss': variation / tf.cast(size_batch, variation.dtype),
+        'E_z_loss': bce(D_z_logits, 1),
+        'D_z_loss_z': bce(D_z_logits, 0),
+        'D_z_loss_prior': bce(D_z_prior_logits, 1),
+        'G_img_loss': bce(D_G_logits, 1),
+        'D_img_loss_G': bce(D_G_logits, 0),
+        'D_img_loss_input': bce(D_input_logits, 1),
+    }
+
+
+def bce(logits, label):
+    """Mean sigmoid cross entropy of logits with one label, 0 or 1, for all."""
+    target = tf.fill(tf.shape(logits), tf.cast(label, logits.dtype))
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits))
+
+
+def _summarize(loss, outputs, z_prior, learning_rate, step):
+    for name, value in {**loss, 'EG_learning_rate': learning_rate}.items():
+        if name != 'tv_loss':  # the original shows it nowhere
+            tf.summary.scalar(name, value, step)
+    for name, value in {**outputs, 'z_prior': z_prior}.items():
+        if name != 'G':
+            tf.summary.histogram(name, value, step)
