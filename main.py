@@ -1,0 +1,116 @@
+"""Age progression and regression of faces (CAAE, CVPR 2017).
+
+Train on the faces in DATADIR/DATASET:
+    python main.py --dataset UTKFace
+Write the faces in a folder at ten ages, as male and as female:
+    python main.py --is_train False --testdir my_photos
+"""
+
+import os
+import sys
+import time
+import warnings
+
+from absl import app, flags
+
+PRETRAIN_EPOCHS = 10  # with --use_trained_model False, as in the original
+
+
+class _BooleanParser(flags.ArgumentParser):
+    """A flag with a parser of its own takes its value as a separate word; absl's booleans don't."""
+
+    words = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
+    words |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
+
+    def parse(self, argument):
+        if str(argument).lower() not in self.words:
+            raise ValueError('neither True nor False')
+        return self.words[str(argument).lower()]
+
+
+def _define_boolean(name, default, text):
+    return flags.DEFINE(_BooleanParser(), name, default, text, flags.ArgumentSerializer())
+
+
+_IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
+_EPOCH = flags.DEFINE_integer('epoch', 50, 'Epochs of training in all.', lower_bound=1)
+_DATASET = flags.DEFINE_string('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
+_DATADIR = flags.DEFINE_string('datadir', 'data', 'Folder of the data sets.')
+_SAVEDIR = flags.DEFINE_string('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
+_TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on.')
+_USE_TRAINED_MODEL = _define_boolean(
+    'use_trained_model',
+    True,
+    'Go on from the newest checkpoint in SAVEDIR. False: start over, with '
+    f'{PRETRAIN_EPOCHS} epochs of pre-training.',
+)
+_USE_INIT_MODEL = _define_boolean(
+    'use_init_model', True, 'Where SAVEDIR has no checkpoint, start from init_model.'
+)
+_BATCH_SIZE = flags.DEFINE_integer('batch_size', 100, 'Faces per training step.', lower_bound=1)
+_LEARNING_RATE = flags.DEFINE_float('learning_rate', 0.0002, "Adam's learning rate.", lower_bound=0)
+_SEED = flags.DEFINE_integer(
+    'seed', 2017, 'Seed of weights, file order and prior.', lower_bound=0, upper_bound=2**32 - 1
+)
+
+
+def main(argv):
+    if argv[1:]:
+        sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # of TensorFlow's messages, errors only
+    import keras  # here, so that --help and mistaken flags are answered at once
+
+    from face_aging import FaceAging
+    from ops import InputError
+
+    warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
+    keras.utils.set_random_seed(_SEED.value)
+    try:
+        model = FaceAging(
+            size_batch=_BATCH_SIZE.value,
+            is_training=_IS_TRAIN.value,
+            save_dir=_SAVEDIR.value,
+            dataset_name=_DATASET.value,
+            data_dir=_DATADIR.value,
+            seed=_SEED.value,
+        )
+        if _IS_TRAIN.value:
+            _train(model)
+        else:
+            print('\n\tTesting Mode')
+            model.custom_test(_TESTDIR.value)
+    except (InputError, OSError) as error:
+        sys.exit(f'\n\t{error}')
+
+
+def _train(model):
+    print('\n\tTraining Mode')
+    _keep_flags()
+    if not _USE_TRAINED_MODEL.value:
+        print('\n\tPre-train the network')
+        model.train(
+            PRETRAIN_EPOCHS, _LEARNING_RATE.value, use_trained_model=False, weights=(0, 0, 0)
+        )
+        print('\n\tPre-train is done! The training will start.')
+    model.train(_EPOCH.value, _LEARNING_RATE.value, use_init_model=_USE_INIT_MODEL.value)
+
+
+def _keep_flags():
+    """Add this call's flags to SAVEDIR/flags.txt, which --flagfile reads, the last ones winning."""
+    os.makedirs(_SAVEDIR.value, exist_ok=True)
+    own = flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('is_train'))
+    with open(os.path.join(_SAVEDIR.value, 'flags.txt'), 'a', encoding='utf-8') as file:
+        print(f'# {time.strftime("%Y-%m-%d %H:%M:%S")}', file=file)
+        print(*(flag.serialize() for flag in own if flag.value is not None), sep='\n', file=file)
+
+
+def _parse_flags(argv):
+    """Parse like absl, but let --help, which is no failure, end with status 0."""
+    if '--help' in argv[1:]:
+        app.usage(shorthelp=True, writeto_stdout=True)
+        sys.exit(0)
+    return app.parse_flags_with_usage(argv)
+
+
+if __name__ == '__main__':
+    app.run(main, flags_parser=_parse_flags)
