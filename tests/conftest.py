@@ -1,0 +1,120 @@
+"""What the tests share: golden numbers, tiny models, made-up faces."""
+
+import functools
+import json
+import os
+import pathlib
+
+os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # the tests are for a CPU
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data import labels
+from face_aging import FaceAging
+from tests import draw_faces
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden'
+TINY = {'size_image': 32, 'num_encoder_channels': 8, 'num_gen_channels': 64}
+
+
+class Golden:
+    """Numbers that the original computed, and the weights and inputs behind them."""
+
+    def __init__(self, name):
+        self.settings = json.loads((GOLDEN / name / 'golden.json').read_text())
+        self.numbers = np.load(GOLDEN / name / 'golden.npz')
+        random = np.random.RandomState(self.settings['seed'])
+        self.variables = {
+            name: (random.normal(size=shape) * 0.05).astype(np.float32)
+            for name, shape in self.settings['variables'].items()
+        }
+        random = np.random.RandomState(self.settings['seed'] + 1)
+        count, size = self.settings['size_batch'], self.settings['size_image']
+        image = random.uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
+        age = labels.one_hot(random.randint(0, 10, count), 10)
+        gender = labels.one_hot(random.randint(0, 2, count), 2)
+        z_prior = random.uniform(-1, 1, (count, 50)).astype(np.float32)
+        self.inputs = tuple(map(tf.constant, (image, age, gender, z_prior)))
+
+    def model(self):
+        sizes = ('size_image', 'size_batch', 'num_encoder_channels', 'num_gen_channels')
+        model = FaceAging(**{name: self.settings[name] for name in sizes})
+        for name, value in self.variables.items():
+            model.named_variables[name].assign(value)
+        return model
+
+
+@pytest.fixture(scope='session', params=['tiny32', 'full128'])
+def golden(request):
+    return Golden(request.param)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A function that makes a tiny model, the same weights each time, on tmp_path's folders."""
+
+    def make(**settings):
+        keras.utils.set_random_seed(1)
+        settings = {
+            **TINY,
+            'size_batch': 4,
+            'save_dir': str(tmp_path / 'save'),
+            'data_dir': str(tmp_path),
+            'dataset_name': 'faces',
+            **settings,
+        }
+        return FaceAging(**settings)
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def drawn_faces(tmp_path_factory):
+    """A folder of 14 made-up faces, not to be changed."""
+    folder = tmp_path_factory.mktemp('drawn')
+    draw_faces.draw_data_set(folder, 14)
+    return folder
+
+
+@pytest.fixture
+def faces(tmp_path, drawn_faces):
+    """tmp_path/faces, a data set of 14 made-up faces."""
+    folder = tmp_path / 'faces'
+    folder.mkdir()
+    for path in drawn_faces.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def no_init_model(monkeypatch, tmp_path):
+    monkeypatch.setattr('face_aging.INIT_MODEL', str(tmp_path / 'no_init_model'))
+
+
+@pytest.fixture
+def eagerly():
+    """Run training steps without a graph: tracing one takes longer than many tiny steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def tiny_main(monkeypatch):
+    """main.py with a tiny model behind its flags: a function of the command line's words."""
+    import main
+
+    monkeypatch.setattr('face_aging.FaceAging', functools.partial(FaceAging, **TINY))
+
+    def run(*words):
+        from absl import flags
+        from absl.testing import flagsaver
+
+        with flagsaver.flagsaver():
+            main.main(flags.FLAGS(['main.py', *map(str, words)]))
+
+    return run

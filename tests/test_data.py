@@ -1,0 +1,112 @@
+"""From file names to labels, from files to batches."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import ops
+from data import labels, pipeline
+
+
+@pytest.mark.parametrize(
+    ('name', 'label'),
+    [
+        ('26_1_3_20170117195459275.jpg.chip.jpg', (26, 1)),
+        ('100_0_0_20170112213500903.jpg.chip.jpg', (100, 0)),
+        ('39_1_20170116174525125.jpg.chip.jpg', (39, 1)),  # no race
+        ('24_0_1_20170116220224657 .jpg.chip.jpg', (24, 0)),
+        ('55_0_0_20170116232725357jpg.chip.jpg', (55, 0)),
+        ('data/my_set/7_1_x.png', (7, 1)),
+        ('data\\my_set\\7_1_x.png', (7, 1)),
+        ('7_1.jpg', (7, 1)),
+        ('7_2_0_2017.jpg', None),  # no such gender
+        ('61_3_20170109150557335.jpg', None),
+        ('7_10_2017.jpg', None),
+        ('_1_0_2017.jpg', None),
+        ('-7_1_0_2017.jpg', None),
+        ('portrait.jpg', None),
+        ('7.jpg', None),
+        ('1234_1_0.jpg', None),
+    ],
+)
+def test_parse_name(name, label):
+    assert labels.parse_name(name) == label
+
+
+def test_age_groups():
+    groups = {0: 0, 5: 0, 6: 1, 10: 1, 11: 2, 15: 2, 16: 3, 20: 3, 21: 4, 30: 4, 31: 5, 40: 5}
+    groups |= {41: 6, 50: 6, 51: 7, 60: 7, 61: 8, 70: 8, 71: 9, 116: 9}
+    assert {age: labels.age_group(age) for age in groups} == groups
+
+
+def test_one_hot():
+    np.testing.assert_array_equal(labels.one_hot([1, 0], 2), [[-1, 1], [1, -1]])
+    assert labels.one_hot([3], 10).dtype == np.float32
+
+
+def test_faces_are_sorted_and_unlabelled_names_counted(faces):
+    for name in ('zebra.jpg', 'a.JPG'):
+        shutil.copy(next(faces.iterdir()), faces / name)
+    (faces / 'notes.txt').write_text('no image')
+    (faces / '._7_1_0.jpg').write_text("a Mac's")
+    with pytest.warns(UserWarning, match=r"^2 of 16 images in .*faces skipped.*'a\.JPG'\.$") as all:
+        paths, ages, genders = labels.list_faces(str(faces))
+    assert len(all) == 1
+    assert paths == sorted(paths) and len(paths) == 14
+    for path, age, gender in zip(paths, ages, genders, strict=True):
+        years, expected = labels.parse_name(path)
+        assert (age, gender) == (labels.age_group(years), expected)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [(None, 'There is no folder'), ((), 'No images in'), (('a.jpg',), 'begins with age')],
+)
+def test_unusable_folders(tmp_path, content, message):
+    folder = tmp_path / 'set'
+    if content is not None:
+        folder.mkdir()
+        for name in content:
+            (folder / name).touch()
+    with pytest.raises(ops.InputError, match=message):
+        labels.list_faces(str(folder))
+
+
+def test_decoding(faces):
+    paths = labels.list_images(str(faces))
+    images = pipeline.decode_faces(paths, 32)
+    assert images.shape == (14, 32, 32, 3)
+    for path, image in zip(paths, images, strict=True):
+        np.testing.assert_array_equal(image, ops.read_face(path, 32))
+    assert pipeline.decode_faces(paths[:3], 32, num_channels=1).shape == (3, 32, 32, 1)
+
+
+def test_decoding_into_a_file(faces, monkeypatch):
+    paths = labels.list_images(str(faces))
+    in_memory = pipeline.decode_faces(paths, 32)
+    monkeypatch.setattr(pipeline, 'MEMORY_SHARE', 0)
+    in_file = pipeline.decode_faces(paths, 32)
+    assert isinstance(in_file, np.memmap)
+    np.testing.assert_array_equal(in_file, in_memory)
+
+
+def test_unreadable_files_are_named(faces):
+    paths = labels.list_images(str(faces))
+    for path in paths[2:7]:
+        open(path, 'w').close()
+    with pytest.raises(ops.InputError, match='5 of 14 images are unreadable') as error:
+        pipeline.decode_faces(paths, 32)
+    assert paths[2] in str(error.value) and '\n' not in str(error.value)
+
+
+def test_batches():
+    faces = np.arange(7 * 2 * 2 * 3, dtype=np.uint8).reshape(7, 2, 2, 3)
+    ages, genders = labels.one_hot(range(7), 10), labels.one_hot([0, 1] * 3 + [0], 2)
+    order = np.array([6, 2, 4, 0, 1])
+    batches = list(pipeline.batches(faces, ages, genders, order, 2))
+    assert len(batches) == 2  # the fifth face is left over
+    for (image, age, gender), index in zip(batches, ([6, 2], [4, 0]), strict=True):
+        np.testing.assert_allclose(image, faces[index] / 127.5 - 1, atol=1e-6)
+        np.testing.assert_array_equal(age, ages[index])
+        np.testing.assert_array_equal(gender, genders[index])

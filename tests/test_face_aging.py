@@ -1,0 +1,421 @@
+"""The class: networks, training runs and what they leave behind, testing, checkpoints."""
+
+import glob
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import face_aging
+import ops
+from data import labels, pipeline
+from tests.conftest import GOLDEN
+
+SCALARS = (
+    'EG_loss',
+    'D_z_loss_z',
+    'D_z_loss_prior',
+    'E_z_loss',
+    'D_img_loss_input',
+    'D_img_loss_G',
+    'G_img_loss',
+)
+HISTOGRAMS = ('z', 'z_prior', 'D_z_logits', 'D_z_prior_logits', 'D_G_logits', 'D_input_logits')
+
+pytestmark = [
+    pytest.mark.usefixtures('no_init_model', 'eagerly'),
+    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
+]
+
+
+def weights_of(model):
+    return {name: variable.numpy() for name, variable in model.named_variables.items()}
+
+
+def assert_same(weights, others):
+    assert weights.keys() == others.keys()
+    for name in weights:
+        np.testing.assert_array_equal(weights[name], others[name], err_msg=name)
+
+
+# ---------------------------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize('count', [1, 3])
+def test_networks_take_any_batch(tiny, count):
+    model = tiny()
+    image = tf.zeros([count, 32, 32, 3])
+    age, gender = tf.zeros([count, 10]), tf.zeros([count, 2])
+    z = model.E(image)
+    assert z.shape == (count, 50)
+    assert model.G([z, age, gender]).shape == (count, 32, 32, 3)
+    for training in (True, False):
+        assert model.D_z(z, training=training).shape == (count, 1)
+        assert model.D_img([image, age, gender], training=training).shape == (count, 1)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'inputs'),
+    [({}, 50 + 50 + 50), ({'enable_tile_label': False}, 50 + 10 + 2), ({'tile_ratio': 2}, 250)],
+)
+def test_tiled_labels(tiny, settings, inputs):
+    assert tiny(**settings).named_variables['G_fc/w'].shape[0] == inputs
+
+
+def test_other_sizes(tiny):
+    model = tiny(size_image=64, num_input_channels=1, num_z_channels=20, num_categories=4)
+    z = model.E(tf.zeros([2, 64, 64, 1]))
+    assert model.G([z, tf.zeros([2, 4]), tf.zeros([2, 2])]).shape == (2, 64, 64, 1)
+    with pytest.raises(ops.InputError, match='size_image 100'):
+        tiny(size_image=100)
+
+
+# ---------------------------------------------------------------------------------- training
+
+
+def test_training_run(tiny, faces, tmp_path):
+    model = tiny()
+    before = weights_of(model)
+    model.train(num_epochs=2)
+    save = tmp_path / 'save'
+    assert sorted(os.listdir(save)) == ['checkpoint', 'samples', 'summary', 'test']
+    assert sorted(os.listdir(save / 'samples')) == ['01.png', '02.png']
+    assert sorted(os.listdir(save / 'test')) == ['01.png', '02.png', 'input.png']
+    assert Image.open(save / 'samples' / '01.png').size == (64, 64)  # 2 x 2 of 4 samples
+    for name in ('01.png', 'input.png'):
+        assert Image.open(save / 'test' / name).size == (64, 320)  # 10 ages of 2 samples
+    # 14 faces are 4 samples and 2 batches of 4
+    assert tf.train.latest_checkpoint(save / 'checkpoint').endswith('model-4')
+    for name, value in weights_of(model).items():
+        moved = not np.array_equal(value, before[name])
+        assert moved == ('moving' not in name), name
+
+
+def test_order_of_the_files(tiny, faces, monkeypatch):
+    seen, batches = [], pipeline.batches
+    monkeypatch.setattr(
+        pipeline, 'batches', lambda *args: seen.append(list(args[3])) or batches(*args)
+    )
+    tiny().train(num_epochs=2)
+    random, order = np.random.RandomState(2017), list(range(14))
+    random.shuffle(order)
+    samples, rest = order[:4], order[4:]
+    for epoch in range(2):
+        random.shuffle(rest)
+        assert seen[epoch] == rest
+        assert not set(samples) & set(seen[epoch])
+        random.uniform(-1, 1, [2, 4, 50])  # the original draws z_prior from the same generator
+
+
+def test_samples_are_the_first_of_the_order(tiny, faces):
+    model = tiny()
+    model.train(num_epochs=1)
+    order = np.arange(14)
+    np.random.RandomState(2017).shuffle(order)
+    paths, ages, genders = labels.list_faces(str(faces))
+    images = np.stack([ops.load_image(paths[i], 32) for i in order[:4]])
+    shown = np.asarray(Image.open(os.path.join(model.save_dir, 'samples', '01.png')))
+    again = model.sample(
+        images,
+        labels.one_hot(ages[order[:4]], 10),
+        labels.one_hot(genders[order[:4]], 2),
+        'again.png',
+    )
+    np.testing.assert_array_equal(shown, again)
+
+
+def test_no_shuffle(tiny, faces, monkeypatch):
+    seen, batches = [], pipeline.batches
+    monkeypatch.setattr(
+        pipeline, 'batches', lambda *args: seen.append(list(args[3])) or batches(*args)
+    )
+    tiny().train(num_epochs=2, enable_shuffle=False)
+    assert seen == [list(range(4, 14))] * 2
+
+
+def test_files_are_read_once(tiny, faces, monkeypatch):
+    read, read_face = [], ops.read_face
+    monkeypatch.setattr(
+        ops,
+        'read_face',
+        lambda path, *args, **kw: read.append(path) or read_face(path, *args, **kw),
+    )
+    tiny().train(num_epochs=3)
+    assert len(read) == len(set(read)) == 14
+
+
+def test_summaries(tiny, faces, monkeypatch):
+    model, losses, update = tiny(), [], face_aging._summarize
+    monkeypatch.setattr(
+        face_aging, '_summarize', lambda loss, *args: losses.append(loss) or update(loss, *args)
+    )
+    model.train(num_epochs=2, learning_rate=0.001)
+    events = EventAccumulator(os.path.join(model.save_dir, 'summary'), {'tensors': 0}).Reload()
+    tags = {*SCALARS, 'EG_learning_rate', *HISTOGRAMS, 'samples', 'test'}
+    assert set(events.Tags()['tensors']) == tags
+    for tag in tags - {'samples', 'test'}:
+        assert [event.step for event in events.Tensors(tag)] == [1, 2, 3, 4], tag
+    for tag in SCALARS:
+        values = [tf.make_ndarray(event.tensor_proto) for event in events.Tensors(tag)]
+        np.testing.assert_allclose(values, [loss[tag] for loss in losses], err_msg=tag)
+    rates = [tf.make_ndarray(e.tensor_proto) for e in events.Tensors('EG_learning_rate')]
+    np.testing.assert_allclose(rates, 0.001)
+    for tag in ('samples', 'test'):
+        pictures = [tf.make_ndarray(event.tensor_proto)[2] for event in events.Tensors(tag)]
+        picture = tf.image.decode_png(pictures[-1])
+        saved = np.asarray(Image.open(os.path.join(model.save_dir, tag, '02.png')))
+        np.testing.assert_array_equal(picture, saved)
+
+
+def test_learning_rate_decays_in_stairs(tiny, faces, monkeypatch):
+    model, rates = tiny(size_batch=2), []
+    monkeypatch.setattr(face_aging, '_summarize', lambda *args: rates.append(args[3]))
+    model.train(num_epochs=3, learning_rate=0.01, decay_rate=0.5)  # 6 batches an epoch
+    np.testing.assert_allclose(rates, [0.01] * 14 + [0.005] * 4)  # 14 // 2 * 2 steps a stair
+    np.testing.assert_allclose(model.optimizers[2].learning_rate, 0.005)
+
+
+def test_settings_reach_the_optimizers(tiny, faces):
+    weights = []
+    for beta1 in (0.5, 0.9):
+        model = tiny()
+        model.train(num_epochs=1, beta1=beta1, use_trained_model=False)
+        assert [optimizer.beta_1 for optimizer in model.optimizers] == [beta1] * 3
+        assert {optimizer.epsilon for optimizer in model.optimizers} == {1e-8}
+        weights.append(weights_of(model)['E_fc/w'])
+    assert not np.array_equal(*weights)
+
+
+def test_a_resumed_run_is_the_same_run(tiny, faces, capsys):
+    straight = tiny(save_dir=str(faces.parent / 'straight'))
+    straight.train(num_epochs=3)
+    tiny().train(num_epochs=1)
+    resumed = tiny()
+    resumed.named_variables['E_fc/w'].assign(np.zeros((512, 50)))
+    resumed.train(num_epochs=3)
+    assert 'epoch 1, step 2' in capsys.readouterr().out
+    assert int(resumed.optimizers[0].iterations) == 6
+    assert_same(weights_of(straight), weights_of(resumed))
+    for ours, theirs in zip(resumed.optimizers, straight.optimizers, strict=True):
+        for mine, other in zip(ours.variables, theirs.variables, strict=True):
+            np.testing.assert_array_equal(mine, other, err_msg=mine.path)
+
+
+def test_a_finished_run_is_left_alone(tiny, faces, capsys):
+    tiny().train(num_epochs=1)
+    model = tiny()
+    model.train(num_epochs=1)
+    assert 'Already trained for 1 epochs' in capsys.readouterr().out
+    assert int(model.optimizers[0].iterations) == 2
+
+
+def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces):
+    model = tiny(size_batch=7)  # a batch an epoch
+    model.train(num_epochs=11)
+    files = {name.split('.')[0] for name in os.listdir(os.path.join(model.save_dir, 'checkpoint'))}
+    assert files == {'checkpoint', 'model-10', 'model-11'}
+
+
+def test_training_goes_on_from_pre_training(tiny, faces, capsys):
+    model = tiny()
+    model.train(num_epochs=2, use_trained_model=False, weights=(0, 0, 0))
+    pre_trained = weights_of(model)
+    other = tiny()
+    other.train(num_epochs=1, learning_rate=0)  # restored, then moved by nothing
+    assert 'training starts from it' in capsys.readouterr().out
+    assert_same(pre_trained, weights_of(other))
+    assert other.epoch == 1 and other.weights == (0.0001, 0, 0)
+
+
+def test_use_trained_model_false_restores_nothing(tiny, faces):
+    tiny().train(num_epochs=1)
+    model = tiny()
+    model.train(num_epochs=1, learning_rate=0, use_trained_model=False)
+    assert_same(weights_of(model), weights_of(tiny()))
+
+
+def test_training_starts_from_init_model(tiny, faces, monkeypatch):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
+    model = tiny()
+    model.train(num_epochs=1, learning_rate=0)
+    expected = tiny()
+    expected.load_checkpoint(str(GOLDEN / 'tiny32' / 'checkpoint'))
+    assert_same(weights_of(model), weights_of(expected))
+    model = tiny(save_dir=str(faces.parent / 'other'))
+    model.train(num_epochs=1, learning_rate=0, use_init_model=False)
+    assert_same(weights_of(model), weights_of(tiny()))
+
+
+def test_a_changed_data_set_gets_a_new_order(tiny, faces, capsys):
+    tiny().train(num_epochs=1)
+    os.remove(sorted(glob.glob(str(faces / '*')))[0])
+    tiny().train(num_epochs=2)
+    assert 'The data set had 14 faces' in capsys.readouterr().out
+
+
+def test_too_few_faces(tiny, faces, tmp_path):
+    with pytest.raises(ops.InputError, match=r'14 faces, too few for batches of 8.*--batch_size 7'):
+        tiny(size_batch=8).train(num_epochs=1)
+    assert not (tmp_path / 'save').exists()
+
+
+# ----------------------------------------------------------------------------------- testing
+
+
+@pytest.fixture
+def trained(tiny):
+    """A function that makes a tiny model with the golden weights in its save_dir."""
+
+    def make(**settings):
+        model = tiny(is_training=False, **settings)
+        folder = os.path.join(model.save_dir, 'checkpoint')
+        shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', folder, dirs_exist_ok=True)
+        return model
+
+    return make
+
+
+def test_test_grids(trained, faces, capsys):
+    model = trained()
+    model.custom_test(str(faces))
+    out = capsys.readouterr().out
+    lines = 'Loading pre-trained model ...', 'SUCCESS ^_^', 'Done! Results are saved as'
+    assert all(line in out for line in lines)
+    assert f'{model.save_dir}/test/test_as_xxx.png' in out
+    paths = labels.list_images(str(faces))
+    for name, gender in (('male', [1, -1]), ('female', [-1, 1])):
+        grid = np.asarray(Image.open(f'{model.save_dir}/test/test_as_{name}.png'))
+        assert grid.shape == (10 * 32, 14 * 32, 3)
+        for row, column in ((0, 0), (9, 13), (3, 5)):
+            z = model.E(ops.load_image(paths[column], 32)[None])
+            age = labels.one_hot([row], 10)
+            face = model.G([z, tf.constant(age), tf.constant([gender], tf.float32)])
+            shown = grid[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32]
+            np.testing.assert_allclose(shown, ops.image_grid(face), atol=1)
+    inputs = np.asarray(Image.open(f'{model.save_dir}/test/input.png'))
+    assert inputs.shape == grid.shape
+    expected = ops.image_grid(ops.load_image(paths[2], 32)[None])
+    np.testing.assert_array_equal(inputs[-32:, 64:96], expected)
+
+
+def test_a_single_face(trained, faces, tmp_path):
+    (tmp_path / 'one').mkdir()
+    shutil.copy(next(faces.iterdir()), tmp_path / 'one' / 'ME.JPG')
+    model = trained()
+    model.custom_test(str(tmp_path / 'one'))
+    assert Image.open(f'{model.save_dir}/test/test_as_male.png').size == (32, 320)
+
+
+def test_many_faces_become_pages(trained, faces, monkeypatch):
+    monkeypatch.setattr(face_aging, 'PAGE_COLUMNS', 6)
+    model = trained()
+    model.custom_test(str(faces))
+    folder = os.path.join(model.save_dir, 'test')
+    assert sorted(os.listdir(folder)) == sorted(
+        f'{name}{page}.png'
+        for name in ('input', 'test_as_female', 'test_as_male')
+        for page in ('', '_2', '_3')
+    )
+    assert Image.open(f'{folder}/input_3.png').size == (2 * 32, 320)
+
+
+def test_each_face_is_encoded_once(trained, faces, monkeypatch):
+    model, encoded = trained(), []
+    encode = model.E
+    monkeypatch.setattr(model, 'E', lambda images: encoded.append(len(images)) or encode(images))
+    model.custom_test(str(faces))
+    assert encoded == [14]
+
+
+def test_testing_falls_back_to_init_model(tiny, faces, monkeypatch, capsys):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
+    tiny(is_training=False).custom_test(str(faces))
+    assert 'Loading init model ...' in capsys.readouterr().out
+
+
+def test_testing_without_a_model(tiny, faces, tmp_path):
+    with pytest.raises(ops.InputError, match='There is no trained model in'):
+        tiny(is_training=False).custom_test(str(faces))
+    assert not (tmp_path / 'save').exists()
+
+
+def test_an_unreadable_face_stops_the_test(trained, faces):
+    (faces / 'broken.png').write_bytes(b'no picture')
+    model = trained()
+    with pytest.raises(ops.InputError, match=r'broken\.png'):
+        model.custom_test(str(faces))
+    assert not os.path.exists(os.path.join(model.save_dir, 'test'))
+
+
+# ------------------------------------------------------------------------------- checkpoints
+
+
+def test_save_and_load(tiny):
+    model = tiny()
+    model.named_variables['D_img_bn0/beta'].assign(np.arange(16))
+    model.save_checkpoint()
+    other = tiny()
+    assert other.load_checkpoint()
+    assert_same(weights_of(model), weights_of(other))
+    reader = tf.train.load_checkpoint(os.path.join(model.save_dir, 'checkpoint'))
+    np.testing.assert_array_equal(reader.get_tensor('D_img_bn0/beta'), np.arange(16))
+
+
+def test_a_moved_folder_opens(tiny, tmp_path):
+    tiny().save_checkpoint()
+    folder = tmp_path / 'save' / 'checkpoint'
+    text = (folder / 'checkpoint').read_text().replace('"model-0"', '"C:\\\\old\\\\model-0"')
+    (folder / 'checkpoint').write_text(text)
+    shutil.move(folder, tmp_path / 'moved')
+    assert tiny().load_checkpoint(str(tmp_path / 'moved'))
+
+
+def test_no_checkpoint(tiny, tmp_path):
+    assert tiny().load_checkpoint() is False
+    assert tiny().load_checkpoint(str(tmp_path / 'nowhere')) is False
+
+
+def test_another_shape_is_named_and_nothing_loaded(tiny):
+    tiny().save_checkpoint()
+    model = tiny(num_z_channels=20)
+    before = weights_of(model)
+    with pytest.raises(ops.InputError, match=r'E_fc/w is \[512, 50\].*\[512, 20\]'):
+        model.load_checkpoint()
+    assert_same(before, weights_of(model))
+
+
+def test_a_missing_variable_is_named(tiny, tmp_path):
+    tiny().save_checkpoint()
+    folder = str(tmp_path / 'save' / 'checkpoint')
+    reader = tf.train.load_checkpoint(folder)
+    names = [name for name in reader.get_variable_to_shape_map() if name != 'G_deconv1/b']
+    tf.raw_ops.SaveV2(
+        prefix=folder + '/model-0',
+        tensor_names=names,
+        shape_and_slices=[''] * len(names),
+        tensors=[reader.get_tensor(name) for name in names],
+    )
+    with pytest.raises(ops.InputError, match='has no variable G_deconv1/b'):
+        tiny().load_checkpoint()
+
+
+@pytest.mark.parametrize('file', ['checkpoint', 'model-0.index', 'model-0.data-00000-of-00001'])
+@pytest.mark.parametrize('damage', ['empty', 'garbage', 'remove'])
+def test_a_damaged_checkpoint_is_named(tiny, tmp_path, file, damage):
+    if (file, damage) == ('checkpoint', 'remove'):
+        pytest.skip('then there is no checkpoint')
+    tiny().save_checkpoint()
+    path = tmp_path / 'save' / 'checkpoint' / file
+    if damage == 'remove':
+        path.unlink()
+    else:
+        path.write_bytes(b'' if damage == 'empty' else b'\x07garbage' * 10)
+    model = tiny()
+    before = weights_of(model)
+    with pytest.raises(ops.InputError, match=r'save/checkpoint/\S+ (is damaged|cannot be read)'):
+        model.load_checkpoint()
+    assert_same(before, weights_of(model))

@@ -1,0 +1,234 @@
+"""The command line: flags, errors, and one real run of the program."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+import main
+
+ROOT = pathlib.Path(main.__file__).parent
+DEFAULTS = {
+    'is_train': True,
+    'epoch': 50,
+    'dataset': 'UTKFace',
+    'savedir': 'save',
+    'testdir': None,
+    'use_trained_model': True,
+    'use_init_model': True,
+    'datadir': 'data',
+    'batch_size': 100,
+    'learning_rate': 0.0002,
+    'seed': 2017,
+}
+
+
+def parse(*words):
+    with flagsaver.flagsaver():
+        rest = flags.FLAGS(['main.py', *words])[1:]
+        return {name: flags.FLAGS[name].value for name in DEFAULTS}, rest
+
+
+class Recorder:
+    """Stands in for FaceAging and remembers the calls."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def __call__(self, **settings):
+        self.calls.append(('FaceAging', settings))
+        return self
+
+    def train(self, *args, **settings):
+        self.calls.append(('train', args, settings))
+
+    def custom_test(self, folder):
+        self.calls.append(('custom_test', folder))
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """What main asks of FaceAging, as a function of the command line's words."""
+    recorded = []
+    monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        recorded.clear()
+        with flagsaver.flagsaver():
+            main.main(flags.FLAGS(['main.py', *words]))
+        return recorded
+
+    return run
+
+
+def test_defaults_are_the_originals():
+    assert parse() == (DEFAULTS, [])
+
+
+@pytest.mark.parametrize('word', ['False', 'false', 'no', '0', 'f', 'NO'])
+@pytest.mark.parametrize('name', ['is_train', 'use_trained_model', 'use_init_model'])
+def test_false_as_a_word_of_its_own(name, word):
+    assert parse(f'--{name}', word) == ({**DEFAULTS, name: False}, [])
+    assert parse(f'--{name}={word}') == ({**DEFAULTS, name: False}, [])
+
+
+@pytest.mark.parametrize('word', ['True', 'true', 'yes', '1', 't'])
+def test_true_as_a_word_of_its_own(word):
+    assert parse('--is_train', word) == (DEFAULTS, [])
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--is_train', 'maybe'], 'neither True nor False'),
+        (['--epoch', '0'], 'positive'),
+        (['--epoch', 'ten'], 'ten'),
+        (['--batch_size', '-1'], 'positive'),
+        (['--learning_rate', '-0.1'], 'non-negative'),
+        (['--seed', '-1'], 'range'),
+        (['--epohc', '3'], 'epohc'),
+        (['--testdir'], 'testdir'),
+    ],
+)
+def test_mistaken_flags(words, message):
+    with pytest.raises(flags.Error, match=message):
+        parse(*words)
+
+
+def test_training_flags_reach_the_class(calls):
+    assert calls(
+        *'--epoch 3 --dataset mine --datadir sets --savedir out --batch_size 7'.split(),
+        *'--learning_rate 0.1 --seed 5 --use_init_model no'.split(),
+    ) == [
+        (
+            'FaceAging',
+            {
+                'size_batch': 7,
+                'is_training': True,
+                'save_dir': 'out',
+                'dataset_name': 'mine',
+                'data_dir': 'sets',
+                'seed': 5,
+            },
+        ),
+        ('train', (3, 0.1), {'use_init_model': False}),
+    ]
+    kept = (pathlib.Path('out') / 'flags.txt').read_text()
+    assert '--epoch=3\n' in kept and '--dataset=mine\n' in kept and '--use_init_model=False' in kept
+    again = calls('--flagfile', 'out/flags.txt', '--epoch', '4')
+    assert again[0][1]['save_dir'] == 'out' and again[1][1] == (4, 0.1)
+
+
+def test_pre_training_comes_first(calls):
+    _, first, second = calls('--use_trained_model', 'False', '--epoch', '2')
+    assert first == ('train', (10, 0.0002), {'use_trained_model': False, 'weights': (0, 0, 0)})
+    assert second == ('train', (2, 0.0002), {'use_init_model': True})
+
+
+def test_testing_flags_reach_the_class(calls):
+    model, test = calls('--is_train', 'False', '--testdir', 'my_photos', '--savedir', 'save')
+    assert model[1]['is_training'] is False and model[1]['save_dir'] == 'save'
+    assert test == ('custom_test', 'my_photos')
+    assert not os.path.exists('save')
+
+
+def test_a_stray_argument_is_an_error(calls):
+    with pytest.raises(SystemExit, match="Stray argument 'False'"):
+        calls('--is_train', 'False', 'False')
+
+
+@pytest.mark.usefixtures('no_init_model')
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--datadir', 'nowhere'], r'There is no folder nowhere/UTKFace: put the images there'),
+        (['--datadir', '{}', '--dataset', 'empty'], r'No images in .*empty'),
+        (['--datadir', '{}', '--dataset', 'faces'], r'holds 14 faces, .* pass --batch_size 7 or'),
+        (
+            ['--datadir', '{}', '--dataset', 'broken', '--batch_size', '2'],
+            r'1 of 5 images are unreadable: .*9_1_broken\.jpg',
+        ),
+        (['--is_train', 'False'], r'No faces to test on: .*--testdir'),
+        (['--is_train', 'False', '--testdir', 'nowhere'], r'There is no folder nowhere'),
+        (['--is_train', 'False', '--testdir', '{}/empty'], r'No images in .*empty'),
+        (['--is_train', 'False', '--testdir', '{}/faces'], r'There is no trained model in'),
+        (['--savedir', '{}/occupied', '--datadir', '{}'], r'occupied'),
+    ],
+)
+def test_errors_are_one_sentence(tiny_main, faces, tmp_path, monkeypatch, words, message):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'occupied').write_text('a file')
+    (tmp_path / 'broken').mkdir()
+    for path in list(faces.iterdir())[:4]:
+        (tmp_path / 'broken' / path.name).write_bytes(path.read_bytes())
+    (tmp_path / 'broken' / '9_1_broken.jpg').write_bytes(b'no picture')
+    (tmp_path / 'cwd').mkdir()
+    monkeypatch.chdir(tmp_path / 'cwd')
+    with pytest.raises(SystemExit, match=message) as error:
+        tiny_main(*(word.format(tmp_path) for word in words))
+    assert '\n' not in error.value.code.strip()
+    left = {path.name for path in pathlib.Path().rglob('*')}
+    assert left <= {'save', 'flags.txt'}
+
+
+def test_a_checkpoint_of_another_shape(tiny, tiny_main, faces, tmp_path):
+    tiny(num_z_channels=20).save_checkpoint()
+    words = ['--datadir', tmp_path, '--dataset', 'faces', '--savedir', tmp_path / 'save']
+    with pytest.raises(SystemExit, match=r'E_fc/w is \[512, 20\] in .* but \[512, 50\]'):
+        tiny_main(*words, '--batch_size', 4)
+
+
+def run(*words, cwd):
+    command = [sys.executable, str(ROOT / 'main.py'), *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_help_and_exit_status(tmp_path):
+    help = run('--help', cwd=tmp_path)
+    assert help.returncode == 0
+    assert all(f'--{name}:' in help.stdout for name in DEFAULTS)
+    mistaken = run('--is_train', 'maybe', cwd=tmp_path)
+    assert mistaken.returncode == 1 and 'Traceback' not in mistaken.stderr
+
+
+def test_a_real_run(faces, tmp_path):
+    """The two documented calls, with networks of full size."""
+    train = run(*'--datadir . --dataset faces --epoch 1 --batch_size 4'.split(), cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    assert '14 faces, 2 batches of 4, 46,866,071 parameters' in train.stdout
+    assert re.search(r'Epoch 1/1: EG_err 0\.\d+ TV', train.stdout)
+    assert '100%' in train.stderr and 'Traceback' not in train.stderr
+    for name in ('samples/01.png', 'test/01.png', 'test/input.png', 'flags.txt'):
+        assert (tmp_path / 'save' / name).exists()
+
+    (tmp_path / 'my_photos').mkdir()
+    for path in sorted(faces.iterdir())[:3]:
+        (tmp_path / 'my_photos' / path.name).write_bytes(path.read_bytes())
+    test = run(*'--is_train False --testdir my_photos --savedir save'.split(), cwd=tmp_path)
+    assert test.returncode == 0, test.stderr
+    lines = [line.strip() for line in test.stdout.splitlines() if line.strip()]
+    assert [line for line in lines if not line.startswith('Restored')] == [
+        'Building graph ...',
+        'Testing Mode',
+        'Loading pre-trained model ...',
+        'SUCCESS ^_^',
+        'Done! Results are saved as save/test/test_as_xxx.png',
+    ]
+    for name in ('test_as_male.png', 'test_as_female.png', 'input.png'):
+        assert (tmp_path / 'save' / 'test' / name).exists()
+
+    failed = run('--is_train', 'False', '--testdir', 'nowhere', cwd=tmp_path)
+    assert failed.returncode == 1 and 'Traceback' not in failed.stderr
+    assert 'There is no folder nowhere' in failed.stderr
+
+
+def test_readme_lists_the_flags():
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    rows = dict(re.findall(r'^\| `--(\w+)` \| `?([^`|]*?)`? \|', readme, re.MULTILINE))
+    assert rows == {name: str(value or 'none') for name, value in DEFAULTS.items()}

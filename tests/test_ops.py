@@ -1,0 +1,117 @@
+"""Pictures, grids, labels on maps, and the convolutions that are written as matrix products."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import ops
+
+
+def test_grid_pixel_by_pixel():
+    random = np.random.RandomState(0)
+    images = random.uniform(-1, 1, (6, 4, 5, 3)).astype(np.float32)
+    images[0, 0, 0], images[5, 3, 4] = -1, 1
+    grid = ops.image_grid(images, size_frame=(2, 3))
+    assert grid.dtype == np.uint8 and grid.shape == (8, 15, 3)
+    for i, image in enumerate(images):
+        row, column = divmod(i, 3)
+        part = grid[row * 4 : row * 4 + 4, column * 5 : column * 5 + 5]
+        np.testing.assert_array_equal(part, np.round((image + 1) * 127.5))
+    assert (grid[0, 0] == 0).all() and (grid[-1, -1] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ('count', 'frame'), [(1, (1, 1)), (2, (1, 2)), (5, (2, 3)), (100, (10, 10))]
+)
+def test_grid_is_nearly_square_and_black_where_empty(count, frame):
+    grid = ops.image_grid(np.ones((count, 2, 2, 3)))
+    assert grid.shape == (frame[0] * 2, frame[1] * 2, 3)
+    assert (grid == 255).sum() == count * 12 and (grid == 0).sum() == grid.size - count * 12
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_save_batch_images(tmp_path, channels):
+    images = np.linspace(-1.2, 1.2, 4 * 9 * channels).reshape(4, 3, 3, channels)
+    pixels = ops.save_batch_images(images, tmp_path / 'grid.png', size_frame=(4, 1))
+    with Image.open(tmp_path / 'grid.png') as image:
+        assert image.size == (3, 12)
+        saved = np.asarray(image).reshape(pixels.shape)
+    np.testing.assert_array_equal(saved, pixels)
+    assert pixels.flat[0] == 0 and pixels.flat[-1] == 255  # what lies outside is clipped
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'JPEG', 'png', 'bmp', 'gif', 'webp'])
+def test_formats(tmp_path, suffix):
+    path = tmp_path / f'face.{suffix}'
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, 30:] = 200
+    Image.fromarray(pixels).save(path)
+    image = ops.load_image(path, 16)
+    assert image.shape == (16, 16, 3)
+    assert (image[:, 0] < -0.9).all() and (image[:, -1] > 0.9).all()  # stretched from 0..200
+
+
+def test_value_range(tmp_path):
+    Image.fromarray(np.array([[10, 20]], np.uint8)).save(tmp_path / 'two.png')
+    image = ops.load_image(tmp_path / 'two.png', 2, image_value_range=(0, 1), is_gray=True)
+    assert image.min() == 0 and image.max() == 1
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture', b'\xff\xd8\xff\xe0 cut'])
+def test_unreadable_image_is_named(tmp_path, content):
+    (tmp_path / 'broken.jpg').write_bytes(content)
+    with pytest.raises(ops.InputError, match=r'broken\.jpg cannot be read as an image'):
+        ops.load_image(tmp_path / 'broken.jpg')
+
+
+def test_truncated_image_is_named(tmp_path):
+    noise = np.random.RandomState(0).randint(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / 'whole.jpg')
+    (tmp_path / 'half.jpg').write_bytes((tmp_path / 'whole.jpg').read_bytes()[:2000])
+    with pytest.raises(ops.InputError, match=r'half\.jpg cannot be read'):
+        ops.load_image(tmp_path / 'half.jpg')
+
+
+def test_concat_label():
+    label = tf.constant([[1.0, -1.0], [-1.0, 1.0]])
+    flat = ops.concat_label(tf.zeros([2, 3]), label, 2)
+    np.testing.assert_array_equal(flat[0], [0, 0, 0, 1, -1, 1, -1])
+    spread = ops.concat_label(tf.zeros([2, 4, 5, 3]), label)
+    assert spread.shape == (2, 4, 5, 5)
+    assert (spread[1, :, :, 3:] == [-1, 1]).numpy().all()
+
+
+def test_initial_weights():
+    x = keras.Input([8, 8, 4])
+    keras.utils.set_random_seed(0)
+    for layer in (ops.conv2d, ops.deconv2d):
+        model = keras.Model(x, layer(x, 400))
+        kernel, bias = model.weights
+        deviation = 0.0176 if layer is ops.conv2d else 0.02  # 0.02 cut at two deviations
+        np.testing.assert_allclose(kernel.numpy().std(), deviation, rtol=0.01)
+        assert (abs(kernel.numpy()).max() <= 0.04) == (layer is ops.conv2d)
+        assert not bias.numpy().any()
+
+
+@pytest.mark.parametrize('layer', [ops.conv2d, ops.deconv2d])
+def test_small_maps_compute_what_large_ones_do(layer, monkeypatch):
+    size = 8 if layer is ops.conv2d else 4
+    random = np.random.RandomState(0)
+    x = tf.constant(random.normal(size=(3, size, size, 6)).astype(np.float32))
+
+    def value_and_gradients(small_map):
+        monkeypatch.setattr(ops, 'SMALL_MAP', small_map)
+        keras.utils.set_random_seed(0)
+        image = keras.Input([size, size, 6])
+        model = keras.Model(image, layer(image, 5))
+        model.weights[1].assign(np.arange(5))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = model(x)
+            loss = tf.reduce_sum(y**2)
+        return y, *tape.gradient(loss, [x, *model.trainable_variables])
+
+    for plain, product in zip(value_and_gradients(0), value_and_gradients(4), strict=True):
+        np.testing.assert_allclose(plain, product, rtol=1e-4, atol=1e-4)
