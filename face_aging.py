@@ -106,6 +106,7 @@ class FaceAging:
                 optimizer.build(variables)
         self.epoch = 0
         self._order = self._random = None
+        self._checkpoints = []  # names of those that this run has written and kept
 
     # ------------------------------------------------------------------------------ networks
 
@@ -186,6 +187,7 @@ class FaceAging:
         Returns:
             dict of z, G, D_z_logits (of z), D_z_prior_logits, D_G_logits (of G), D_input_logits.
         """
+        image, age, gender, z_prior = map(tf.convert_to_tensor, (image, age, gender, z_prior))
         z = self.E(image)
         G = self.G([z, age, gender])
         return {
@@ -201,7 +203,7 @@ class FaceAging:
         """Return (losses, outputs of `forward`) and update; the body of `train_step`'s graph."""
         with tf.GradientTape(persistent=True) as tape:
             outputs = self.forward(image, age, gender, z_prior)
-            loss = losses(image, **outputs)
+            loss = losses(image, outputs)
             loss_EG = loss['EG_loss']
             for w, name in zip(weights, ('G_img_loss', 'E_z_loss', 'tv_loss'), strict=True):
                 if w:  # else its gradient would be computed for nothing
@@ -245,8 +247,8 @@ class FaceAging:
     ):
         """Train on the data set; write samples, tests, summaries and checkpoints to save_dir.
 
-        A checkpoint that was trained with other `weights` (pre-training) is where this training
-        starts, at its first epoch; one with the same weights is a run to be continued.
+        A checkpoint that was trained with the same `weights` is a run to be continued; from one
+        with others, of pre-training for example, a training starts at its first epoch.
 
         Raises:
             ops.InputError: no data, too few or unreadable images, a checkpoint that does not fit.
@@ -271,7 +273,8 @@ class FaceAging:
         if self._order is None or len(self._order) != size_data:
             self._draw_order(size_data, enable_shuffle)
         print(
-            f'\n\t{size_data} faces, {size_data // size_batch - 1} batches of {size_batch}, '
+            f'\n\tTraining from epoch {self.epoch + 1} to {num_epochs}: '
+            f'{size_data} faces, {size_data // size_batch - 1} batches of {size_batch}, '
             f'{sum(network.count_params() for network in self._networks):,} parameters, '
             f'{keras.config.dtype_policy().name}, on '
             + ', '.join(device.name for device in tf.config.list_logical_devices())
@@ -359,7 +362,7 @@ class FaceAging:
         Returns:
             the picture, uint8.
         """
-        faces = self.G([self.E(images), tf.constant(ages), tf.constant(genders)])
+        faces = self.G([self.E(images), tf.cast(ages, tf.float32), tf.cast(genders, tf.float32)])
         return ops.save_batch_images(faces, os.path.join(self._folder('samples'), name))
 
     def test(self, images, gender, name):
@@ -380,7 +383,7 @@ class FaceAging:
         """Return codes z [N, num_z_channels] as faces at all ages: list of [N, S, S, C]."""
         ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
         rows = [tf.tile(age[None], [len(z), 1]) for age in ages]
-        return [self.G([z, age, tf.constant(gender)]).numpy() for age in rows]
+        return [self.G([z, age, tf.cast(gender, tf.float32)]).numpy() for age in rows]
 
     def custom_test(self, testing_samples_dir):
         """Write each face of a folder at all ages, as male and as female, to save_dir/test.
@@ -434,6 +437,9 @@ class FaceAging:
         """
         folder = self._folder('checkpoint')
         name = f'model-{int(self.optimizers[0].iterations)}'
+        # Only what this run wrote is ever removed, not a checkpoint that the user put there.
+        names = [other for other in self._checkpoints if other != name] + [name]
+        superseded, self._checkpoints = names[:-KEEP_CHECKPOINTS], names[-KEEP_CHECKPOINTS:]
         tensors = {key: value.numpy() for key, value in self._saved_variables().items()}
         if self.optimizers[0].built:
             tensors['training_state'] = json.dumps(self._run_state())
@@ -443,12 +449,9 @@ class FaceAging:
             shape_and_slices=[''] * len(tensors),
             tensors=list(tensors.values()),
         )
-        before = tf.train.get_checkpoint_state(folder)
-        names = [_base_name(path) for path in before.all_model_checkpoint_paths] if before else []
-        names = [other for other in names if other != name] + [name]
-        tf.compat.v1.train.update_checkpoint_state(folder, name, names[-KEEP_CHECKPOINTS:])
-        for old in names[:-KEEP_CHECKPOINTS]:
-            for path in glob.glob(os.path.join(glob.escape(folder), glob.escape(old) + '.*')):
+        tf.compat.v1.train.update_checkpoint_state(folder, name, self._checkpoints)
+        for old in superseded:
+            for path in glob.glob(os.path.join(glob.escape(folder), old + '.*')):
                 os.remove(path)
 
     def _saved_variables(self):
@@ -499,30 +502,38 @@ class FaceAging:
                 )
         for name, variable in variables.items():
             variable.assign(values[name])
-        print(f'\tSUCCESS ^_^\n\tRestored {prefix}, {self._resume(state)}')
+        restored = self._resume(state)
+        self._checkpoints = state.get('checkpoints', []) if model_path is None else []
+        print(f'\tSUCCESS ^_^\n\tRestored {prefix}, {restored}')
         return True
 
     def _run_state(self):
         """Return what makes a run go on where it stopped, besides the variables, for JSON."""
-        state = {'epoch': self.epoch, 'weights': self.weights}
+        state = {
+            'epoch': self.epoch,
+            'weights': self.weights,
+            'checkpoints': self._checkpoints,
+        }
         if self._order is not None:
             name, keys, *rest = self._random.get_state()
             state.update(order=self._order.tolist(), random=[name, keys.tolist(), *rest])
         return state
 
     def _resume(self, state):
-        """Take over a `_run_state`; return what was done with it, in words."""
+        """Take over a `_run_state`, if it is one of this training; return what it is, in words."""
         self.epoch, self._order, self._random = 0, None, None
         if not state:
             return 'weights only'
-        if tuple(state['weights']) != tuple(self.weights):
-            return f'trained with weights {tuple(state["weights"])}: training starts from it'
+        words = f'epoch {state["epoch"]}, step {int(self.optimizers[0].iterations)}'
+        weights = tuple(state['weights'])
+        if weights != tuple(self.weights):
+            return f'{words} of a training with weights {weights}'
         self.epoch = state['epoch']
         if 'order' in state:
             self._order = np.array(state['order'])
             self._random = np.random.RandomState()
             self._random.set_state(state['random'])
-        return f'epoch {self.epoch}, step {int(self.optimizers[0].iterations)}'
+        return words
 
 
 def _base_name(path):
@@ -530,30 +541,32 @@ def _base_name(path):
     return re.split(r'[/\\]', path)[-1]
 
 
-def losses(image, z, G, D_z_logits, D_z_prior_logits, D_G_logits, D_input_logits):
+def losses(image, outputs):
     """The eight losses of CAAE (paper, equations 1 to 6), named as in the original program.
 
     Args:
-        image: [B, S, S, C] in [-1, 1]; the others as `FaceAging.forward` returns them.
+        image: float32 [B, S, S, C] in [-1, 1].
+        outputs: what `FaceAging.forward` returns for it.
 
     Returns:
         dict of float32 scalars.
     """
-    del z
+    G = outputs['G']
     size_batch, height, width = tf.shape(G)[0], G.shape[1], G.shape[2]
     variation = (
         tf.nn.l2_loss(G[:, 1:] - G[:, :-1]) / height
         + tf.nn.l2_loss(G[:, :, 1:] - G[:, :, :-1]) / width
     )
+    D_z_logits, D_G_logits = outputs['D_z_logits'], outputs['D_G_logits']
     return {
         'EG_loss': tf.reduce_mean(tf.abs(image - G)),
         'tv_loss': variation / tf.cast(size_batch, variation.dtype),
         'E_z_loss': bce(D_z_logits, 1),
         'D_z_loss_z': bce(D_z_logits, 0),
-        'D_z_loss_prior': bce(D_z_prior_logits, 1),
+        'D_z_loss_prior': bce(outputs['D_z_prior_logits'], 1),
         'G_img_loss': bce(D_G_logits, 1),
         'D_img_loss_G': bce(D_G_logits, 0),
-        'D_img_loss_input': bce(D_input_logits, 1),
+        'D_img_loss_input': bce(outputs['D_input_logits'], 1),
     }
 
 

@@ -29,7 +29,8 @@ class _BooleanParser(flags.ArgumentParser):
 
 
 def _define_boolean(name, default, text):
-    return flags.DEFINE(_BooleanParser(), name, default, text, flags.ArgumentSerializer())
+    serializer = flags.ArgumentSerializer()
+    return flags.DEFINE(_BooleanParser(), name, default, text, serializer=serializer)
 
 
 _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
@@ -57,7 +58,7 @@ _SEED = flags.DEFINE_integer(
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # of TensorFlow's messages, errors only
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
     import keras  # here, so that --help and mistaken flags are answered at once
 
     from face_aging import FaceAging

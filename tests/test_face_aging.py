@@ -214,10 +214,14 @@ def test_a_finished_run_is_left_alone(tiny, faces, capsys):
 
 
 def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces):
+    """Of the run's own: one that the user put there stays."""
     model = tiny(size_batch=7)  # a batch an epoch
+    folder = os.path.join(model.save_dir, 'checkpoint')
+    shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', folder)
     model.train(num_epochs=11)
-    files = {name.split('.')[0] for name in os.listdir(os.path.join(model.save_dir, 'checkpoint'))}
-    assert files == {'checkpoint', 'model-10', 'model-11'}
+    tiny(size_batch=7).train(num_epochs=16)
+    names = {name.split('.')[0] for name in os.listdir(folder)}
+    assert names == {'checkpoint', 'model-init', 'model-15', 'model-16'}
 
 
 def test_training_goes_on_from_pre_training(tiny, faces, capsys):
@@ -226,7 +230,9 @@ def test_training_goes_on_from_pre_training(tiny, faces, capsys):
     pre_trained = weights_of(model)
     other = tiny()
     other.train(num_epochs=1, learning_rate=0)  # restored, then moved by nothing
-    assert 'training starts from it' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'epoch 2, step 4 of a training with weights (0, 0, 0)' in out
+    assert 'Training from epoch 1 to 1' in out
     assert_same(pre_trained, weights_of(other))
     assert other.epoch == 1 and other.weights == (0.0001, 0, 0)
 

@@ -87,7 +87,7 @@ def test_weights_of_the_losses(eagerly):
         if name.startswith('D_'):
             variable.assign(np.full(variable.shape, np.nan))
     losses = model.train_step(*golden.inputs)
-    assert losses['EG_loss'] == face_aging.losses(golden.inputs[0], **outputs)['EG_loss']
+    assert losses['EG_loss'] == face_aging.losses(golden.inputs[0], outputs)['EG_loss']
     for name, variable in model.named_variables.items():
         if name.startswith(('E_', 'G_')):
             assert np.isfinite(variable.numpy()).all(), name
