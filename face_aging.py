@@ -36,6 +36,9 @@ SHOWN = (
 class FaceAging:
     """The four networks, their training, and what they are used for.
 
+    The layers follow Keras' dtype policy (`keras.config.set_dtype_policy('mixed_bfloat16')`); their
+    weights, batch norm, the networks' outputs and the losses stay float32.
+
     Attributes:
         E, G, D_z, D_img: the networks, `keras.Model`s.
         named_variables: dict from the original's variable names (`E_conv0/w`) to the variables.
@@ -62,6 +65,7 @@ class FaceAging:
         dataset_name='UTKFace',  # folder in data_dir
         data_dir='data',  # folder of the data sets
         seed=2017,  # of the order of the files and of z_prior
+        xla=None,  # compile the training step by XLA; by default on a GPU only
     ):
         self.size_image = size_image
         self.size_kernel = size_kernel
@@ -76,6 +80,7 @@ class FaceAging:
         self.save_dir = save_dir
         self.data_dir = os.path.join(data_dir, dataset_name)
         self.seed = seed
+        self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
         self.num_layers = int(np.log2(size_image)) - size_kernel // 2  # 5 for 128
 
         if size_image % 2**self.num_layers:
@@ -96,10 +101,7 @@ class FaceAging:
             for variable in network.variables
         }
 
-        self.optimizers = [
-            keras.optimizers.Adam(epsilon=ADAM_EPSILON, name=name)
-            for name in ('opt_EG', 'opt_D_z', 'opt_D_img')
-        ]
+        self.optimizers = [_adam(name) for name in ('opt_EG', 'opt_D_z', 'opt_D_img')]
         self._prepare(learning_rate=0.0002, beta1=0.5, weights=(0.0001, 0, 0))
         if is_training:  # before any checkpoint is restored into them
             for optimizer, variables in zip(self.optimizers, self._trainable(), strict=True):
@@ -117,7 +119,7 @@ class FaceAging:
         for i in range(self.num_layers):  # 128 -> 64 -> 32 -> 16 -> 8 -> 4
             x = ops.conv2d(x, channels * 2**i, self.size_kernel, name=f'E_conv{i}')
             x = keras.ops.relu(x)
-        z = keras.ops.tanh(ops.fc(ops.flatten(x), self.num_z_channels, name='E_fc'))
+        z = ops.tanh(ops.fc(ops.flatten(x), self.num_z_channels, name='E_fc'))
         return keras.Model(image, z, name='E')
 
     def generator(self):
@@ -140,7 +142,7 @@ class FaceAging:
         x = ops.deconv2d(
             x, self.num_input_channels, self.size_kernel, stride=1, name=f'G_deconv{i + 1}'
         )
-        return keras.Model([z, age, gender], keras.ops.tanh(x), name='G')
+        return keras.Model([z, age, gender], ops.tanh(x), name='G')
 
     def discriminator_z(self):
         """D_z: z [B, num_z_channels] -> logit [B, 1], positive where z seems drawn evenly."""
@@ -148,7 +150,7 @@ class FaceAging:
         for i, channels in enumerate((64, 32, 16)):
             x = ops.batch_norm(ops.fc(x, channels, name=f'D_z_fc{i}'), name=f'D_z_bn{i}')
             x = keras.ops.relu(x)
-        return keras.Model(z, ops.fc(x, 1, name='D_z_fc3'), name='D_z')
+        return keras.Model(z, ops.logit(x, name='D_z_fc3'), name='D_z')
 
     def discriminator_img(self):
         """D_img: image, age, gender -> logit [B, 1], positive where the image seems real."""
@@ -163,7 +165,7 @@ class FaceAging:
                 x = ops.concat_label(x, age)  # 16 + 10
                 x = ops.concat_label(x, gender, self.num_categories // 2)  # + 10
         x = ops.lrelu(ops.fc(ops.flatten(x), 1024, name='D_img_fc1'))
-        return keras.Model([image, age, gender], ops.fc(x, 1, name='D_img_fc2'), name='D_img')
+        return keras.Model([image, age, gender], ops.logit(x, name='D_img_fc2'), name='D_img')
 
     # ------------------------------------------------------------------------------ training
 
@@ -210,7 +212,12 @@ class FaceAging:
                     loss_EG += w * loss[name]
             loss_D_z = loss['D_z_loss_prior'] + loss['D_z_loss_z']
             loss_D_img = loss['D_img_loss_input'] + loss['D_img_loss_G']
-        objectives = loss_EG, loss_D_z, loss_D_img
+            objectives = [  # in float16 times a factor that apply() takes back
+                optimizer.scale_loss(objective)
+                for optimizer, objective in zip(
+                    self.optimizers, (loss_EG, loss_D_z, loss_D_img), strict=True
+                )
+            ]
         updates = list(zip(self.optimizers, objectives, self._trainable(), strict=True))
         gradients = [tape.gradient(objective, variables) for _, objective, variables in updates]
         for (optimizer, _, variables), gradient in zip(updates, gradients, strict=True):
@@ -230,9 +237,9 @@ class FaceAging:
         self.weights = weights
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
-            optimizer.beta_1 = beta1
+            getattr(optimizer, 'inner_optimizer', optimizer).beta_1 = beta1
         # A graph, of which weights and beta1 are constants.
-        self._update = tf.function(self._training_step, autograph=False)
+        self._update = tf.function(self._training_step, autograph=False, jit_compile=self.xla)
 
     def train(
         self,
@@ -534,6 +541,14 @@ class FaceAging:
             self._random = np.random.RandomState()
             self._random.set_state(state['random'])
         return words
+
+
+def _adam(name):
+    """Adam as the original's; where the layers compute in float16, it scales its loss."""
+    adam = keras.optimizers.Adam(epsilon=ADAM_EPSILON, name=name)
+    if keras.config.dtype_policy().compute_dtype == 'float16':
+        return keras.optimizers.LossScaleOptimizer(adam, name=f'{name}_scale')
+    return adam
 
 
 def _base_name(path):

@@ -54,6 +54,14 @@ _SEED = flags.DEFINE_integer(
     'seed', 2017, 'Seed of weights, file order and prior.', lower_bound=0, upper_bound=2**32 - 1
 )
 
+_PRECISION = flags.DEFINE_enum(
+    'precision',
+    'float32',
+    ['float32', 'mixed_bfloat16', 'mixed_float16'],
+    'What the layers compute in; weights, losses and outputs are float32.',
+)
+_XLA = _define_boolean('xla', None, 'Compile the training step by XLA. Default: on a GPU only.')
+
 
 def main(argv):
     if argv[1:]:
@@ -66,6 +74,7 @@ def main(argv):
 
     warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
     keras.utils.set_random_seed(_SEED.value)
+    keras.config.set_dtype_policy(_PRECISION.value)
     try:
         model = FaceAging(
             size_batch=_BATCH_SIZE.value,
@@ -74,6 +83,7 @@ def main(argv):
             dataset_name=_DATASET.value,
             data_dir=_DATADIR.value,
             seed=_SEED.value,
+            xla=_XLA.value,
         )
         if _IS_TRAIN.value:
             _train(model)

@@ -121,7 +121,19 @@ def batch_norm(x, name=None):
     Momentum 1 keeps the moving statistics where they are: the original never updated them,
     because it never used a discriminator outside training.
     """
-    return keras.layers.BatchNormalization(momentum=1, epsilon=0.001, scale=False, name=name)(x)
+    return keras.layers.BatchNormalization(
+        momentum=1, epsilon=0.001, scale=False, dtype='float32', name=name
+    )(x)
+
+
+def tanh(x):
+    """tanh, in float32 whatever the layers compute in."""
+    return keras.ops.tanh(keras.ops.cast(x, 'float32'))
+
+
+def logit(x, name=None):
+    """Connect every input of [B, C] with a logit [B, 1], float32."""
+    return keras.ops.cast(fc(x, 1, name=name), 'float32')
 
 
 def lrelu(x):

@@ -4,6 +4,7 @@ import glob
 import os
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -267,6 +268,36 @@ def test_too_few_faces(tiny, faces, tmp_path):
     with pytest.raises(ops.InputError, match=r'14 faces, too few for batches of 8.*--batch_size 7'):
         tiny(size_batch=8).train(num_epochs=1)
     assert not (tmp_path / 'save').exists()
+
+
+def test_precisions_learn_alike(tiny, faces):
+    paths, ages, genders = labels.list_faces(str(faces))
+    image = np.stack([ops.load_image(path, 32) for path in paths])
+    age, gender = labels.one_hot(ages, 10), labels.one_hot(genders, 2)
+    z_prior = np.random.RandomState(0).uniform(-1, 1, (14, 50)).astype(np.float32)
+    curves = {}
+    for precision in ('float32', 'mixed_bfloat16', 'mixed_float16'):
+        keras.config.set_dtype_policy(precision)
+        try:
+            model = tiny()
+        finally:
+            keras.config.set_dtype_policy('float32')
+        assert model.G.get_layer('G_deconv1').compute_dtype == precision.removeprefix('mixed_')
+        assert {v.dtype for v in model.named_variables.values()} == {'float32'}
+        outputs = model.forward(image, age, gender, z_prior)
+        assert {output.dtype for output in outputs.values()} == {tf.float32}
+        steps = [model.train_step(image, age, gender, z_prior) for _ in range(8)]
+        curves[precision] = {
+            name: np.array([step[name] for step in steps])
+            for name in ('EG_loss', 'D_z_loss_prior', 'D_img_loss_input')
+        }
+    for curve in curves.values():
+        assert curve['D_z_loss_prior'][-1] < 0.99 * curve['D_z_loss_prior'][0]
+        for name in ('EG_loss', 'D_z_loss_prior'):
+            np.testing.assert_allclose(curve[name], curves['float32'][name], rtol=0.02)
+        np.testing.assert_allclose(
+            curve['D_img_loss_input'][:2], curves['float32']['D_img_loss_input'][:2], rtol=0.05
+        )
 
 
 # ----------------------------------------------------------------------------------- testing

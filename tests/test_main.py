@@ -25,6 +25,8 @@ DEFAULTS = {
     'batch_size': 100,
     'learning_rate': 0.0002,
     'seed': 2017,
+    'precision': 'float32',
+    'xla': None,
 }
 
 
@@ -94,6 +96,7 @@ def test_true_as_a_word_of_its_own(word):
         (['--seed', '-1'], 'range'),
         (['--epohc', '3'], 'epohc'),
         (['--testdir'], 'testdir'),
+        (['--precision', 'float8'], 'float32|mixed_bfloat16|mixed_float16'),
     ],
 )
 def test_mistaken_flags(words, message):
@@ -115,6 +118,7 @@ def test_training_flags_reach_the_class(calls):
                 'dataset_name': 'mine',
                 'data_dir': 'sets',
                 'seed': 5,
+                'xla': None,
             },
         ),
         ('train', (3, 0.1), {'use_init_model': False}),
