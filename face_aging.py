@@ -456,7 +456,11 @@ class FaceAging:
             shape_and_slices=[''] * len(tensors),
             tensors=list(tensors.values()),
         )
-        tf.compat.v1.train.update_checkpoint_state(folder, name, self._checkpoints)
+        listed = [f'all_model_checkpoint_paths: "{kept}"' for kept in self._checkpoints]
+        listing = os.path.join(folder, 'checkpoint')
+        with open(listing + '.new', 'w', encoding='utf-8') as file:
+            print(f'model_checkpoint_path: "{name}"', *listed, sep='\n', file=file)
+        os.replace(listing + '.new', listing)  # at once, never half written
         for old in superseded:
             for path in glob.glob(os.path.join(glob.escape(folder), old + '.*')):
                 os.remove(path)
@@ -483,8 +487,11 @@ class FaceAging:
         if not os.path.isfile(os.path.join(folder, 'checkpoint')):
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
-        found = tf.train.get_checkpoint_state(folder)
-        if found is None or not found.model_checkpoint_path:
+        try:
+            found = tf.train.get_checkpoint_state(folder)
+        except ValueError:  # it names no checkpoint
+            found = None
+        if found is None:
             raise ops.InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
         prefix = os.path.join(folder, _base_name(found.model_checkpoint_path))
         try:

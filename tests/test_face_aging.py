@@ -145,7 +145,7 @@ def test_files_are_read_once(tiny, faces, monkeypatch):
         'read_face',
         lambda path, *args, **kw: read.append(path) or read_face(path, *args, **kw),
     )
-    tiny().train(num_epochs=3)
+    tiny().train(num_epochs=2)
     assert len(read) == len(set(read)) == 14
 
 
@@ -173,10 +173,10 @@ def test_summaries(tiny, faces, monkeypatch):
 
 
 def test_learning_rate_decays_in_stairs(tiny, faces, monkeypatch):
-    model, rates = tiny(size_batch=2), []
+    model, rates = tiny(), []
     monkeypatch.setattr(face_aging, '_summarize', lambda *args: rates.append(args[3]))
-    model.train(num_epochs=3, learning_rate=0.01, decay_rate=0.5)  # 6 batches an epoch
-    np.testing.assert_allclose(rates, [0.01] * 14 + [0.005] * 4)  # 14 // 2 * 2 steps a stair
+    model.train(num_epochs=4, learning_rate=0.01, decay_rate=0.5)  # 2 batches an epoch
+    np.testing.assert_allclose(rates, [0.01] * 6 + [0.005] * 2)  # 14 // 4 * 2 steps a stair
     np.testing.assert_allclose(model.optimizers[2].learning_rate, 0.005)
 
 
@@ -193,13 +193,13 @@ def test_settings_reach_the_optimizers(tiny, faces):
 
 def test_a_resumed_run_is_the_same_run(tiny, faces, capsys):
     straight = tiny(save_dir=str(faces.parent / 'straight'))
-    straight.train(num_epochs=3)
+    straight.train(num_epochs=2)
     tiny().train(num_epochs=1)
     resumed = tiny()
     resumed.named_variables['E_fc/w'].assign(np.zeros((512, 50)))
-    resumed.train(num_epochs=3)
+    resumed.train(num_epochs=2)
     assert 'epoch 1, step 2' in capsys.readouterr().out
-    assert int(resumed.optimizers[0].iterations) == 6
+    assert int(resumed.optimizers[0].iterations) == 4
     assert_same(weights_of(straight), weights_of(resumed))
     for ours, theirs in zip(resumed.optimizers, straight.optimizers, strict=True):
         for mine, other in zip(ours.variables, theirs.variables, strict=True):
@@ -214,15 +214,27 @@ def test_a_finished_run_is_left_alone(tiny, faces, capsys):
     assert int(model.optimizers[0].iterations) == 2
 
 
-def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces):
+def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces, monkeypatch):
     """Of the run's own: one that the user put there stays."""
-    model = tiny(size_batch=7)  # a batch an epoch
-    folder = os.path.join(model.save_dir, 'checkpoint')
+    saved = []
+
+    def train(num_epochs):
+        model = tiny()
+        save = model.save_checkpoint
+        monkeypatch.setattr(model, '_train_epoch', lambda *_: step(model))
+        monkeypatch.setattr(model, 'test', lambda *_: np.zeros([1, 1, 3], np.uint8))
+        monkeypatch.setattr(model, 'save_checkpoint', lambda: saved.append(model.epoch) or save())
+        model.train(num_epochs)
+        return {name.split('.')[0] for name in os.listdir(folder)}
+
+    def step(model):
+        model.optimizers[0].iterations.assign_add(1)
+
+    folder = faces.parent / 'save' / 'checkpoint'
     shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', folder)
-    model.train(num_epochs=11)
-    tiny(size_batch=7).train(num_epochs=16)
-    names = {name.split('.')[0] for name in os.listdir(folder)}
-    assert names == {'checkpoint', 'model-init', 'model-15', 'model-16'}
+    assert train(11) == {'checkpoint', 'model-init', 'model-10', 'model-11'}
+    assert train(16) == {'checkpoint', 'model-init', 'model-15', 'model-16'}
+    assert saved == [5, 10, 11, 15, 16]
 
 
 def test_training_goes_on_from_pre_training(tiny, faces, capsys):
@@ -286,13 +298,13 @@ def test_precisions_learn_alike(tiny, faces):
         assert {v.dtype for v in model.named_variables.values()} == {'float32'}
         outputs = model.forward(image, age, gender, z_prior)
         assert {output.dtype for output in outputs.values()} == {tf.float32}
-        steps = [model.train_step(image, age, gender, z_prior) for _ in range(8)]
+        steps = [model.train_step(image, age, gender, z_prior) for _ in range(3)]
         curves[precision] = {
             name: np.array([step[name] for step in steps])
             for name in ('EG_loss', 'D_z_loss_prior', 'D_img_loss_input')
         }
     for curve in curves.values():
-        assert curve['D_z_loss_prior'][-1] < 0.99 * curve['D_z_loss_prior'][0]
+        assert curve['D_z_loss_prior'][-1] < curve['D_z_loss_prior'][0]
         for name in ('EG_loss', 'D_z_loss_prior'):
             np.testing.assert_allclose(curve[name], curves['float32'][name], rtol=0.02)
         np.testing.assert_allclose(

@@ -74,8 +74,14 @@ def test_three_steps(golden):
         np.testing.assert_allclose(
             norm, golden.numbers[f'norm_after/{name}'], rtol=1e-2, err_msg=name
         )
+        # On average a value may be off by part of the three updates of up to 0.0002 each.
+        part = 0.05 if golden.settings['size_image'] == 32 else 0.25
         np.testing.assert_allclose(
-            value.sum(), golden.numbers[f'sum_after/{name}'], atol=1e-2 * norm, err_msg=name
+            value.mean(),
+            golden.numbers[f'sum_after/{name}'] / value.size,
+            rtol=0,
+            atol=part * 3 * 0.0002,
+            err_msg=name,
         )
 
 
