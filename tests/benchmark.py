@@ -182,9 +182,16 @@ def main():
     parser.add_argument('--json', metavar='FILE', help='write the figures there too')
     parser.add_argument('--batch_size', type=int, default=100, help='faces per training step')
     parser.add_argument('--repeats', type=int, default=5, help='of which the median counts')
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        choices=list(PRECISIONS),
+        default=['float32'],
+        help='float32 is always measured; a processor without bfloat16 takes minutes a step in it',
+    )
     args = parser.parse_args()
     on_gpu = bool(tf.config.list_physical_devices('GPU'))
-    precisions = list(PRECISIONS) if on_gpu else ['float32', 'mixed_bfloat16']
+    precisions = ['float32', *(name for name in args.precision if name != 'float32')]
     result = {'batch_size': args.batch_size, 'peak': {}, 'train': {}}
     with tqdm(total=len(precisions) * 2 + 4, unit='part', dynamic_ncols=True) as progress:
 
