@@ -384,13 +384,13 @@ class FaceAging:
             the picture, uint8: a row per age group, youngest on top, a column per image.
         """
         self._save_rows([images] * self.num_categories, 'input.png')
-        return self._save_rows(self.generate_ages(self.E(images), gender), name)
+        return self._save_rows(list(self.generate_ages(self.E(images), gender)), name)
 
     def generate_ages(self, z, gender):
-        """Return codes z [N, num_z_channels] as faces at all ages: list of [N, S, S, C]."""
-        ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
-        rows = [tf.tile(age[None], [len(z), 1]) for age in ages]
-        return [self.G([z, age, tf.cast(gender, tf.float32)]).numpy() for age in rows]
+        """Yield the faces [N, S, S, C] of codes z [N, num_z_channels], age group by age group."""
+        gender = tf.cast(gender, tf.float32)
+        for age in labels.one_hot(np.arange(self.num_categories), self.num_categories):
+            yield self.G([z, tf.tile(age[None], [len(z), 1]), gender]).numpy()
 
     def custom_test(self, testing_samples_dir):
         """Write each face of a folder at all ages, as male and as female, to save_dir/test.
@@ -411,14 +411,19 @@ class FaceAging:
                 'one first (python main.py), or name the folder of one with --savedir.'
             )
         faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
-        for first in tqdm(range(0, len(faces), PAGE_COLUMNS), 'Testing', unit='page'):
-            images = pipeline.to_float(faces[first : first + PAGE_COLUMNS])
-            z = self.E(images)
-            page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
-            self._save_rows([images] * self.num_categories, 'input' + page)
-            for gender, name in enumerate(('male', 'female')):
-                gender = labels.one_hot([gender] * len(images), 2)
-                self._save_rows(self.generate_ages(z, gender), f'test_as_{name}{page}')
+        total = 2 * self.num_categories * len(faces)
+        with tqdm(total=total, desc='Testing', unit=' faces', dynamic_ncols=True) as progress:
+            for first in range(0, len(faces), PAGE_COLUMNS):
+                images = pipeline.to_float(faces[first : first + PAGE_COLUMNS])
+                z = self.E(images)
+                page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
+                self._save_rows([images] * self.num_categories, 'input' + page)
+                for gender, name in enumerate(('male', 'female')):
+                    rows = []
+                    for row in self.generate_ages(z, labels.one_hot([gender] * len(images), 2)):
+                        rows.append(row)
+                        progress.update(len(row))
+                    self._save_rows(rows, f'test_as_{name}{page}')
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
     def _save_rows(self, rows, name):

@@ -111,7 +111,7 @@ def benchmark_training(result, precision, size_batch, repeats):
 def benchmark_generation(result, model, repeats):
     images, gender = inputs(10)[0], labels.one_hot([0] * 10, 2)
     result['generation_ms'] = 1e3 * seconds(
-        lambda: model.generate_ages(model.E(images), gender), repeats
+        lambda: list(model.generate_ages(model.E(images), gender)), repeats
     )
 
 
