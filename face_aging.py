@@ -212,13 +212,10 @@ class FaceAging:
                     loss_EG += w * loss[name]
             loss_D_z = loss['D_z_loss_prior'] + loss['D_z_loss_z']
             loss_D_img = loss['D_img_loss_input'] + loss['D_img_loss_G']
-            objectives = [  # in float16 times a factor that apply() takes back
-                optimizer.scale_loss(objective)
-                for optimizer, objective in zip(
-                    self.optimizers, (loss_EG, loss_D_z, loss_D_img), strict=True
-                )
-            ]
-        updates = list(zip(self.optimizers, objectives, self._trainable(), strict=True))
+            objectives = zip(self.optimizers, (loss_EG, loss_D_z, loss_D_img), strict=True)
+            # In float16 times a factor, which apply() takes back.
+            scaled = [optimizer.scale_loss(objective) for optimizer, objective in objectives]
+        updates = list(zip(self.optimizers, scaled, self._trainable(), strict=True))
         gradients = [tape.gradient(objective, variables) for _, objective, variables in updates]
         for (optimizer, _, variables), gradient in zip(updates, gradients, strict=True):
             optimizer.apply(gradient, variables)

@@ -53,7 +53,6 @@ _LEARNING_RATE = flags.DEFINE_float('learning_rate', 0.0002, "Adam's learning ra
 _SEED = flags.DEFINE_integer(
     'seed', 2017, 'Seed of weights, file order and prior.', lower_bound=0, upper_bound=2**32 - 1
 )
-
 _PRECISION = flags.DEFINE_enum(
     'precision',
     'float32',

@@ -145,7 +145,7 @@ def test_files_are_read_once(tiny, faces, monkeypatch):
         'read_face',
         lambda path, *args, **kw: read.append(path) or read_face(path, *args, **kw),
     )
-    tiny().train(num_epochs=2)
+    tiny(size_batch=7).train(num_epochs=2)
     assert len(read) == len(set(read)) == 14
 
 
@@ -183,7 +183,7 @@ def test_learning_rate_decays_in_stairs(tiny, faces, monkeypatch):
 def test_settings_reach_the_optimizers(tiny, faces):
     weights = []
     for beta1 in (0.5, 0.9):
-        model = tiny()
+        model = tiny()  # two steps: Adam's first does not depend on beta1
         model.train(num_epochs=1, beta1=beta1, use_trained_model=False)
         assert [optimizer.beta_1 for optimizer in model.optimizers] == [beta1] * 3
         assert {optimizer.epsilon for optimizer in model.optimizers} == {1e-8}
@@ -192,14 +192,14 @@ def test_settings_reach_the_optimizers(tiny, faces):
 
 
 def test_a_resumed_run_is_the_same_run(tiny, faces, capsys):
-    straight = tiny(save_dir=str(faces.parent / 'straight'))
+    straight = tiny(size_batch=7, save_dir=str(faces.parent / 'straight'))
     straight.train(num_epochs=2)
-    tiny().train(num_epochs=1)
-    resumed = tiny()
+    tiny(size_batch=7).train(num_epochs=1)
+    resumed = tiny(size_batch=7)
     resumed.named_variables['E_fc/w'].assign(np.zeros((512, 50)))
     resumed.train(num_epochs=2)
-    assert 'epoch 1, step 2' in capsys.readouterr().out
-    assert int(resumed.optimizers[0].iterations) == 4
+    assert 'epoch 1, step 1' in capsys.readouterr().out
+    assert int(resumed.optimizers[0].iterations) == 2
     assert_same(weights_of(straight), weights_of(resumed))
     for ours, theirs in zip(resumed.optimizers, straight.optimizers, strict=True):
         for mine, other in zip(ours.variables, theirs.variables, strict=True):
@@ -207,11 +207,11 @@ def test_a_resumed_run_is_the_same_run(tiny, faces, capsys):
 
 
 def test_a_finished_run_is_left_alone(tiny, faces, capsys):
-    tiny().train(num_epochs=1)
-    model = tiny()
+    tiny(size_batch=7).train(num_epochs=1)
+    model = tiny(size_batch=7)
     model.train(num_epochs=1)
     assert 'Already trained for 1 epochs' in capsys.readouterr().out
-    assert int(model.optimizers[0].iterations) == 2
+    assert int(model.optimizers[0].iterations) == 1
 
 
 def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces, monkeypatch):
@@ -238,35 +238,35 @@ def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces, monkeypatc
 
 
 def test_training_goes_on_from_pre_training(tiny, faces, capsys):
-    model = tiny()
+    model = tiny(size_batch=7)
     model.train(num_epochs=2, use_trained_model=False, weights=(0, 0, 0))
     pre_trained = weights_of(model)
-    other = tiny()
+    other = tiny(size_batch=7)
     other.train(num_epochs=1, learning_rate=0)  # restored, then moved by nothing
     out = capsys.readouterr().out
-    assert 'epoch 2, step 4 of a training with weights (0, 0, 0)' in out
+    assert 'epoch 2, step 2 of a training with weights (0, 0, 0)' in out
     assert 'Training from epoch 1 to 1' in out
     assert_same(pre_trained, weights_of(other))
     assert other.epoch == 1 and other.weights == (0.0001, 0, 0)
 
 
 def test_use_trained_model_false_restores_nothing(tiny, faces):
-    tiny().train(num_epochs=1)
-    model = tiny()
+    tiny(size_batch=7).train(num_epochs=1)
+    model = tiny(size_batch=7)
     model.train(num_epochs=1, learning_rate=0, use_trained_model=False)
-    assert_same(weights_of(model), weights_of(tiny()))
+    assert_same(weights_of(model), weights_of(tiny(size_batch=7)))
 
 
 def test_training_starts_from_init_model(tiny, faces, monkeypatch):
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
-    model = tiny()
+    model = tiny(size_batch=7)
     model.train(num_epochs=1, learning_rate=0)
-    expected = tiny()
+    expected = tiny(size_batch=7)
     expected.load_checkpoint(str(GOLDEN / 'tiny32' / 'checkpoint'))
     assert_same(weights_of(model), weights_of(expected))
-    model = tiny(save_dir=str(faces.parent / 'other'))
+    model = tiny(size_batch=7, save_dir=str(faces.parent / 'other'))
     model.train(num_epochs=1, learning_rate=0, use_init_model=False)
-    assert_same(weights_of(model), weights_of(tiny()))
+    assert_same(weights_of(model), weights_of(tiny(size_batch=7)))
 
 
 def test_a_changed_data_set_gets_a_new_order(tiny, faces, capsys):
@@ -452,11 +452,16 @@ def test_a_missing_variable_is_named(tiny, tmp_path):
         tiny().load_checkpoint()
 
 
-@pytest.mark.parametrize('file', ['checkpoint', 'model-0.index', 'model-0.data-00000-of-00001'])
-@pytest.mark.parametrize('damage', ['empty', 'garbage', 'remove'])
+@pytest.mark.parametrize(
+    ('file', 'damage'),
+    [
+        (file, damage)
+        for file in ('checkpoint', 'model-0.index', 'model-0.data-00000-of-00001')
+        for damage in ('empty', 'garbage', 'remove')
+        if (file, damage) != ('checkpoint', 'remove')  # that is no checkpoint, not a damaged one
+    ],
+)
 def test_a_damaged_checkpoint_is_named(tiny, tmp_path, file, damage):
-    if (file, damage) == ('checkpoint', 'remove'):
-        pytest.skip('then there is no checkpoint')
     tiny().save_checkpoint()
     path = tmp_path / 'save' / 'checkpoint' / file
     if damage == 'remove':
