@@ -41,7 +41,8 @@ def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None):
 
 class _Conv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs, kernel):
-        if not _is_small(self, inputs.shape[1] // 2):
+        height = inputs.shape[1]
+        if height % 2 or not _is_small(self, height // 2):
             return super().convolution_op(inputs, kernel)
 
         @tf.custom_gradient

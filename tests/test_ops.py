@@ -95,9 +95,11 @@ def test_initial_weights():
         assert not bias.numpy().any()
 
 
-@pytest.mark.parametrize('layer', [ops.conv2d, ops.deconv2d])
-def test_small_maps_compute_what_large_ones_do(layer, monkeypatch):
-    size = 8 if layer is ops.conv2d else 4
+@pytest.mark.parametrize(
+    ('layer', 'size'),
+    [(ops.conv2d, 8), (ops.conv2d, 7), (ops.conv2d, 1), (ops.deconv2d, 4), (ops.deconv2d, 3)],
+)
+def test_small_maps_compute_what_large_ones_do(layer, size, monkeypatch):
     random = np.random.RandomState(0)
     x = tf.constant(random.normal(size=(3, size, size, 6)).astype(np.float32))
 
