@@ -96,19 +96,25 @@ def test_training_run(tiny, faces, tmp_path):
         assert moved == ('moving' not in name), name
 
 
-def test_order_of_the_files(tiny, faces, monkeypatch):
+@pytest.fixture
+def orders(monkeypatch):
+    """The order of the files in each epoch that is trained."""
     seen, batches = [], pipeline.batches
     monkeypatch.setattr(
         pipeline, 'batches', lambda *args: seen.append(list(args[3])) or batches(*args)
     )
+    return seen
+
+
+def test_order_of_the_files(tiny, faces, orders):
     tiny().train(num_epochs=2)
     random, order = np.random.RandomState(2017), list(range(14))
     random.shuffle(order)
     samples, rest = order[:4], order[4:]
     for epoch in range(2):
         random.shuffle(rest)
-        assert seen[epoch] == rest
-        assert not set(samples) & set(seen[epoch])
+        assert orders[epoch] == rest
+        assert not set(samples) & set(orders[epoch])
         random.uniform(-1, 1, [2, 4, 50])  # the original draws z_prior from the same generator
 
 
@@ -129,13 +135,9 @@ def test_samples_are_the_first_of_the_order(tiny, faces):
     np.testing.assert_array_equal(shown, again)
 
 
-def test_no_shuffle(tiny, faces, monkeypatch):
-    seen, batches = [], pipeline.batches
-    monkeypatch.setattr(
-        pipeline, 'batches', lambda *args: seen.append(list(args[3])) or batches(*args)
-    )
+def test_no_shuffle(tiny, faces, orders):
     tiny().train(num_epochs=2, enable_shuffle=False)
-    assert seen == [list(range(4, 14))] * 2
+    assert orders == [list(range(4, 14))] * 2
 
 
 def test_files_are_read_once(tiny, faces, monkeypatch):
