@@ -1,5 +1,7 @@
 """The port computes what the original computed."""
 
+import re
+
 import numpy as np
 import tensorflow as tf
 
@@ -74,8 +76,11 @@ def test_three_steps(golden):
         np.testing.assert_allclose(
             norm, golden.numbers[f'norm_after/{name}'], rtol=1e-2, err_msg=name
         )
-        # On average a value may be off by part of the three updates of up to 0.0002 each.
+        # On average a value may be off by part of the three updates of up to 0.0002 each; a bias
+        # before batch norm by all of them, since rounding errors alone decide their signs.
         part = 0.05 if golden.settings['size_image'] == 32 else 0.25
+        if re.fullmatch(r'D_(img_conv\d|z_fc[012])/b', name):
+            part = 1
         np.testing.assert_allclose(
             value.mean(),
             golden.numbers[f'sum_after/{name}'] / value.size,
