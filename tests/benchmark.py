@@ -1,12 +1,14 @@
 """How fast this machine trains and generates: python -m tests.benchmark [--json FILE].
 
 Measures the machine's matrix products and the program in one run, so that the figures are fractions
-of what is possible here. Medians of a few repeats; run it on a machine that does nothing else.
+of what is possible here: of a CPU, or of a GPU where TensorFlow sees one. Medians of a few repeats;
+run it on a machine that does nothing else.
 """
 
 import argparse
 import json
 import os
+import pathlib
 import resource
 import statistics
 import subprocess
@@ -26,6 +28,8 @@ from data import labels, pipeline
 from tests import draw_faces
 
 PRECISIONS = {'float32': tf.float32, 'mixed_bfloat16': tf.bfloat16, 'mixed_float16': tf.float16}
+PATIENCE = 60  # seconds of repeats; a processor without bfloat16 takes minutes a step in it
+MAIN = pathlib.Path(face_aging.__file__).with_name('main.py')
 FIRST_STEP = """
 import numpy as np, face_aging
 model = face_aging.FaceAging(size_batch=4)
@@ -37,11 +41,18 @@ def seconds(function, repeats=5):
     """Return the median wall time of a call, in seconds, after one that is not counted."""
     function()
     times = []
-    for _ in range(repeats):
+    while len(times) < repeats and sum(times) < PATIENCE:
         started = time.perf_counter()
         function()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
+
+
+def process_seconds(*words):
+    """Return the wall time of a Python process, in seconds."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *map(str, words)], check=True, capture_output=True)
+    return time.perf_counter() - started
 
 
 def matmul_peak(dtype, size):
@@ -93,26 +104,42 @@ def inputs(size_batch):
     return tuple(map(tf.constant, (image, age, gender, z_prior)))
 
 
-def benchmark_training(result, precision, size_batch, repeats):
-    """Add `train.<precision>` to the result; return the model."""
+def benchmark_training(result, precision, size_batch, repeats, size_matrix):
+    """Add `peak.<type>` and `train.<precision>` to the result; return the model."""
     keras.config.set_dtype_policy(precision)
     model, batch = face_aging.FaceAging(size_batch=size_batch), inputs(size_batch)
+    keras.config.set_dtype_policy('float32')
+    dtype = PRECISIONS[precision]
+    peaks = [matmul_peak(dtype, size_matrix)]
     step = seconds(lambda: float(model.train_step(*batch)['EG_loss']), repeats)
+    peaks.append(matmul_peak(dtype, size_matrix))  # the machine's speed may change meanwhile
     gflops = step_flop(model) * size_batch / step / 1e9
+    result['peak'][dtype.name] = max(peaks)
     result['train'][precision] = {
         'faces_per_s': size_batch / step,
         'gflops': gflops,
-        'fraction_of_peak': gflops / result['peak'][precision.removeprefix('mixed_')],
+        'fraction_of_peak': gflops / max(peaks),
     }
-    keras.config.set_dtype_policy('float32')
     return model
 
 
 def benchmark_generation(result, model, repeats):
+    """Add the time of a test grid, and that of the program's test of 10 faces by its parts."""
     images, gender = inputs(10)[0], labels.one_hot([0] * 10, 2)
-    result['generation_ms'] = 1e3 * seconds(
-        lambda: list(model.generate_ages(model.E(images), gender)), repeats
-    )
+    encode = seconds(lambda: model.E(images).numpy(), repeats)
+    z = model.E(images)
+    grid = seconds(lambda: list(model.generate_ages(z, gender)), repeats)
+    result['generation_ms'] = 1e3 * (encode + grid)
+    with tempfile.TemporaryDirectory() as folder:
+        draw_faces.draw_data_set(folder + '/faces', 10)
+        model.save_dir = folder
+        model.save_checkpoint()
+        load = seconds(model.load_checkpoint, repeats)
+        words = ['--is_train', 'False', '--testdir', folder + '/faces', '--savedir', folder]
+        least = statistics.median(process_seconds('-c', 'import tensorflow') for _ in range(3))
+        least += load + encode + 2 * grid
+        whole = statistics.median(process_seconds(MAIN, *words) for _ in range(3))
+    result['test'] = {'s': whole, 'least_s': least, 'ratio': whole / least}
 
 
 def benchmark_input(result, size_batch, repeats):
@@ -139,22 +166,32 @@ def benchmark_input(result, size_batch, repeats):
 
 
 def benchmark_summaries(result, model, size_batch, repeats):
+    """Add what a point of the summaries and the progress bar costs, as a fraction of a step."""
     outputs = model.forward(*inputs(size_batch))
     loss = face_aging.losses(inputs(size_batch)[0], outputs)
-    z_prior = inputs(size_batch)[3]
+    del outputs['G']
+    outputs['z_prior'] = inputs(size_batch)[3]
+    summarize, one = tf.function(face_aging._summarize), tf.constant(1, tf.int64)
+
+    def report(progress):
+        summarize(one, loss, outputs, tf.constant(2e-4))
+        values = {name: float(value) for name, value in loss.items()}
+        progress.set_postfix_str(face_aging.SHOWN.format(**values))
+        progress.update()
+
     with (
         tempfile.TemporaryDirectory() as folder,
         tf.summary.create_file_writer(folder).as_default(),
+        open(os.devnull, 'w') as nowhere,
+        tqdm(file=nowhere) as progress,
     ):
-        cost = seconds(lambda: face_aging._summarize(loss, outputs, z_prior, 2e-4, 1), repeats)
-    step = size_batch / result['train']['float32']['faces_per_s']
+        cost = seconds(lambda: report(progress), 10 * repeats)
+    step = size_batch / max(train['faces_per_s'] for train in result['train'].values())
     result['summaries'] = {'ms': 1e3 * cost, 'fraction_of_step': cost / step}
 
 
 def benchmark_start(result):
-    started = time.perf_counter()
-    subprocess.run([sys.executable, '-c', FIRST_STEP], check=True, capture_output=True)
-    result['start_to_first_step_s'] = time.perf_counter() - started
+    result['start_to_first_step_s'] = process_seconds('-c', FIRST_STEP)
 
 
 def table(result):
@@ -167,10 +204,12 @@ def table(result):
     ]
     lines += [
         f'generation      10 faces at 10 ages {result["generation_ms"]:8.0f} ms',
+        f'test            10 faces, both grids {result["test"]["s"]:7.1f} s, '
+        f'{result["test"]["ratio"]:.2f} of import, weights and forward passes alone',
         f'input           cold {result["input"]["cold_faces_per_s"]:8.0f} faces/s, '
         f'cached {result["input"]["cached_faces_per_s"]:8.0f} faces/s',
         f'summaries       {result["summaries"]["ms"]:8.1f} ms, '
-        f'{result["summaries"]["fraction_of_step"]:.2%} of a step',
+        f'{result["summaries"]["fraction_of_step"]:.2%} of the fastest step',
         f'start           {result["start_to_first_step_s"]:8.1f} s until the first step',
         f'peak memory     {result["peak_memory_mib"]:8.0f} MiB',
     ]
@@ -182,36 +221,34 @@ def main():
     parser.add_argument('--json', metavar='FILE', help='write the figures there too')
     parser.add_argument('--batch_size', type=int, default=100, help='faces per training step')
     parser.add_argument('--repeats', type=int, default=5, help='of which the median counts')
+    on_gpu = bool(tf.config.list_physical_devices('GPU'))
     parser.add_argument(
         '--precision',
         nargs='+',
         choices=list(PRECISIONS),
-        default=['float32'],
-        help='float32 is always measured; a processor without bfloat16 takes minutes a step in it',
+        default=list(PRECISIONS)[: 3 if on_gpu else 2],
+        help='float32 is always measured',
     )
     args = parser.parse_args()
-    on_gpu = bool(tf.config.list_physical_devices('GPU'))
     precisions = ['float32', *(name for name in args.precision if name != 'float32')]
     result = {'batch_size': args.batch_size, 'peak': {}, 'train': {}}
-    with tqdm(total=len(precisions) * 2 + 4, unit='part', dynamic_ncols=True) as progress:
+    with tqdm(total=len(precisions) + 4, unit='part', dynamic_ncols=True) as progress:
 
         def part(title, function, *arguments):
             progress.set_description(title)
-            value = function(*arguments)
+            value = function(result, *arguments)
             progress.update()
             return value
 
-        for precision in precisions:
-            dtype, size = PRECISIONS[precision], 8192 if on_gpu else 2048
-            result['peak'][dtype.name] = part(f'peak {dtype.name}', matmul_peak, dtype, size)
+        size_matrix = 8192 if on_gpu else 2048
         for precision in precisions[::-1]:  # float32 last: its model is used on
             model = part(
-                precision, benchmark_training, result, precision, args.batch_size, args.repeats
+                precision, benchmark_training, precision, args.batch_size, args.repeats, size_matrix
             )
-        part('generation', benchmark_generation, result, model, args.repeats)
-        part('input', benchmark_input, result, args.batch_size, args.repeats)
-        part('summaries', benchmark_summaries, result, model, args.batch_size, args.repeats)
-        part('start', benchmark_start, result)
+        part('generation', benchmark_generation, model, args.repeats)
+        part('input', benchmark_input, args.batch_size, args.repeats)
+        part('summaries', benchmark_summaries, model, args.batch_size, args.repeats)
+        part('start', benchmark_start)
     result['peak_memory_mib'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(table(result))
     if args.json:
