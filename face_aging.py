@@ -21,9 +21,10 @@ import ops
 from data import labels, pipeline
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
-ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
 SAVE_EVERY = 5  # epochs between two checkpoints
 KEEP_CHECKPOINTS = 2
+FETCH_EVERY = 0.5  # seconds; what a GPU has computed is waited for no more often
+GENERATED_AT_ONCE = 100  # faces; fewer run slower, more take memory
 PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
 # The names by which a training step's losses are shown, in the original's order.
 SHOWN = (
@@ -46,6 +47,8 @@ class FaceAging:
         weights: (w0, w1, w2) of the image's adversarial loss, the code's, and the total variation
             in the loss of E and G (paper, equation 6).
         epoch: epochs of training done.
+        step: batches trained on.
+        is_chief: whether this process writes; False in all but one of several machines' processes.
     """
 
     def __init__(
@@ -66,6 +69,9 @@ class FaceAging:
         data_dir='data',  # folder of the data sets
         seed=2017,  # of the order of the files and of z_prior
         xla=None,  # compile the training step by XLA; by default on a GPU only
+        cache=None,  # where decoded faces are kept, see pipeline.decode_faces
+        summary_steps=1,  # steps from one point of the summaries to the next
+        strategy=None,  # tf.distribute's, to train on several devices; default: ops.distribution
     ):
         self.size_image = size_image
         self.size_kernel = size_kernel
@@ -81,6 +87,12 @@ class FaceAging:
         self.data_dir = os.path.join(data_dir, dataset_name)
         self.seed = seed
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
+        self.cache = cache
+        self.summary_steps = summary_steps
+        if strategy is None:
+            strategy = ops.distribution() if is_training else tf.distribute.get_strategy()
+        self.strategy = strategy
+        self.is_chief = ops.is_chief(strategy)
         self.num_layers = int(np.log2(size_image)) - size_kernel // 2  # 5 for 128
 
         if size_image % 2**self.num_layers:
@@ -88,12 +100,20 @@ class FaceAging:
                 f'size_image {size_image} cannot be halved {self.num_layers} times: '
                 'take a power of two, as 128.'
             )
+        replicas = strategy.num_replicas_in_sync
+        if is_training and size_batch % replicas:
+            raise ops.InputError(
+                f'A batch of {size_batch} cannot be shared by {replicas} devices: pass '
+                f'--batch_size {-(-size_batch // replicas) * replicas}, or another multiple.'
+            )
 
         print('\n\tBuilding graph ...')
-        self.E = self.encoder()
-        self.G = self.generator()
-        self.D_z = self.discriminator_z()
-        self.D_img = self.discriminator_img()
+        with strategy.scope():
+            self.E = self.encoder()
+            self.G = self.generator()
+            self.D_z = self.discriminator_z()
+            self.D_img = self.discriminator_img()
+            self.optimizers = [ops.adam(name) for name in ('opt_EG', 'opt_D_z', 'opt_D_img')]
         self._networks = self.E, self.G, self.D_z, self.D_img
         self.named_variables = {
             variable.path.replace('/kernel', '/w').replace('/bias', '/b'): variable
@@ -101,12 +121,12 @@ class FaceAging:
             for variable in network.variables
         }
 
-        self.optimizers = [_adam(name) for name in ('opt_EG', 'opt_D_z', 'opt_D_img')]
         self._prepare(learning_rate=0.0002, beta1=0.5, weights=(0.0001, 0, 0))
         if is_training:  # before any checkpoint is restored into them
             for optimizer, variables in zip(self.optimizers, self._trainable(), strict=True):
-                optimizer.build(variables)
-        self.epoch = 0
+                with strategy.scope():
+                    optimizer.build(variables)
+        self.epoch = self.step = 0
         self._order = self._random = None
         self._checkpoints = []  # names of those that this run has written and kept
 
@@ -173,7 +193,7 @@ class FaceAging:
         """Update the four networks once, all by gradients at the same weights.
 
         Args:
-            image: float32 [B, S, S, C] in [-1, 1].
+            image: float32 [B, S, S, C] in [-1, 1], or uint8.
             age: float32 [B, num_categories], 1 at the face's age group and -1 elsewhere.
             gender: float32 [B, 2], 1 at the face's gender (male, female) and -1 at the other.
             z_prior: float32 [B, num_z_channels] in [-1, 1], drawn evenly.
@@ -181,7 +201,7 @@ class FaceAging:
         Returns:
             dict of the eight losses before the update (see `losses`).
         """
-        return self._update(image, age, gender, z_prior, self.weights)[0]
+        return self._update(*map(self._share, (image, age, gender, z_prior)))[0]
 
     def forward(self, image, age, gender, z_prior):
         """Run all four networks on a batch, as `train_step` takes it; return what they make of it.
@@ -201,13 +221,15 @@ class FaceAging:
             'D_input_logits': self.D_img([image, age, gender], training=True),
         }
 
-    def _training_step(self, image, age, gender, z_prior, weights):
-        """Return (losses, outputs of `forward`) and update; the body of `train_step`'s graph."""
+    def _gradients(self, image, age, gender, z_prior):
+        """Return losses, outputs of `forward`, and the gradients for each of the optimizers."""
+        if image.dtype == tf.uint8:
+            image = pipeline.to_float(image)
         with tf.GradientTape(persistent=True) as tape:
             outputs = self.forward(image, age, gender, z_prior)
             loss = losses(image, outputs)
             loss_EG = loss['EG_loss']
-            for w, name in zip(weights, ('G_img_loss', 'E_z_loss', 'tv_loss'), strict=True):
+            for w, name in zip(self.weights, ('G_img_loss', 'E_z_loss', 'tv_loss'), strict=True):
                 if w:  # else its gradient would be computed for nothing
                     loss_EG += w * loss[name]
             loss_D_z = loss['D_z_loss_prior'] + loss['D_z_loss_z']
@@ -215,11 +237,41 @@ class FaceAging:
             objectives = zip(self.optimizers, (loss_EG, loss_D_z, loss_D_img), strict=True)
             # In float16 times a factor, which apply() takes back.
             scaled = [optimizer.scale_loss(objective) for optimizer, objective in objectives]
-        updates = list(zip(self.optimizers, scaled, self._trainable(), strict=True))
-        gradients = [tape.gradient(objective, variables) for _, objective, variables in updates]
-        for (optimizer, _, variables), gradient in zip(updates, gradients, strict=True):
+        gradients = [
+            tape.gradient(objective, variables)
+            for objective, variables in zip(scaled, self._trainable(), strict=True)
+        ]
+        return loss, outputs, gradients
+
+    def _replica_step(self, image, age, gender, z_prior):
+        """Take a training step on one replica's share of a batch; return losses and outputs."""
+        loss, outputs, gradients = self._compiled_gradients(image, age, gender, z_prior)
+        replica, reduce = tf.distribute.get_replica_context(), tf.distribute.ReduceOp
+        loss = replica.all_reduce(reduce.MEAN, loss)
+        gradients = replica.all_reduce(reduce.MEAN, gradients)
+        for optimizer, gradient, variables in zip(
+            self.optimizers, gradients, self._trainable(), strict=True
+        ):
             optimizer.apply(gradient, variables)
         return loss, outputs
+
+    def _training_step(self, *batch):
+        """Return the losses of a batch, its shares taken together, and what histograms show."""
+        loss, outputs = self.strategy.run(self._replica_step, batch)
+        local = self.strategy.experimental_local_results
+        loss = {name: local(values)[0] for name, values in loss.items()}
+        del outputs['G']
+        return loss, {name: tf.concat(local(values), 0) for name, values in outputs.items()}
+
+    def _share(self, value):
+        """Spread an array [B, ...] over the replicas, in order."""
+        share = len(value) // self.strategy.num_replicas_in_sync
+
+        def of_replica(context):
+            first = context.replica_id_in_sync_group * share
+            return tf.convert_to_tensor(value[first : first + share])
+
+        return self.strategy.experimental_distribute_values_from_function(of_replica)
 
     def _trainable(self):
         """What each of the three optimizers updates."""
@@ -235,8 +287,12 @@ class FaceAging:
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
             getattr(optimizer, 'inner_optimizer', optimizer).beta_1 = beta1
-        # A graph, of which weights and beta1 are constants.
-        self._update = tf.function(self._training_step, autograph=False, jit_compile=self.xla)
+        # Graphs, of which weights and beta1 are constants. Only the gradients can be compiled by
+        # XLA: what is added up over several devices can't.
+        self._compiled_gradients = tf.function(
+            self._gradients, autograph=False, jit_compile=self.xla
+        )
+        self._update = tf.function(self._training_step, autograph=False)
 
     def train(
         self,
@@ -271,6 +327,7 @@ class FaceAging:
         self.epoch, self._order, self._random = 0, None, None
         if use_trained_model and not self.load_checkpoint() and use_init_model:
             self.load_checkpoint(INIT_MODEL)
+        self._meet_workers()
         if self.epoch >= num_epochs:
             print(f'\n\tAlready trained for {self.epoch} epochs: ask for more to go on.')
             return
@@ -283,7 +340,7 @@ class FaceAging:
             f'{keras.config.dtype_policy().name}, on '
             + ', '.join(device.name for device in tf.config.list_logical_devices())
         )
-        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
+        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels, self.cache)
         ages = labels.one_hot(ages, self.num_categories)
         genders = labels.one_hot(genders, 2)
         held = self._order[:size_batch]  # the samples: shown after each epoch, not trained on
@@ -294,51 +351,95 @@ class FaceAging:
         def decayed_rate(step):
             return learning_rate * decay_rate ** (step // decay_steps)
 
-        writer = tf.summary.create_file_writer(self._folder('summary'))
-        with writer.as_default():
+        with self._writer().as_default():
+            summarize = tf.function(_summarize, autograph=False)
             while self.epoch < num_epochs:
                 if enable_shuffle:
                     self._random.shuffle(self._order[size_batch:])
-                order = self._order[size_batch:]
-                batches = pipeline.batches(faces, ages, genders, order, size_batch)
+                batches = self._batches(faces, ages, genders, self._order[size_batch:])
                 title = f'Epoch {self.epoch + 1}/{num_epochs}'
-                self._train_epoch(
-                    tqdm(batches, title, unit='batch', dynamic_ncols=True), decayed_rate
-                )
+                count = size_data // size_batch - 1
+                with tqdm(batches, title, count, unit='batch', dynamic_ncols=True) as progress:
+                    self._train_epoch(progress, decayed_rate, summarize)
                 self.epoch += 1
-                name = f'{self.epoch:02d}.png'
-                samples = self.sample(held_images, ages[held], genders[held], name)
-                test = self.test(held_images[:columns], genders[held][:columns], name)
-                step = int(self.optimizers[0].iterations)
-                tf.summary.image('samples', samples[None], step)
-                tf.summary.image('test', test[None], step)
-                writer.flush()
-                if self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs:
-                    self.save_checkpoint()
+                if self.is_chief:
+                    name = f'{self.epoch:02d}.png'
+                    samples = self.sample(held_images, ages[held], genders[held], name)
+                    test = self.test(held_images[:columns], genders[held][:columns], name)
+                    tf.summary.image('samples', samples[None], self.step)
+                    tf.summary.image('test', test[None], self.step)
+                    tf.summary.flush()
+                    if self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs:
+                        self.save_checkpoint()
+                self._meet_workers()  # none may leave while the chief still writes
 
-    def _train_epoch(self, batches, learning_rate):
+    def _train_epoch(self, batches, learning_rate, summarize):
         """Take a step for each of the batches, a progress bar that shows the losses.
 
         Args:
             batches: tqdm of (image, age, gender), as `train_step` takes them.
             learning_rate: function of the number of steps taken.
+            summarize: what writes a point of the summaries, as `_summarize`.
         """
         total, started = collections.Counter(), time.time()
-        for image, age, gender in batches:
+        pending, fetched = [], started  # steps that a GPU may still be at work on
+
+        def fetch():
+            for step, *point in pending:
+                if step % self.summary_steps == 0:
+                    summarize(tf.constant(step, tf.int64), *point)
+                total.update({name: float(value) for name, value in point[0].items()})
+            batches.set_postfix_str(SHOWN.format(**pending[-1][1]))
+            pending.clear()
+
+        for batch in batches:
             z_prior = self._random.uniform(-1, 1, [self.size_batch, self.num_z_channels])
             z_prior = z_prior.astype(np.float32)
-            step = int(self.optimizers[0].iterations)
-            rate = learning_rate(step)
+            rate = learning_rate(self.step)
             for optimizer in self.optimizers:
                 optimizer.learning_rate = rate
-            loss, outputs = self._update(image, age, gender, z_prior, self.weights)
-            loss = {name: float(value) for name, value in loss.items()}
-            _summarize(loss, outputs, z_prior, rate, step + 1)
-            batches.set_postfix_str(SHOWN.format(**loss))
-            total.update(loss)
-        mean = {name: value / len(batches) for name, value in total.items()}
-        speed = len(batches) * self.size_batch / (time.time() - started)
+            loss, outputs = self._update(*batch, self._share(z_prior))
+            self.step += 1
+            pending.append((self.step, loss, {**outputs, 'z_prior': z_prior}, tf.constant(rate)))
+            if time.time() - fetched > FETCH_EVERY:
+                fetch()
+                fetched = time.time()
+        if pending:
+            fetch()
+        mean = {name: value / batches.total for name, value in total.items()}
+        speed = batches.total * self.size_batch / (time.time() - started)
         print(f'{batches.desc}: {SHOWN.format(**mean)} on average, {speed:.1f} faces/s')
+
+    def _batches(self, faces, ages, genders, order):
+        """Yield batches in the given order, each replica's share of them apart."""
+        order = order[: len(order) // self.size_batch * self.size_batch]
+        share = self.size_batch // self.strategy.num_replicas_in_sync
+
+        def of_worker(context):  # a machine reads its own part of every batch
+            parts = order.reshape(len(order) // self.size_batch, context.num_input_pipelines, -1)
+            part = parts[:, context.input_pipeline_id].ravel()
+            return pipeline.batches(faces, ages, genders, part, share)
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
+
+    def _writer(self):
+        """Return what writes the summaries."""
+        if self.is_chief:
+            return tf.summary.create_file_writer(self._folder('summary'))
+        return tf.summary.create_noop_writer()
+
+    def _meet_workers(self):
+        """Wait for all workers; raise an InputError if they are not at the same step."""
+        steps = np.full(self.strategy.num_replicas_in_sync, self.step, np.float64)
+        mean, square = (
+            self.strategy.reduce('MEAN', self._share(values), axis=0).numpy()
+            for values in (steps, steps**2)
+        )
+        if mean**2 != square:
+            raise ops.InputError(
+                'The workers found different checkpoints: give all of them the same --savedir, on '
+                'a disk that they share.'
+            )
 
     def _draw_order(self, size_data, enable_shuffle):
         """Start the random numbers of a run, and with them the order of the files.
@@ -385,9 +486,18 @@ class FaceAging:
 
     def generate_ages(self, z, gender):
         """Yield the faces [N, S, S, C] of codes z [N, num_z_channels], age group by age group."""
-        gender = tf.cast(gender, tf.float32)
-        for age in labels.one_hot(np.arange(self.num_categories), self.num_categories):
-            yield self.G([z, tf.tile(age[None], [len(z), 1]), gender]).numpy()
+        ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
+        at_once = max(GENERATED_AT_ONCE // len(z), 1)
+        for first in range(0, len(ages), at_once):
+            age = ages[first : first + at_once]
+            faces = self.G(
+                [
+                    tf.tile(z, [len(age), 1]),
+                    tf.repeat(age, len(z), axis=0),
+                    tf.tile(tf.cast(gender, tf.float32), [len(age), 1]),
+                ]
+            )
+            yield from np.split(faces.numpy(), len(age))
 
     def custom_test(self, testing_samples_dir):
         """Write each face of a folder at all ages, as male and as female, to save_dir/test.
@@ -445,7 +555,7 @@ class FaceAging:
         string `training_state` added.
         """
         folder = self._folder('checkpoint')
-        name = f'model-{int(self.optimizers[0].iterations)}'
+        name = f'model-{self.step}'
         # Only what this run wrote is ever removed, not a checkpoint that the user put there.
         names = [other for other in self._checkpoints if other != name] + [name]
         superseded, self._checkpoints = names[:-KEEP_CHECKPOINTS], names[-KEEP_CHECKPOINTS:]
@@ -527,6 +637,7 @@ class FaceAging:
         """Return what makes a run go on where it stopped, besides the variables, for JSON."""
         state = {
             'epoch': self.epoch,
+            'step': self.step,
             'weights': self.weights,
             'checkpoints': self._checkpoints,
         }
@@ -537,10 +648,12 @@ class FaceAging:
 
     def _resume(self, state):
         """Take over a `_run_state`, if it is one of this training; return what it is, in words."""
-        self.epoch, self._order, self._random = 0, None, None
+        self.epoch, self.step, self._order, self._random = 0, 0, None, None
         if not state:
             return 'weights only'
-        words = f'epoch {state["epoch"]}, step {int(self.optimizers[0].iterations)}'
+        # Where float16 overflowed, the optimizers' iterations are fewer.
+        self.step = state.get('step', int(self.optimizers[0].iterations.numpy()))
+        words = f'epoch {state["epoch"]}, step {self.step}'
         weights = tuple(state['weights'])
         if weights != tuple(self.weights):
             return f'{words} of a training with weights {weights}'
@@ -550,14 +663,6 @@ class FaceAging:
             self._random = np.random.RandomState()
             self._random.set_state(state['random'])
         return words
-
-
-def _adam(name):
-    """Adam as the original's; where the layers compute in float16, it scales its loss."""
-    adam = keras.optimizers.Adam(epsilon=ADAM_EPSILON, name=name)
-    if keras.config.dtype_policy().compute_dtype == 'float16':
-        return keras.optimizers.LossScaleOptimizer(adam, name=f'{name}_scale')
-    return adam
 
 
 def _base_name(path):
@@ -600,10 +705,10 @@ def bce(logits, label):
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits))
 
 
-def _summarize(loss, outputs, z_prior, learning_rate, step):
+def _summarize(step, loss, outputs, learning_rate):
+    """Write a point of the summaries: `losses`, and the codes and logits of `outputs`."""
     for name, value in {**loss, 'EG_learning_rate': learning_rate}.items():
         if name != 'tv_loss':  # the original shows it nowhere
             tf.summary.scalar(name, value, step)
-    for name, value in {**outputs, 'z_prior': z_prior}.items():
-        if name != 'G':
-            tf.summary.histogram(name, value, step)
+    for name, value in outputs.items():
+        tf.summary.histogram(name, value, step)

@@ -60,6 +60,15 @@ _PRECISION = flags.DEFINE_enum(
     'What the layers compute in; weights, losses and outputs are float32.',
 )
 _XLA = _define_boolean('xla', None, 'Compile the training step by XLA. Default: on a GPU only.')
+_CACHE = flags.DEFINE_enum(
+    'cache',
+    None,
+    ['memory', 'disk', 'none'],
+    'Where decoded faces are kept. Default: the first of these that has the space.',
+)
+_SUMMARY_STEPS = flags.DEFINE_integer(
+    'summary_steps', 1, 'Steps from one point of the summaries to the next.', lower_bound=1
+)
 
 
 def main(argv):
@@ -83,6 +92,8 @@ def main(argv):
             data_dir=_DATADIR.value,
             seed=_SEED.value,
             xla=_XLA.value,
+            cache=_CACHE.value,
+            summary_steps=_SUMMARY_STEPS.value,
         )
         if _IS_TRAIN.value:
             _train(model)
@@ -95,7 +106,8 @@ def main(argv):
 
 def _train(model):
     print('\n\tTraining Mode')
-    _keep_flags()
+    if model.is_chief:
+        _keep_flags()
     if not _USE_TRAINED_MODEL.value:
         print('\n\tPre-train the network')
         model.train(

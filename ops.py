@@ -1,4 +1,7 @@
-"""What the networks and the picture grids of CAAE are made of."""
+"""What the networks, their training and the picture grids of CAAE are made of."""
+
+import json
+import os
 
 import keras
 import numpy as np
@@ -6,7 +9,11 @@ import tensorflow as tf
 from PIL import Image
 
 WEIGHT_STDDEV = 0.02  # of every initial weight, as in DCGAN (Radford et al. 2016, section 4)
-SMALL_MAP = 4  # height of the maps whose convolutions are matrix products on a CPU
+ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
+# Height of the maps up to which a convolution's gradients are matrix products on a CPU: both of
+# them, and in bfloat16 that of the weights.
+SMALL_MAP = 4
+SMALL_MAP_BFLOAT16 = 8
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
 # The largest picture that is decoded, in pixels. More is a mistake or an attack, not a face.
 Image.MAX_IMAGE_PIXELS = 90_000_000
@@ -35,8 +42,8 @@ def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None):
     )(x)
 
 
-# On a CPU, TensorFlow's backward convolutions of the smallest maps run at a tenth of the speed of
-# a matrix product of the same size, so there they are written as one.
+# On a CPU, TensorFlow's backward convolutions of the smallest maps run at a tenth to a half of the
+# speed of a matrix product of the same size, so there they are written as one.
 
 
 class _Conv2D(keras.layers.Conv2D):
@@ -66,8 +73,9 @@ class _Conv2DTranspose(keras.layers.Conv2DTranspose):
 
 def _is_small(layer, size_map):
     """Whether a layer, of which the smaller map is given, is one of those written as products."""
+    limit = SMALL_MAP_BFLOAT16 if layer.compute_dtype == 'bfloat16' else SMALL_MAP
     return (
-        size_map <= SMALL_MAP
+        size_map <= limit
         and layer.kernel_size == (5, 5)
         and layer.strides == (2, 2)
         and not tf.config.list_physical_devices('GPU')
@@ -90,6 +98,9 @@ def _conv_dw(x, dy):
 def _conv_dx(dy, w):
     """The gradient of `_conv` with respect to x: every dy spread by w over its patch, summed."""
     height, width, inputs = dy.shape[1], dy.shape[2], w.shape[2]
+    if height > SMALL_MAP:
+        size_x = [tf.shape(dy)[0], 2 * height, 2 * width, inputs]
+        return tf.nn.conv2d_transpose(dy, w, size_x, 2, 'SAME')
     patches = tf.matmul(
         tf.reshape(dy, [-1, dy.shape[-1]]), tf.reshape(w, [-1, w.shape[-1]]), transpose_b=True
     )
@@ -116,15 +127,25 @@ def fc(x, num_outputs, name=None):
     return keras.layers.Dense(num_outputs, kernel_initializer=init, name=name)(x)
 
 
+class _BatchNorm(keras.layers.BatchNormalization):
+    """Keras' layer without its moving averages, which the original never updated."""
+
+    def call(self, inputs, training=False):
+        if not training:
+            return super().call(inputs, training=False)
+        mean, variance = keras.ops.moments(inputs, axes=list(range(len(inputs.shape) - 1)))
+        return keras.ops.batch_normalization(
+            inputs, mean, variance, axis=-1, offset=self.beta, epsilon=self.epsilon
+        )
+
+
 def batch_norm(x, name=None):
     """Normalise each channel by the batch's statistics while training; offset beta, no scale.
 
-    Momentum 1 keeps the moving statistics where they are: the original never updated them,
-    because it never used a discriminator outside training.
+    The moving statistics stay where they are, at 0 and 1: the original never used a discriminator
+    outside training. Where a batch is spread over devices, each normalises its share.
     """
-    return keras.layers.BatchNormalization(
-        momentum=1, epsilon=0.001, scale=False, dtype='float32', name=name
-    )(x)
+    return _BatchNorm(epsilon=0.001, scale=False, dtype='float32', name=name)(x)
 
 
 def tanh(x):
@@ -154,6 +175,78 @@ def concat_label(x, label, duplicate=1):
         height, width = x.shape[1:3]
         label = keras.ops.tile(label[:, None, None, :], [1, height, width, 1])
     return keras.ops.concatenate([x, label], axis=-1)
+
+
+# ---------------------------------------------------------------------------------- training
+
+
+class _Adam(keras.optimizers.Adam):
+    """Adam by TensorFlow's one kernel for it, the original's, in place of Keras' dozen.
+
+    It takes gradients that are the mean over all replicas; each replica updates its own copy.
+    """
+
+    def _backend_update_step(self, gradients, variables, learning_rate):
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, variable, learning_rate)
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.value.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+def adam(name):
+    """Adam as the original's; where the layers compute in float16, it scales its loss."""
+    optimizer = _Adam(epsilon=ADAM_EPSILON, name=name)
+    if keras.config.dtype_policy().compute_dtype == 'float16':
+        return keras.optimizers.LossScaleOptimizer(optimizer, name=f'{name}_scale')
+    return optimizer
+
+
+def distribution():
+    """Return the tf.distribute.Strategy for what training may use.
+
+    With TF_CONFIG set all machines that it names, with more than one GPU all of them, else the
+    one device that TensorFlow takes by default. To be called before anything is computed.
+
+    Raises:
+        InputError: TF_CONFIG does not say which machines there are and which one this is.
+    """
+    text = os.environ.get('TF_CONFIG')
+    if text:
+        try:
+            config = json.loads(text)
+            task, cluster = config['task'], config['cluster']
+            cluster[task['type']][int(task['index'])]
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise InputError(
+                f'TF_CONFIG does not name this machine among the workers ({error!r}): set it as '
+                'README, "How fast", shows, or unset it to train on this machine alone.'
+            ) from error
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_physical_devices('GPU')) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy):
+    """Whether this process writes files: of several machines' only the first one does."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_type == 'chief':
+        return True
+    return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
 
 
 # ---------------------------------------------------------------------------------- pictures
@@ -230,5 +323,7 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
 def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_frame=None):
     """Write images [N, H, W, C] as one picture, laid out as by `image_grid`; return its pixels."""
     grid = image_grid(batch_images, image_value_range, size_frame)
-    Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(save_path)
+    picture = Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid)
+    # Of png the usual level, 6, takes four times as long for a tenth less.
+    picture.save(save_path, compress_level=3)
     return grid

@@ -17,6 +17,11 @@ from data import labels
 from face_aging import FaceAging
 from tests import draw_faces
 
+# Two devices, so that training can be spread over them.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 TINY = {'size_image': 32, 'num_encoder_channels': 8, 'num_gen_channels': 64}
 

@@ -1,6 +1,7 @@
 """From file names to labels, from files to batches."""
 
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -82,21 +83,51 @@ def test_decoding(faces):
     assert pipeline.decode_faces(paths[:3], 32, num_channels=1).shape == (3, 32, 32, 1)
 
 
-def test_decoding_into_a_file(faces, monkeypatch):
+@pytest.fixture
+def free(monkeypatch):
+    """A function that sets how many bytes of memory and disk are free."""
+
+    def set_free(memory, disk):
+        gauge = types.SimpleNamespace
+        monkeypatch.setattr('psutil.virtual_memory', lambda: gauge(available=memory))
+        monkeypatch.setattr('shutil.disk_usage', lambda _: gauge(free=disk))
+
+    return set_free
+
+
+@pytest.mark.parametrize(
+    ('memory', 'disk', 'kind'),
+    [
+        (2 * 43008, 0, np.ndarray),
+        (2 * 43008 - 2, 2 * 43008, np.memmap),
+        (2 * 43008 - 2, 2 * 43008 - 2, pipeline._FacesOnDemand),
+    ],
+)
+def test_the_first_cache_with_space_is_taken(faces, free, memory, disk, kind):
+    free(memory, disk)  # 14 faces of 32 x 32 take 43008 bytes
     paths = labels.list_images(str(faces))
-    in_memory = pipeline.decode_faces(paths, 32)
-    monkeypatch.setattr(pipeline, 'MEMORY_SHARE', 0)
-    in_file = pipeline.decode_faces(paths, 32)
-    assert isinstance(in_file, np.memmap)
-    np.testing.assert_array_equal(in_file, in_memory)
+    decoded = pipeline.decode_faces(paths, 32)
+    assert type(decoded) is kind and len(decoded) == 14
+    expected = np.stack([ops.read_face(path, 32) for path in paths])
+    np.testing.assert_array_equal(decoded[2:5], expected[2:5])
+    np.testing.assert_array_equal(decoded[np.array([7, 0])], expected[[7, 0]])
 
 
-def test_unreadable_files_are_named(faces):
+def test_a_cache_without_space(faces, free):
+    free(43007, 43008)
+    paths = labels.list_images(str(faces))
+    with pytest.raises(ops.InputError, match=r'0\.0 GiB of memory are free: .*--cache .disk, none'):
+        pipeline.decode_faces(paths, 32, cache='memory')
+    assert isinstance(pipeline.decode_faces(paths, 32, cache='disk'), np.memmap)
+
+
+@pytest.mark.parametrize('cache', pipeline.CACHES)
+def test_unreadable_files_are_named(faces, cache):
     paths = labels.list_images(str(faces))
     for path in paths[2:7]:
         open(path, 'w').close()
     with pytest.raises(ops.InputError, match='5 of 14 images are unreadable') as error:
-        pipeline.decode_faces(paths, 32)
+        pipeline.decode_faces(paths, 32, cache=cache)
     assert paths[2] in str(error.value) and '\n' not in str(error.value)
 
 
@@ -107,6 +138,11 @@ def test_batches():
     batches = list(pipeline.batches(faces, ages, genders, order, 2))
     assert len(batches) == 2  # the fifth face is left over
     for (image, age, gender), index in zip(batches, ([6, 2], [4, 0]), strict=True):
-        np.testing.assert_allclose(image, faces[index] / 127.5 - 1, atol=1e-6)
+        np.testing.assert_array_equal(image, faces[index])
         np.testing.assert_array_equal(age, ages[index])
         np.testing.assert_array_equal(gender, genders[index])
+
+
+def test_to_float():
+    scaled = pipeline.to_float(np.array([0, 51, 255], np.uint8))
+    np.testing.assert_allclose(scaled, [-1, -0.6, 1], atol=1e-6)

@@ -27,6 +27,8 @@ DEFAULTS = {
     'seed': 2017,
     'precision': 'float32',
     'xla': None,
+    'cache': None,
+    'summary_steps': 1,
 }
 
 
@@ -38,6 +40,8 @@ def parse(*words):
 
 class Recorder:
     """Stands in for FaceAging and remembers the calls."""
+
+    is_chief = True
 
     def __init__(self, calls):
         self.calls = calls
@@ -97,6 +101,8 @@ def test_true_as_a_word_of_its_own(word):
         (['--epohc', '3'], 'epohc'),
         (['--testdir'], 'testdir'),
         (['--precision', 'float8'], 'float32|mixed_bfloat16|mixed_float16'),
+        (['--cache', 'tape'], 'memory|disk|none'),
+        (['--summary_steps', '0'], 'positive'),
     ],
 )
 def test_mistaken_flags(words, message):
@@ -108,6 +114,7 @@ def test_training_flags_reach_the_class(calls):
     assert calls(
         *'--epoch 3 --dataset mine --datadir sets --savedir out --batch_size 7'.split(),
         *'--learning_rate 0.1 --seed 5 --use_init_model no'.split(),
+        *'--cache disk --summary_steps 10'.split(),
     ) == [
         (
             'FaceAging',
@@ -119,6 +126,8 @@ def test_training_flags_reach_the_class(calls):
                 'data_dir': 'sets',
                 'seed': 5,
                 'xla': None,
+                'cache': 'disk',
+                'summary_steps': 10,
             },
         ),
         ('train', (3, 0.1), {'use_init_model': False}),

@@ -1,0 +1,191 @@
+"""Training spread over several devices and over several processes."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import ops
+from data import labels
+from tests.conftest import GOLDEN, Golden
+
+ROOT = pathlib.Path(ops.__file__).parent
+CLUSTER = {'cluster': {'worker': ['a:1', 'b:1']}, 'task': {'type': 'worker', 'index': 1}}
+# A process that trains a tiny model, as one of several or alone, and writes its weights.
+WORKER = """
+import numpy as np, sys
+import face_aging
+from ops import InputError
+from tests.conftest import GOLDEN, TINY
+save_dir, weights, epochs = sys.argv[1:]
+face_aging.INIT_MODEL = str(GOLDEN / 'tiny32' / 'checkpoint')
+paths = {'save_dir': save_dir, 'data_dir': '.', 'dataset_name': 'faces'}
+model = face_aging.FaceAging(size_batch=4, **paths, **TINY)
+try:
+    model.train(int(epochs), weights=(0, 0, 0))
+except InputError as error:
+    sys.exit(str(error))
+np.savez(weights, **{name: value.numpy() for name, value in model.named_variables.items()})
+"""
+
+
+@pytest.fixture
+def two_devices():
+    return tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+
+
+@pytest.fixture
+def precision(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy('float32')
+
+
+def batch(size=8):
+    random = np.random.RandomState(0)
+    image = random.uniform(-1, 1, [size, 32, 32, 3]).astype(np.float32)
+    age = labels.one_hot(random.randint(0, 10, size), 10)
+    gender = labels.one_hot(random.randint(0, 2, size), 2)
+    return image, age, gender, random.uniform(-1, 1, [size, 50]).astype(np.float32)
+
+
+def assert_alike(model, other, tolerance):
+    """That E and G are, to which no batch norm leads when the discriminators weigh nothing."""
+    for name, variable in model.named_variables.items():
+        if name.startswith(('E_', 'G_')):
+            value, expected = variable.numpy(), other.named_variables[name].numpy()
+            np.testing.assert_allclose(value, expected, rtol=0, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ('precision', 'tolerance'), [('float32', 2e-5), ('mixed_float16', 5e-4)], indirect=['precision']
+)
+def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance):
+    golden, models = Golden('tiny32').variables, []
+    for strategy in (None, two_devices):
+        model = tiny(size_batch=8, strategy=strategy)
+        model.weights = (0, 0, 0)
+        for name, value in golden.items():
+            model.named_variables[name].assign(value)
+        model.curve = [model.train_step(*batch()) for _ in range(3)]
+        models.append(model)
+    alone, spread = models
+    for losses, expected in zip(spread.curve, alone.curve, strict=True):
+        for name in ('EG_loss', 'tv_loss'):
+            np.testing.assert_allclose(losses[name], expected[name], rtol=10 * tolerance)
+    assert_alike(spread, alone, tolerance)
+    for name, variable in spread.named_variables.items():
+        first, second = variable.value.values
+        np.testing.assert_array_equal(first, second, err_msg=name)
+        if name in golden and name.startswith(('E_', 'G_')):
+            assert np.abs(first - golden[name]).max() > 1e-4, name
+
+
+def test_a_run_on_two_devices(tiny, faces, two_devices, monkeypatch):
+    """It trains on what one device does, writes the same files and goes on from its checkpoint."""
+    monkeypatch.setattr('face_aging.INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
+    alone = tiny(save_dir=str(faces.parent / 'alone'))
+    alone.train(num_epochs=2, weights=(0, 0, 0))
+    tiny(strategy=two_devices).train(num_epochs=1, weights=(0, 0, 0))
+    spread = tiny(strategy=two_devices)
+    spread.train(num_epochs=2, weights=(0, 0, 0))
+    assert spread.step == alone.step == 4
+    assert_alike(spread, alone, 2e-5)
+    for folder in ('samples', 'test'):
+        names = os.listdir(os.path.join(alone.save_dir, folder))
+        assert sorted(os.listdir(os.path.join(spread.save_dir, folder))) == sorted(names)
+
+
+def test_a_batch_that_cannot_be_shared(tiny, two_devices):
+    with pytest.raises(ops.InputError, match=r'batch of 7 cannot be shared by 2 devices.*size 8'):
+        tiny(size_batch=7, strategy=two_devices)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'worker 0',
+        '[]',
+        '{}',
+        json.dumps({'cluster': CLUSTER['cluster']}),
+        json.dumps({**CLUSTER, 'task': {'type': 'worker', 'index': 2}}),
+        json.dumps({**CLUSTER, 'task': {'type': 'boss', 'index': 0}}),
+        json.dumps({**CLUSTER, 'task': {'type': 'worker', 'index': 'last'}}),
+    ],
+)
+def test_a_mistaken_cluster(tiny_main, monkeypatch, text):
+    monkeypatch.setenv('TF_CONFIG', text)
+    with pytest.raises(SystemExit, match='TF_CONFIG does not name this machine') as error:
+        tiny_main('--dataset', 'faces')
+    assert '\n' not in error.value.code.strip()
+
+
+def test_testing_needs_no_cluster(tiny, monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', json.dumps(CLUSTER))
+    assert tiny(is_training=False).strategy.num_replicas_in_sync == 1
+
+
+@pytest.mark.parametrize(('gpus', 'kind'), [(0, 'default'), (1, 'default'), (2, 'mirrored')])
+def test_all_gpus_are_used(monkeypatch, gpus, kind):
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: ['gpu'] * gpus)
+    monkeypatch.setattr(tf.distribute, 'MirroredStrategy', lambda: 'mirrored')
+    monkeypatch.setattr(tf.distribute, 'get_strategy', lambda: 'default')
+    assert ops.distribution() == kind
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(('127.0.0.1', 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def run_workers(folder, save_dirs, epochs):
+    """Run a process for each save_dir, all in one cluster; return their outputs and statuses."""
+    workers = [f'127.0.0.1:{port}' for port in free_ports(len(save_dirs))]
+    processes = []
+    for index, save_dir in enumerate(save_dirs):
+        config = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': index}}
+        words = [sys.executable, '-c', WORKER, save_dir, f'{index}_of_{len(workers)}', str(epochs)]
+        environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+        if len(workers) > 1:
+            environment['TF_CONFIG'] = json.dumps(config)
+        processes.append(
+            subprocess.Popen(words, cwd=folder, env=environment, text=True, stderr=subprocess.PIPE)
+        )
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return errors, [process.returncode for process in processes]
+
+
+def test_two_processes(faces, tmp_path):
+    """Two workers learn the same weights as one process; only the first of them writes."""
+    for epochs in (1, 2):  # the second time from a checkpoint
+        errors, statuses = run_workers(tmp_path, ['save', 'save'], epochs)
+        assert statuses == [0, 0], errors
+    assert len(list((tmp_path / 'save' / 'summary').iterdir())) == 2  # one for each run
+    _, statuses = run_workers(tmp_path, ['alone'], 2)
+    assert statuses == [0]
+    first, second, alone = (
+        np.load(tmp_path / f'{name}.npz') for name in ('0_of_2', '1_of_2', '0_of_1')
+    )
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        if name.startswith(('E_', 'G_')):
+            np.testing.assert_allclose(first[name], alone[name], rtol=0, atol=2e-5, err_msg=name)
+
+    errors, statuses = run_workers(tmp_path, ['save', 'elsewhere'], 3)
+    assert statuses == [1, 1] and all('give all of them the same --savedir' in e for e in errors)
