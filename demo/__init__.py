@@ -1,0 +1,1 @@
+"""Programs around the model, and the pictures and faces that they made."""

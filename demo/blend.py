@@ -1,0 +1,165 @@
+"""Make up faces with a trained model: python -m demo.blend SAVEDIR.
+
+Each is generated from the blended codes of two to four people of one age group and gender, so that
+it is nobody's face.
+"""
+
+import argparse
+import os
+import re
+import sys
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import ops
+from data import labels, pipeline
+from face_aging import FaceAging
+
+FACES, SET = 10, 300  # how many are made to test on, and as a data set
+PEOPLE = (2, 3, 4)  # in one face
+MAX_SHARE = 2  # how often the least share of a person in a face goes into the largest
+OLDEST = 90  # years, in the group over 70
+QUALITY = 92  # of the JPEG: 300 faces stay below 3 MB
+SIZE_BATCH = 50  # faces encoded or generated at once
+MADE_UP = re.compile(r'\d+_[01]_madeup\d{3}\.jpg')  # the names that this program gives
+
+
+def choose_people(groups, genders, wanted, random):
+    """Choose the people of each face, and their shares in it.
+
+    Args:
+        groups, genders: int arrays [P], age group and gender of the people there are.
+        wanted: list of N (age group, gender), of the faces to be made up.
+        random: np.random.Generator.
+
+    Returns:
+        people: list of N int arrays, indices of the people.
+        shares: list of N float arrays, positive, with sum 1.
+
+    Raises:
+        ops.InputError: there are fewer than two people of a wanted age group and gender.
+    """
+    people, shares = [], []
+    for group, gender in wanted:
+        members = np.flatnonzero((groups == group) & (genders == gender))
+        if len(members) < PEOPLE[0]:
+            first, last = years_of(group)
+            raise ops.InputError(
+                f'A blend takes {PEOPLE[0]} faces of each age group and gender, but there are '
+                f'{len(members)} {("male", "female")[gender]} ones of {first} to {last} years: '
+                'take a larger data set.'
+            )
+        count = min(random.choice(PEOPLE), len(members))
+        people.append(random.choice(members, count, replace=False))
+        share = random.uniform(1, MAX_SHARE, count)
+        shares.append(share / share.sum())
+    return people, shares
+
+
+def blend(codes, people, shares):
+    """Blend codes, keeping their contrast.
+
+    The mean of independent codes varies less around the mean of all, by the root of the sum of
+    the squared shares; undone, a blend is as far from it as a person is.
+
+    Args:
+        codes: float array [P, num_z_channels], in (-1, 1).
+        people, shares: of the N blends, as from `choose_people`.
+
+    Returns:
+        float32 array [N, num_z_channels], in [-1, 1].
+    """
+    mean = codes.mean(axis=0)
+    blends = [
+        mean + share @ (codes[who] - mean) / np.linalg.norm(share)
+        for who, share in zip(people, shares, strict=True)
+    ]
+    return np.clip(blends, -1, 1).astype(np.float32)
+
+
+def make_faces(model, data_set, wanted, random):
+    """Make up faces with a trained FaceAging.
+
+    Args:
+        data_set: (paths, age groups, genders) of the people, as from `labels.list_faces`.
+        wanted, random: as `choose_people` takes them.
+
+    Returns:
+        uint8 array [N, S, S, C].
+    """
+    paths, groups, genders = data_set
+    people, shares = choose_people(groups, genders, wanted, random)
+    chosen = np.unique(np.concatenate(people))  # all that has to be decoded
+    faces = pipeline.decode_faces(
+        [paths[i] for i in chosen], model.size_image, model.num_input_channels
+    )
+    codes = _in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
+    z = blend(codes, [np.searchsorted(chosen, who) for who in people], shares)
+    groups, genders = zip(*wanted, strict=True)
+    ages, genders = labels.one_hot(groups, model.num_categories), labels.one_hot(genders, 2)
+    made = _in_batches('Generating', lambda *inputs: model.G(list(inputs)), z, ages, genders)
+    return np.stack([ops.image_grid(face[None]) for face in made])
+
+
+def _in_batches(title, network, *inputs):
+    """Run a network over inputs [N, ...] with a progress bar; return its outputs [N, ...]."""
+    starts = range(0, len(inputs[0]), SIZE_BATCH)
+    batches = ([x[i : i + SIZE_BATCH] for x in inputs] for i in starts)
+    progress = tqdm(batches, title, len(starts), unit='batch', dynamic_ncols=True)
+    return np.concatenate([network(*batch).numpy() for batch in progress])
+
+
+def years_of(group):
+    """Return the first and the last year of an age group."""
+    return (0, *(last + 1 for last in labels.AGE_UPPER))[group], (*labels.AGE_UPPER, OLDEST)[group]
+
+
+def write_faces(folder, faces, wanted, random):
+    """Write faces [N, S, S, C] in place of those that the program wrote there before.
+
+    The names are as the data sets' are: age (a year of the age group), gender, and what it is.
+    """
+    os.makedirs(folder, exist_ok=True)
+    for name in filter(MADE_UP.fullmatch, os.listdir(folder)):
+        os.remove(os.path.join(folder, name))
+    for i, (face, (group, gender)) in enumerate(zip(faces, wanted, strict=True)):
+        age = random.integers(*years_of(group), endpoint=True)
+        path = os.path.join(folder, f'{age}_{gender}_madeup{i:03d}.jpg')
+        Image.fromarray(face).save(path, quality=QUALITY)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m demo.blend', description=__doc__)
+    parser.add_argument('savedir', help="the trained model's --savedir")
+    parser.add_argument('--datadir', default='data', help='folder of the data sets (%(default)s)')
+    parser.add_argument('--dataset', default='UTKFace', help='the people (%(default)s)')
+    parser.add_argument('--out_faces', default='demo/faces', help='for ten faces (%(default)s)')
+    parser.add_argument('--out_set', default='data/demo', help='for the data set (%(default)s)')
+    parser.add_argument('--seed', type=int, default=2017, help='of all choices (%(default)s)')
+    arguments = parser.parse_args(argv)
+    random = np.random.default_rng(arguments.seed)
+    ages = len(labels.AGE_UPPER) + 1
+    wanted = [(i % ages, i % 2) for i in range(FACES)]
+    wanted += [(i % ages, i // ages % 2) for i in range(SET)]
+    try:
+        data_set = labels.list_faces(os.path.join(arguments.datadir, arguments.dataset))
+        model = FaceAging(is_training=False, save_dir=arguments.savedir)
+        if not model.load_checkpoint():
+            raise ops.InputError(
+                f'There is no trained model in {arguments.savedir}/checkpoint: train one first, '
+                'and name the folder that was its --savedir.'
+            )
+        faces = make_faces(model, data_set, wanted, random)
+        write_faces(arguments.out_faces, faces[:FACES], wanted[:FACES], random)
+        write_faces(arguments.out_set, faces[FACES:], wanted[FACES:], random)
+    except (ops.InputError, OSError) as error:
+        sys.exit(str(error))
+    print(f'Wrote {FACES} faces to {arguments.out_faces} and {SET} to {arguments.out_set}')
+
+
+if __name__ == '__main__':
+    main()
