@@ -127,6 +127,7 @@ def test_numpy_opens_the_files(packed):
     for network in ('E', 'G', 'D_z', 'D_img'):
         with np.load(packed / f'{network}.npz', allow_pickle=False) as arrays:
             assert all(name.startswith(f'{network}_') for name in arrays)
+            assert list(arrays) == sorted(arrays)  # in whatever order the checkpoint has them
             assert {array.dtype for array in arrays.values()} == {np.dtype(np.float16)}
     with np.load(packed / 'D_z.npz', allow_pickle=False) as arrays:
         assert {'D_z_bn0/beta', 'D_z_bn0/moving_mean', 'D_z_bn0/moving_variance'} <= set(arrays)
@@ -247,14 +248,22 @@ def test_what_float16_cannot_hold_is_named(savedir, packed, tmp_path, value, sho
     assert contents(packed) == before
 
 
-def test_a_failure_overwrites_nothing(savedir, packed, monkeypatch):
+def test_a_failure_overwrites_nothing(savedir, packed, tmp_path, monkeypatch):
+    """Not even E, which is written before the failure."""
+    tensors = checkpoint_of(savedir)
+    tensors['E_conv0/b'] += 1
+    shutil.copytree(savedir, tmp_path / 'other')
+    save_checkpoint(tmp_path / 'other' / 'checkpoint', tensors)
     before = contents(packed)
     monkeypatch.setattr(init_model, 'MAX_BYTES', 500_000)  # E, G and D_z fit
     with pytest.raises(
         ops.InputError, match=r'D_img takes [\d,]+ bytes, but a file at most 500,000'
     ):
-        pack.pack(savedir, packed)
+        pack.pack(tmp_path / 'other', packed)
     assert contents(packed) == before
+    monkeypatch.undo()
+    pack.pack(tmp_path / 'other', packed)
+    assert contents(packed)['E.npz'] != before['E.npz']
 
 
 def test_checkpoints_that_cannot_be_packed(savedir, tmp_path):
