@@ -583,6 +583,8 @@ def test_only_held_out_faces_are_measured(tmp_path, packed, monkeypatch, capsys)
     for row in rows:
         image = ops.load_image(tmp_path / 'faces' / row['name'], 32)[None]
         age, gender = labels.parse_name(row['name'])
+        assert row['age'] == labels.AGE_NAMES[labels.age_group(age)]
+        assert row['gender'] == labels.GENDER_NAMES[gender]
         age, gender = labels.one_hot([labels.age_group(age)], 10), labels.one_hot([gender], 2)
         face = model.G([model.E(image), tf.constant(age), tf.constant(gender)])
         assert float(row['L1']) == pytest.approx(np.abs(image - face).mean(), rel=1e-4)
