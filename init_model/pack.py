@@ -175,7 +175,7 @@ def read_history(folder, epochs, steps):
         for name in LOSSES
     }
     shown = set.intersection(*map(set, values.values()))
-    is_whole = len(borders) == epochs + 1 and borders[-1] == steps
+    is_whole = epochs > 0 and len(borders) == epochs + 1 and borders[-1] == steps
     if not is_whole or not shown.issuperset(range(borders[0] + 1, steps + 1)):
         raise InputError(
             f'{folder} does not show all of {epochs} epochs up to step {steps}: '

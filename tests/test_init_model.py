@@ -231,6 +231,8 @@ def test_a_summary_of_only_some_epochs(tmp_path, left):
     write_summary(tmp_path, left)
     with pytest.raises(ops.InputError, match='does not show all of 2 epochs up to step 2'):
         pack.read_history(str(tmp_path), epochs=2, steps=2)
+    with pytest.raises(ops.InputError, match='does not show all of 0 epochs up to step 0'):
+        pack.read_history(str(tmp_path), epochs=0, steps=0)  # of a model that was never trained
 
 
 @pytest.mark.parametrize(('value', 'shown'), [(1e6, '1e.06'), (np.nan, 'nan'), (-np.inf, 'inf')])
