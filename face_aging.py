@@ -9,7 +9,6 @@ import collections
 import glob
 import json
 import os
-import re
 import time
 
 import keras
@@ -17,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+import init_model
 import ops
 from data import labels, pipeline
 
@@ -585,8 +585,8 @@ class FaceAging:
         """Restore the networks; from a checkpoint of this program also the optimizers and the run.
 
         Args:
-            model_path: folder of a checkpoint of this program or of the original (TensorFlow 1);
-                by default save_dir/checkpoint.
+            model_path: folder of a checkpoint of this program or of the original (TensorFlow 1), or
+                else of packed weights (see init_model); by default save_dir/checkpoint.
 
         Returns:
             whether there was one.
@@ -596,16 +596,33 @@ class FaceAging:
         """
         folder = model_path or os.path.join(self.save_dir, 'checkpoint')
         print(f'\n\tLoading {"pre-trained" if model_path is None else "init"} model ...')
-        if not os.path.isfile(os.path.join(folder, 'checkpoint')):
+        if os.path.isfile(os.path.join(folder, 'checkpoint')):
+            origin, values, state = self._read_checkpoint(folder)
+        elif init_model.is_in(folder):
+            values, state = init_model.load(folder), {}
+            origin = f'{folder}, epoch {init_model.read_manifest(folder)["epochs"]}'
+        else:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
-        try:
-            found = tf.train.get_checkpoint_state(folder)
-        except ValueError:  # it names no checkpoint
-            found = None
-        if found is None:
-            raise ops.InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
-        prefix = os.path.join(folder, _base_name(found.model_checkpoint_path))
+        variables = self._saved_variables() if state else self.named_variables
+        for name, variable in variables.items():
+            if name not in values:
+                raise ops.InputError(f'{origin} has no variable {name}: it is of another model.')
+            if values[name].shape != variable.shape:
+                raise ops.InputError(
+                    f'{name} is {list(values[name].shape)} in {origin}, but {list(variable.shape)} '
+                    'in this model: build it with the sizes of the training.'
+                )
+        for name, variable in variables.items():
+            variable.assign(values[name])
+        restored = self._resume(state)
+        self._checkpoints = state.get('checkpoints', []) if model_path is None else []
+        print(f'\tSUCCESS ^_^\n\tRestored {origin}, {restored}')
+        return True
+
+    def _read_checkpoint(self, folder):
+        """Return the prefix, values by name, and `_run_state`, if any, of the newest checkpoint."""
+        prefix = init_model.newest_checkpoint(folder)
         try:
             reader = tf.train.load_checkpoint(prefix)
             shapes = reader.get_variable_to_shape_map()
@@ -618,20 +635,7 @@ class FaceAging:
                 f'The checkpoint {prefix} cannot be read ({str(error).splitlines()[0]}): restore '
                 f'a copy, or name another one in {folder}/checkpoint.'
             ) from error
-        for name, variable in variables.items():
-            if name not in values:
-                raise ops.InputError(f'{prefix} has no variable {name}: it is of another model.')
-            if values[name].shape != variable.shape:
-                raise ops.InputError(
-                    f'{name} is {shapes[name]} in {prefix} but {list(variable.shape)} in this '
-                    'model: build it with the sizes that the checkpoint was trained with.'
-                )
-        for name, variable in variables.items():
-            variable.assign(values[name])
-        restored = self._resume(state)
-        self._checkpoints = state.get('checkpoints', []) if model_path is None else []
-        print(f'\tSUCCESS ^_^\n\tRestored {prefix}, {restored}')
-        return True
+        return prefix, values, state
 
     def _run_state(self):
         """Return what makes a run go on where it stopped, besides the variables, for JSON."""
@@ -663,11 +667,6 @@ class FaceAging:
             self._random = np.random.RandomState()
             self._random.set_state(state['random'])
         return words
-
-
-def _base_name(path):
-    """The name of a checkpoint: all that counts of its path, so that a moved folder opens."""
-    return re.split(r'[/\\]', path)[-1]
 
 
 def losses(image, outputs):

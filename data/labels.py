@@ -1,6 +1,8 @@
 """What a file name says of a face: UTKFace's `age_gender_race_time.jpg`."""
 
 import bisect
+import hashlib
+import itertools
 import os
 import re
 import warnings
@@ -10,15 +12,38 @@ import numpy as np
 from ops import InputError
 
 AGE_UPPER = (5, 10, 15, 20, 30, 40, 50, 60, 70)  # last year of each age group; the rest is older
+AGE_NAMES = (
+    *(f'{last + 1}-{upper}' for last, upper in itertools.pairwise((-1, *AGE_UPPER))),
+    f'over {AGE_UPPER[-1]}',
+)
+GENDER_NAMES = ('male', 'female')
+RACE_NAMES = ('White', 'Black', 'Asian', 'Indian', 'Others')  # as UTKFace numbers and calls them
+HELD_OUT = 20  # one face in so many is left out of training
 IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
 # Only the first two fields count: some names of UTKFace lack the race, others are mistyped behind.
 _LABELLED = re.compile(r'(\d{1,3})_([01])(?!\d)')
+_WITH_RACE = re.compile(r'\d{1,3}_[01]_([0-4])_')
 
 
 def parse_name(path):
     """Return (age in years, gender: 0 male, 1 female) from a file name, None if it has no label."""
-    match = _LABELLED.match(re.split(r'[/\\]', str(path))[-1])  # Windows' paths too
+    match = _LABELLED.match(_base_name(path))
     return (int(match[1]), int(match[2])) if match else None
+
+
+def parse_race(path):
+    """Return UTKFace's race, an index of RACE_NAMES, from a file name, None where it has none."""
+    match = _WITH_RACE.match(_base_name(path))
+    return int(match[1]) if match else None
+
+
+def held_out(name):
+    """Whether a face is left out of training, to measure on: one in HELD_OUT, by chance.
+
+    It hangs on its file's base name alone, so it is the same whatever other files there are.
+    """
+    digest = hashlib.sha256(_base_name(name).encode()).hexdigest()
+    return int(digest, 16) % HELD_OUT == 0
 
 
 def age_group(age, age_upper=AGE_UPPER):
@@ -83,3 +108,8 @@ def list_faces(folder):
     paths, ages, genders = zip(*faces, strict=True)
     groups = np.array([age_group(age) for age in ages], np.int32)
     return list(paths), groups, np.array(genders, np.int32)
+
+
+def _base_name(path):
+    """Return the name of a file without its folders; Windows' paths too."""
+    return re.split(r'[/\\]', str(path))[-1]

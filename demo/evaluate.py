@@ -1,0 +1,166 @@
+"""Measure reconstructions of faces left out of training: python -m demo.evaluate.
+
+Of the data set only the faces are read for which `data.labels.held_out` is true, one in 20 by name.
+Each goes through E and G with its own age and gender. Printed as Markdown tables are, for all and
+for each group of people: the mean absolute difference L1 of pixels in [-1, 1], with the 95%
+confidence of this mean, PSNR in dB, and SSIM. They tell of new faces only where the model was not
+trained on these.
+"""
+
+import argparse
+import csv
+import os
+import sys
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+import face_aging
+from data import labels, pipeline
+from ops import InputError
+
+MEASURES = ('L1', 'PSNR', 'SSIM')
+
+
+def measure(reconstruct, faces, ages, genders, size_batch):
+    """Compare faces with their reconstructions, with a progress bar.
+
+    Args:
+        reconstruct: function of images float32 [B, S, S, C] in [-1, 1], and their labels ages
+            [B, num_categories] and genders [B, 2], to images like them.
+        faces: uint8 array [N, S, S, C].
+        ages, genders: labels of all, float32 [N, ...].
+        size_batch: most images at a time.
+
+    Returns:
+        float32 array [N, 3], MEASURES of each face; the PSNR of a perfect one is infinite.
+    """
+    rows = []
+    with tqdm(total=len(faces), desc='Measuring', unit=' faces', dynamic_ncols=True) as progress:
+        for first in range(0, len(faces), size_batch):
+            batch = slice(first, first + size_batch)
+            image = pipeline.to_float(faces[batch])
+            face = reconstruct(image, *map(tf.convert_to_tensor, (ages[batch], genders[batch])))
+            l1 = tf.reduce_mean(tf.abs(image - face), [1, 2, 3])
+            psnr = tf.image.psnr(image, face, max_val=2)
+            ssim = tf.image.ssim(image, face, max_val=2)
+            rows.append(tf.stack([l1, psnr, ssim], axis=1).numpy())
+            progress.update(len(image))
+    return np.concatenate(rows)
+
+
+def table(title, names, members, measured):
+    """Return a Markdown table of means, a row for each group that has a face.
+
+    Args:
+        title: of the first column.
+        names: list of the groups' names.
+        members: for each group a bool array [N], its faces.
+        measured: float32 array [N, 3], MEASURES.
+    """
+    lines = [f'| {title} | faces | L1 | PSNR (dB) | SSIM |', '|---|--:|--:|--:|--:|']
+    for name, chosen in zip(names, members, strict=True):
+        if count := np.count_nonzero(chosen):
+            l1, psnr, ssim = measured[chosen].mean(axis=0, dtype=np.float64)
+            error = ''
+            if count > 1:
+                deviation = measured[chosen, 0].std(ddof=1, dtype=np.float64)
+                error = f' ± {1.96 * deviation / np.sqrt(count):.4f}'
+            lines.append(f'| {name} | {count} | {l1:.4f}{error} | {psnr:.2f} | {ssim:.4f} |')
+    return '\n'.join(lines)
+
+
+def report(measured, ages, genders, races):
+    """Return the tables: all faces, by age group, by gender, by both, and by race.
+
+    Args:
+        measured: float32 array [N, 3], MEASURES.
+        ages, genders: int arrays [N], indices of labels.AGE_NAMES and labels.GENDER_NAMES.
+        races: int array [N], indices of labels.RACE_NAMES, -1 where unknown.
+    """
+    by_age = [ages == i for i in range(len(labels.AGE_NAMES))]
+    by_gender = [genders == i for i in range(len(labels.GENDER_NAMES))]
+    both = [
+        (f'{age}, {gender}', of_age & of_gender)
+        for age, of_age in zip(labels.AGE_NAMES, by_age, strict=True)
+        for gender, of_gender in zip(labels.GENDER_NAMES, by_gender, strict=True)
+    ]
+    tables = [
+        table('all', ['all'], [ages >= 0], measured),
+        table('age', labels.AGE_NAMES, by_age, measured),
+        table('gender', labels.GENDER_NAMES, by_gender, measured),
+        table('age, gender', *zip(*both, strict=True), measured),
+    ]
+    if (races >= 0).any():
+        by_race = [races == i for i in range(len(labels.RACE_NAMES))]
+        tables.append(table('race in UTKFace', labels.RACE_NAMES, by_race, measured))
+    if unknown := np.count_nonzero(races < 0):
+        tables.append(f'{unknown} of {len(races)} faces have no race in their names.')
+    return '\n\n'.join(tables)
+
+
+def evaluate(model, folder, size_batch, csv_path=None):
+    """Measure a model on the held-out faces of a folder; return `report`'s tables.
+
+    Args:
+        model: a FaceAging, trained.
+        folder: of a data set.
+        size_batch: most faces at a time.
+        csv_path: file to write, a row per face: name, age, gender, race, MEASURES; none by default.
+
+    Raises:
+        InputError: no such folder, no held-out face in it, unreadable images.
+    """
+    paths, ages, genders = labels.list_faces(folder)
+    chosen = [i for i, path in enumerate(paths) if labels.held_out(path)]
+    if not chosen:
+        raise InputError(
+            f'None of the {len(paths)} faces in {folder} is a held-out one: name a data set of '
+            f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
+        )
+    paths, ages, genders = [paths[i] for i in chosen], ages[chosen], genders[chosen]
+    known = [labels.parse_race(path) for path in paths]
+    races = np.array([-1 if race is None else race for race in known])
+    measured = measure(
+        lambda image, age, gender: model.G([model.E(image), age, gender]),
+        pipeline.decode_faces(paths, model.size_image, model.num_input_channels),
+        labels.one_hot(ages, model.num_categories),
+        labels.one_hot(genders, 2),
+        size_batch,
+    )
+    if csv_path:
+        with open(csv_path, 'w', encoding='utf-8', newline='') as file:
+            writer = csv.writer(file, lineterminator='\n')
+            writer.writerow(['name', 'age', 'gender', 'race', *MEASURES])
+            for path, age, gender, race, row in zip(
+                paths, ages, genders, races, measured, strict=True
+            ):
+                race = labels.RACE_NAMES[race] if race >= 0 else ''
+                names = labels.AGE_NAMES[age], labels.GENDER_NAMES[gender], race
+                writer.writerow([os.path.basename(path), *names, *(f'{x:.6g}' for x in row)])
+    return report(measured, ages, genders, races)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m demo.evaluate', description=__doc__)
+    parser.add_argument('--savedir', help='of a training to measure; default: init_model')
+    parser.add_argument('--datadir', default='data', help='folder of the data sets')
+    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser.add_argument('--batch', type=int, default=100, help='faces at a time')
+    parser.add_argument('--csv', metavar='FILE', help='to write, with a row per face')
+    words = parser.parse_args(argv)
+    if words.batch < 1:
+        parser.error('--batch is at least 1')
+    try:
+        model = face_aging.FaceAging(is_training=False, save_dir=words.savedir or 'save')
+        if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
+            raise InputError('There is no trained model to measure: name one with --savedir.')
+        folder = os.path.join(words.datadir, words.dataset)
+        print('\n' + evaluate(model, folder, words.batch, words.csv))
+    except (InputError, OSError) as error:
+        sys.exit(f'\n\t{error}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,255 @@
+"""Make the weights to start from: python -m init_model.pack SAVEDIR.
+
+Writes the networks of the newest checkpoint of SAVEDIR in float16, history.csv with the losses of
+each epoch, and manifest.json. The same SAVEDIR and arguments give the same bytes.
+"""
+
+import argparse
+import csv
+import hashlib
+import itertools
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import init_model
+from ops import InputError
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HISTORY = 'history.csv'
+LOSSES = (
+    'EG_loss',
+    'E_z_loss',
+    'D_z_loss_z',
+    'D_z_loss_prior',
+    'G_img_loss',
+    'D_img_loss_input',
+    'D_img_loss_G',
+)
+PAUSE = 600  # seconds without a training step that count as a pause, not as training
+# What SAVEDIR/flags.txt tells of the training, and how it is read: of a path only the name.
+FLAGS = {
+    'dataset': os.path.basename,
+    'batch_size': int,
+    'learning_rate': float,
+    'seed': int,
+    'precision': str,
+}
+# The networks' variables, not the optimizers'.
+_VARIABLE = re.compile(rf'({"|".join(init_model.NETWORKS)})_\w+/(w|b|beta|moving_\w+)')
+
+
+def pack(savedir, out=HERE, commit=None, hardware=None):
+    """Write the newest checkpoint of a training as packed weights.
+
+    Args:
+        savedir: folder that `main.py --savedir` wrote.
+        out: folder for the files; those that are there are replaced, all or none.
+        commit: of the training, by default the project's own.
+        hardware: of the training, in words, by default this machine's.
+
+    Returns:
+        the manifest, a dict.
+
+    Raises:
+        InputError: savedir holds no checkpoint of this program, one that float16 cannot hold, or
+            not the summary of all its epochs; nothing is written then.
+    """
+    weights, training = read_checkpoint(os.path.join(savedir, 'checkpoint'))
+    history, wall_time = read_history(
+        os.path.join(savedir, 'summary'), training['epochs'], training['steps']
+    )
+    manifest = {
+        'format': init_model.FORMAT,
+        **training,
+        **read_flags(os.path.join(savedir, 'flags.txt')),
+        'commit': commit or _commit(),
+        'hardware': hardware or describe_hardware(),
+        'wall_time_seconds': round(wall_time),
+        'losses': {name: history[-1][name] for name in LOSSES},
+        'files': {},
+    }
+    os.makedirs(out, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as aside:
+        for network, name in zip(init_model.NETWORKS, init_model.FILES, strict=True):
+            path = os.path.join(aside, name)
+            arrays = {key: weights[key] for key in weights if key.startswith(f'{network}_')}
+            np.savez(path, **arrays)
+            with open(path, 'rb') as file:
+                data = file.read()
+            if len(data) > init_model.MAX_BYTES:
+                raise InputError(
+                    f'{network} takes {len(data):,} bytes, but a file at most '
+                    f'{init_model.MAX_BYTES:,}: pack a smaller model.'
+                )
+            shapes = {key: list(array.shape) for key, array in arrays.items()}
+            sha256 = hashlib.sha256(data).hexdigest()
+            manifest['files'][name] = {'sha256': sha256, 'bytes': len(data), 'shapes': shapes}
+        with open(os.path.join(aside, HISTORY), 'w', encoding='utf-8', newline='') as file:
+            writer = csv.DictWriter(file, ['epoch', 'step', *LOSSES], lineterminator='\n')
+            writer.writeheader()
+            writer.writerows(history)
+        with open(os.path.join(aside, init_model.MANIFEST), 'w', encoding='utf-8') as file:
+            print(_to_json(manifest), file=file)
+        for name in (*init_model.FILES, HISTORY, init_model.MANIFEST):  # the manifest last
+            os.replace(os.path.join(aside, name), os.path.join(out, name))
+    return manifest
+
+
+def read_checkpoint(folder):
+    """Return the networks' weights and what a checkpoint knows of its training.
+
+    Returns:
+        weights: dict from variable names, sorted, to float16 arrays.
+        training: dict of epochs, steps, faces.
+
+    Raises:
+        InputError: there is none, it is unreadable, not of this program, or a value of it is
+            not finite in float16; the variable is named.
+    """
+    if not os.path.isfile(os.path.join(folder, 'checkpoint')):
+        raise InputError(f'There is no checkpoint in {folder}: name the --savedir of a training.')
+    prefix = init_model.newest_checkpoint(folder)
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        names = sorted(filter(_VARIABLE.fullmatch, reader.get_variable_to_shape_map()))
+        values = {name: reader.get_tensor(name) for name in names}
+        state = json.loads(reader.get_tensor('training_state'))
+        steps = int(reader.get_tensor('opt_EG/iteration'))
+    except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
+        raise InputError(
+            f'{prefix} cannot be read as a checkpoint of this program '
+            f'({str(error).splitlines()[0]}): pack another one.'
+        ) from error
+    weights = {}
+    for name, value in values.items():
+        with np.errstate(over='ignore'):  # reported below
+            weights[name] = np.ascontiguousarray(value, init_model.DTYPE)
+        if not np.isfinite(weights[name]).all():
+            raise InputError(
+                f'{name} in {prefix} has values that are not finite in float16, up to '
+                f'{np.abs(value).max():g}: pack another checkpoint.'
+            )
+    return weights, {'epochs': state['epoch'], 'steps': steps, 'faces': len(state.get('order', []))}
+
+
+def read_history(folder, epochs, steps):
+    """Read the losses of a training off its summary.
+
+    The summary may tell of interrupted epochs that were done again: what was written last counts.
+
+    Args:
+        folder: of TensorBoard's event files.
+        epochs: done in all.
+        steps: done in all, where the last epoch ends.
+
+    Returns:
+        history: list with a dict for each epoch: epoch, step (its last), and the mean of each loss.
+        wall_time: seconds between steps, summed, less gaps longer than PAUSE.
+
+    Raises:
+        InputError: the summary does not show all epochs.
+    """
+    summary = EventAccumulator(folder, size_guidance={'tensors': 0})  # 0: all
+    summary.Reload()
+    tags = summary.Tags()['tensors']
+    events = {tag: summary.Tensors(tag) if tag in tags else [] for tag in (*LOSSES, 'samples')}
+    # A picture is written after each epoch, at its last step: the borders between the epochs.
+    moments = [(event.wall_time, event.step, False) for event in events['EG_loss']]
+    moments += [(event.wall_time, event.step, True) for event in events['samples']]
+    borders = [0]
+    for _, step, is_border in sorted(moments):
+        # A step that is taken again voids what followed it.
+        borders = [border for border in borders if border < step] + [step] * is_border
+    borders = [border for border in borders if border <= steps][-epochs - 1 :]
+    values = {
+        name: {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events[name]}
+        for name in LOSSES
+    }
+    shown = set.intersection(*map(set, values.values()))
+    is_whole = epochs > 0 and len(borders) == epochs + 1 and borders[-1] == steps
+    if not is_whole or not shown.issuperset(range(borders[0] + 1, steps + 1)):
+        raise InputError(
+            f'{folder} does not show all of {epochs} epochs up to step {steps}: '
+            'pack where the whole training ran.'
+        )
+    history = [
+        {'epoch': epoch, 'step': end}
+        | {
+            name: round(float(np.mean([values[name][k] for k in range(start + 1, end + 1)])), 6)
+            for name in LOSSES
+        }
+        for epoch, (start, end) in enumerate(itertools.pairwise(borders), 1)
+    ]
+    gaps = np.diff(sorted(event.wall_time for event in events['EG_loss'] if event.step <= steps))
+    return history, float(gaps[gaps <= PAUSE].sum())
+
+
+def read_flags(path):
+    """Return FLAGS from a file of flags, the last ones winning; None for what it does not tell."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            words = dict(re.findall(r'^--(\w+)=(.*)$', file.read(), re.MULTILINE))
+    except FileNotFoundError:
+        words = {}
+    return {name: kind(words[name]) if name in words else None for name, kind in FLAGS.items()}
+
+
+def describe_hardware():
+    """Return this machine in words: processor, cores, system, GPUs."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            name = re.search(r'model name\s*:\s*(.*)', file.read())[1]
+    except (OSError, TypeError):  # not every system, and not every processor, tells
+        pass
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get('device_name', 'a GPU')
+        for gpu in tf.config.list_physical_devices('GPU')
+    ]
+    system = f'{platform.system()} {platform.machine()}'
+    return ', '.join([name, f'{os.cpu_count()} cores', system, *gpus])
+
+
+def _commit():
+    """Return the project's commit, None outside a clone."""
+    try:
+        return subprocess.run(
+            ['git', 'rev-parse', 'HEAD'], cwd=HERE, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _to_json(manifest):
+    """JSON to be read by people: the shapes, lists of numbers, on one line each."""
+    text = json.dumps(manifest, indent=1)
+    return re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m init_model.pack', description=__doc__)
+    parser.add_argument('savedir', help='the --savedir of a training')
+    parser.add_argument('--out', default=HERE, help='folder for the files; default: init_model')
+    parser.add_argument('--commit', help="of the training; default: the project's")
+    parser.add_argument('--hardware', help="of the training; default: this machine's")
+    words = parser.parse_args(argv)
+    try:
+        manifest = pack(words.savedir, words.out, words.commit, words.hardware)
+    except (InputError, OSError) as error:
+        sys.exit(f'\n\t{error}')
+    print(f'Packed epoch {manifest["epochs"]}, step {manifest["steps"]} into {words.out}:')
+    for name, file in manifest['files'].items():
+        print(f'\t{name}  {file["bytes"] / 1e6:.1f} MB')
+
+
+if __name__ == '__main__':
+    main()

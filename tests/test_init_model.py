@@ -1,0 +1,605 @@
+"""The weights to start from: packing, opening, refusing; measuring on held-out faces."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import face_aging
+import init_model
+import ops
+from data import labels
+from demo import evaluate
+from init_model import pack
+from tests import draw_faces
+from tests.conftest import GOLDEN, TINY
+from tests.test_face_aging import assert_same, weights_of
+
+pytestmark = [
+    pytest.mark.usefixtures('no_init_model', 'eagerly'),
+    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
+]
+FLAGS = """# an older call
+--dataset=other
+--batch_size=9
+# the last one
+--dataset=/somewhere/faces
+--batch_size=4
+--learning_rate=0.0002
+--seed=2017
+--precision=float32
+"""
+
+
+@pytest.fixture(scope='module')
+def savedir(tmp_path_factory, drawn_faces):
+    """The save_dir of two epochs of two steps, the second interrupted once; not to be changed."""
+    folder = tmp_path_factory.mktemp('training') / 'save'
+    settings = {
+        **TINY,
+        'size_batch': 4,
+        'save_dir': str(folder),
+        'data_dir': str(drawn_faces.parent),
+        'dataset_name': drawn_faces.name,
+    }
+    tf.config.run_functions_eagerly(True)
+    face_aging.FaceAging(**settings).train(1, use_init_model=False)
+    model = face_aging.FaceAging(**settings)
+    model.save_checkpoint = lambda: None  # the run is lost before it gets here
+    model.train(2, use_init_model=False)
+    model = face_aging.FaceAging(**settings)
+    model.train(2, use_init_model=False)
+    (folder / 'flags.txt').write_text(FLAGS)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def packed_once(savedir, tmp_path_factory):
+    out = tmp_path_factory.mktemp('packed')
+    pack.pack(savedir, out, commit='c0ffee', hardware='an abacus')
+    return out
+
+
+@pytest.fixture
+def packed(packed_once, tmp_path):
+    """A folder of packed weights, to be damaged at will."""
+    return shutil.copytree(packed_once, tmp_path / 'packed')
+
+
+def checkpoint_of(savedir):
+    reader = tf.train.load_checkpoint(str(savedir / 'checkpoint' / 'model-4'))
+    names = reader.get_variable_to_shape_map()
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def save_checkpoint(folder, tensors, name='model-4'):
+    folder.mkdir(parents=True, exist_ok=True)
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / name),
+        tensor_names=list(tensors),
+        shape_and_slices=[''] * len(tensors),
+        tensors=list(tensors.values()),
+    )
+    (folder / 'checkpoint').write_text(f'model_checkpoint_path: "{name}"\n')
+
+
+def edit_manifest(folder, change):
+    manifest = json.loads((folder / 'manifest.json').read_text())
+    change(manifest)
+    (folder / 'manifest.json').write_text(json.dumps(manifest))
+
+
+def replace_file(folder, name, data):
+    """Put other bytes into a file, and their sum into the manifest."""
+    (folder / name).write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    edit_manifest(folder, lambda manifest: manifest['files'][name].update(sha256=sha256))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+# ----------------------------------------------------------------------------------- packing
+
+
+def test_round_trip(tiny, savedir, packed):
+    """All four networks come back as their float16 values, into a model too."""
+    model = tiny()
+    weights = init_model.load(packed)
+    assert weights.keys() == model.named_variables.keys()
+    checkpoint = checkpoint_of(savedir)
+    rounded = {name: checkpoint[name].astype(np.float16).astype(np.float32) for name in weights}
+    assert_same(weights, rounded)
+    assert all(value.dtype == np.float32 for value in weights.values())
+    assert model.load_checkpoint(str(packed))
+    assert_same(weights_of(model), rounded)
+
+
+def test_numpy_opens_the_files(packed):
+    for network in ('E', 'G', 'D_z', 'D_img'):
+        with np.load(packed / f'{network}.npz', allow_pickle=False) as arrays:
+            assert all(name.startswith(f'{network}_') for name in arrays)
+            assert list(arrays) == sorted(arrays)  # in whatever order the checkpoint has them
+            assert {array.dtype for array in arrays.values()} == {np.dtype(np.float16)}
+    with np.load(packed / 'D_z.npz', allow_pickle=False) as arrays:
+        assert {'D_z_bn0/beta', 'D_z_bn0/moving_mean', 'D_z_bn0/moving_variance'} <= set(arrays)
+
+
+def test_manifest(savedir, packed, drawn_faces):
+    manifest = json.loads((packed / 'manifest.json').read_text())
+    files = manifest.pop('files')
+    losses, wall_time = manifest.pop('losses'), manifest.pop('wall_time_seconds')
+    assert manifest == {
+        'format': 1,
+        'epochs': 2,
+        'steps': 4,
+        'faces': 14,
+        'dataset': 'faces',  # of its path only the name
+        'batch_size': 4,
+        'learning_rate': 0.0002,
+        'seed': 2017,
+        'precision': 'float32',
+        'commit': 'c0ffee',
+        'hardware': 'an abacus',
+    }
+    assert wall_time >= 0 and losses.keys() == set(pack.LOSSES)
+    for name, file in files.items():
+        data = (packed / name).read_bytes()
+        assert (file['bytes'], file['sha256']) == (len(data), hashlib.sha256(data).hexdigest())
+    assert files['E.npz']['shapes']['E_fc/w'] == [512, 50]
+    assert '"E_fc/w": [512, 50]' in (packed / 'manifest.json').read_text()
+
+
+def test_the_same_bytes_again(savedir, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr('time.time', lambda: 1e9)  # of another day
+    pack.pack(savedir, tmp_path / 'again', commit='c0ffee', hardware='an abacus')
+    assert contents(tmp_path / 'again') == contents(packed)
+
+
+def test_command_line(savedir, tmp_path, capsys):
+    pack.main([str(savedir), '--out', str(tmp_path / 'out')])
+    assert re.search(r'Packed epoch 2, step 4 into .*out:\n\tE\.npz +\d', capsys.readouterr().out)
+    manifest = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
+    assert manifest['commit'] is None or re.fullmatch('[0-9a-f]{40}', manifest['commit'])
+    assert f'{os.cpu_count()} cores' in manifest['hardware']
+    with pytest.raises(SystemExit, match=r'There is no checkpoint in .*nowhere') as error:
+        pack.main([str(tmp_path / 'nowhere')])
+    assert '\n' not in error.value.code.strip()
+
+
+def write_summary(folder, points):
+    """Write a summary: (second, step, loss), or (second, step, None) for an epoch's picture."""
+    with tf.io.TFRecordWriter(str(folder / 'events.out.tfevents.1')) as file:
+        file.write(tf.compat.v1.Event(file_version='brain.Event:2').SerializeToString())
+        for second, step, loss in points:
+            if loss is None:
+                values = {'samples': ['2', '2', 'PNG']}
+            else:
+                values = {name: float(loss + i) for i, name in enumerate(pack.LOSSES)}
+            event = tf.compat.v1.Event(wall_time=1e9 + second, step=step)
+            for tag, value in values.items():
+                event.summary.value.add(tag=tag, tensor=tf.make_tensor_proto(value))
+            file.write(event.SerializeToString())
+
+
+def test_history(tmp_path):
+    """Epochs end at the pictures, the last word on a step counts, pauses take no time."""
+    points = [(0, 1, 9), (1, 2, None), (2, 2, 9), (3, 3, None)]  # of an older, other training
+    points += [(1000, 1, 1), (1010, 2, 2), (1020, 3, 3), (1021, 3, None)]  # 20 seconds, epoch 1
+    points += [(1030, 4, 70), (1040, 5, 70)]  # 20 seconds, interrupted
+    points += [(3000, 4, 4), (3005, 5, 5), (3010, 6, 6), (3011, 6, None)]  # 10 seconds, epoch 2
+    points += [(3600, 7, 80), (3601, 7, None)]  # after the checkpoint
+    write_summary(tmp_path, points)
+    history, wall_time = pack.read_history(str(tmp_path), epochs=2, steps=6)
+    first = {name: 2 + i for i, name in enumerate(pack.LOSSES)}
+    second = {name: 5 + i for i, name in enumerate(pack.LOSSES)}
+    assert history == [{'epoch': 1, 'step': 3, **first}, {'epoch': 2, 'step': 6, **second}]
+    assert wall_time == pytest.approx(2 + 20 + 20 + 10)
+
+
+def test_history_after_pre_training(tmp_path):
+    """Steps go on where pre-training ended, epochs begin anew."""
+    points = [(0, 1, 1), (1, 1, None), (2, 2, 2), (3, 2, None), (4, 3, 3), (5, 3, None)]
+    write_summary(tmp_path, points)
+    history, _ = pack.read_history(str(tmp_path), epochs=2, steps=3)
+    assert [(row['epoch'], row['step'], row['EG_loss']) for row in history] == [
+        (1, 2, 2),
+        (2, 3, 3),
+    ]
+
+
+def test_history_file(savedir, packed):
+    """Of the interrupted epoch what the last run wrote: there the losses of the checkpoint."""
+    with open(packed / 'history.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ['epoch', 'step', *pack.LOSSES]
+    assert [(row['epoch'], row['step']) for row in rows] == [('1', '2'), ('2', '4')]
+    manifest = json.loads((packed / 'manifest.json').read_text())
+    assert {name: float(rows[1][name]) for name in pack.LOSSES} == manifest['losses']
+
+
+@pytest.mark.parametrize('left', [[], [(0, 1, 1), (1, 1, None)], [(0, 1, 1), (1, 2, 1)]])
+def test_a_summary_of_only_some_epochs(tmp_path, left):
+    write_summary(tmp_path, left)
+    with pytest.raises(ops.InputError, match='does not show all of 2 epochs up to step 2'):
+        pack.read_history(str(tmp_path), epochs=2, steps=2)
+    with pytest.raises(ops.InputError, match='does not show all of 0 epochs up to step 0'):
+        pack.read_history(str(tmp_path), epochs=0, steps=0)  # of a model that was never trained
+
+
+@pytest.mark.parametrize(('value', 'shown'), [(1e6, '1e.06'), (np.nan, 'nan'), (-np.inf, 'inf')])
+def test_what_float16_cannot_hold_is_named(savedir, packed, tmp_path, value, shown):
+    tensors = checkpoint_of(savedir)
+    tensors['G_fc/b'][3] = value
+    bad = tmp_path / 'bad'
+    save_checkpoint(bad / 'checkpoint', tensors)
+    shutil.copytree(savedir / 'summary', bad / 'summary')
+    before = contents(packed)
+    with pytest.raises(
+        ops.InputError, match=f'G_fc/b in .*bad/checkpoint/model-4 .* up to {shown}'
+    ):
+        pack.pack(bad, packed)
+    assert contents(packed) == before
+
+
+def test_a_failure_overwrites_nothing(savedir, packed, tmp_path, monkeypatch):
+    """Not even E, which is written before the failure."""
+    tensors = checkpoint_of(savedir)
+    tensors['E_conv0/b'] += 1
+    shutil.copytree(savedir, tmp_path / 'other')
+    save_checkpoint(tmp_path / 'other' / 'checkpoint', tensors)
+    before = contents(packed)
+    monkeypatch.setattr(init_model, 'MAX_BYTES', 500_000)  # E, G and D_z fit
+    with pytest.raises(
+        ops.InputError, match=r'D_img takes [\d,]+ bytes, but a file at most 500,000'
+    ):
+        pack.pack(tmp_path / 'other', packed)
+    assert contents(packed) == before
+    monkeypatch.undo()
+    pack.pack(tmp_path / 'other', packed)
+    assert contents(packed)['E.npz'] != before['E.npz']
+
+
+def test_checkpoints_that_cannot_be_packed(savedir, tmp_path):
+    foreign = tmp_path / 'foreign'
+    shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', foreign / 'checkpoint')
+    with pytest.raises(ops.InputError, match='model-init cannot be read as a checkpoint of this'):
+        pack.pack(foreign, tmp_path / 'out')
+    shutil.copytree(savedir, tmp_path / 'damaged')
+    (tmp_path / 'damaged' / 'checkpoint' / 'model-4.index').write_bytes(b'garbage')
+    with pytest.raises(ops.InputError, match='model-4 cannot be read as a checkpoint of this'):
+        pack.pack(tmp_path / 'damaged', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_moved_training_can_be_packed(savedir, tmp_path):
+    shutil.copytree(savedir, tmp_path / 'moved')
+    listing = tmp_path / 'moved' / 'checkpoint' / 'checkpoint'
+    listing.write_text('model_checkpoint_path: "/no/longer/model-2"\n')
+    assert pack.pack(tmp_path / 'moved', tmp_path / 'out')['epochs'] == 1
+
+
+# ----------------------------------------------------------------------------------- opening
+
+
+def damage(change):
+    """A function that changes the bytes of a file, and not the manifest."""
+    return lambda folder, name: (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+def as_npz(save=np.savez, **arrays):
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ('harm', 'message'),
+    [
+        (
+            damage(lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:]),
+            'its SHA-256 is not the one',
+        ),
+        (damage(lambda data: data[:-100]), 'its SHA-256 is not the one'),
+        (damage(lambda data: b''), 'its SHA-256 is not the one'),
+        (damage(lambda data: as_npz(x=np.zeros(3))), 'its SHA-256 is not the one'),
+        (lambda folder, name: (folder / name).unlink(), None),
+    ],
+    ids=['changed', 'truncated', 'empty', 'foreign', 'missing'],
+)
+@pytest.mark.parametrize('name', init_model.FILES)
+def test_damage_is_named_and_nothing_loaded(tiny, packed, name, harm, message):
+    harm(packed, name)
+    model = tiny()
+    before = weights_of(model)
+    with pytest.raises(ops.InputError) as error:
+        model.load_checkpoint(str(packed))
+    what = f'is damaged ({message} in manifest.json)' if message else 'is missing'
+    assert str(error.value) == f'{packed}/{name} {what}: {init_model.CURE}'
+    assert 'git checkout init_model' in init_model.CURE and '\n' not in str(error.value)
+    assert_same(before, weights_of(model))
+
+
+BOMB = b"\x93NUMPY\x01\x00v\x00{'descr': '<f2', 'fortran_order': False, 'shape': (9000000000000,)}"
+
+
+def with_header(data, name, header):
+    """An .npz file in which a variable has another header, padded as NumPy pads it."""
+    arrays = np.load(io.BytesIO(data))
+    file = io.BytesIO()
+    with init_model.zipfile.ZipFile(file, 'w') as archive:
+        for key, array in arrays.items():
+            entry = io.BytesIO()
+            np.lib.format.write_array(entry, array)
+            text = entry.getvalue()
+            if key == name:
+                text = header.ljust(127) + b'\n' + text[128:]
+            archive.writestr(f'{key}.npy', text)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda arrays: b'cos\nsystem\n(S"true"\ntR.' * 20_000, r'not a zip file'),
+        (lambda arrays: b'no zip', r'it is smaller than its shapes'),
+        (lambda arrays: as_npz(**{**arrays, 'more': np.zeros(1)}), r'its variables are not those'),
+        (
+            lambda arrays: as_npz(**{**arrays, 'D_z_fc3/b': np.array([object()])}),
+            r'D_z_fc3/b is object \[1\], not float16 \[1\]',
+        ),
+        (
+            lambda arrays: as_npz(**{**arrays, 'D_z_fc3/b': np.zeros(1)}),
+            r'D_z_fc3/b is float64 \[1\], not float16 \[1\]',
+        ),
+        (
+            lambda arrays: as_npz(**{**arrays, 'D_z_fc3/b': np.zeros(5, np.float16)}),
+            r'D_z_fc3/b is float16 \[5\], not float16 \[1\]',
+        ),
+        (
+            lambda arrays: with_header(as_npz(**arrays), 'D_z_fc3/b', BOMB),
+            r'D_z_fc3/b is float16 \[9000000000000\], not float16 \[1\]',
+        ),
+        (
+            lambda arrays: as_npz(
+                np.savez_compressed, **{**arrays, 'D_z_fc0/w': np.zeros([2**13, 2**12], np.float16)}
+            ),
+            r'D_z_fc0/w is float16 \[8192, 4096\], not float16 \[50, 64\]|smaller than its shapes',
+        ),
+    ],
+    ids=['pickle', 'short', 'more', 'pickled array', 'float64', 'shape', 'huge header', 'zip bomb'],
+)
+def test_hostile_files_whose_sum_is_right(packed, change, message, monkeypatch):
+    """Refused by their headers: no array is made of them, nothing is unpickled."""
+    with np.load(packed / 'D_z.npz') as arrays:
+        data = change(dict(arrays))
+    replace_file(packed, 'D_z.npz', data)
+    monkeypatch.setattr('pickle.load', lambda *_, **__: pytest.fail('unpickled'))
+    with pytest.raises(ops.InputError, match=rf'packed/D_z\.npz is damaged \((File is )?{message}'):
+        init_model.load(packed)
+
+
+def test_no_more_is_read_than_a_file_may_have(packed, monkeypatch):
+    monkeypatch.setattr(init_model, 'MAX_BYTES', 100_000)
+    with pytest.raises(
+        ops.InputError, match=r'G\.npz is damaged \(it is larger than 100,000 bytes'
+    ):
+        init_model.load(packed)
+
+
+def rename(name, other):
+    return lambda manifest: manifest['files'].update({other: manifest['files'].pop(name)})
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda manifest: manifest.clear(), 'format, epochs or files are missing'),
+        (lambda manifest: manifest.pop('epochs'), 'format, epochs or files are missing'),
+        (lambda manifest: manifest.update(format=2), 'its format is 2, not 1'),
+        (lambda manifest: manifest.update(files=[]), 'format, epochs or files are missing'),
+        (lambda manifest: manifest['files'].pop('G.npz'), 'its files are not E.npz, G.npz, D_z'),
+        (rename('E.npz', '../E.npz'), 'its files are not E.npz, G.npz, D_z'),
+        (rename('E.npz', '/etc/E.npz'), 'its files are not E.npz, G.npz, D_z'),
+        (lambda manifest: manifest['files']['E.npz'].pop('sha256'), 'of E.npz are missing'),
+        (
+            lambda manifest: manifest['files']['G.npz']['shapes'].update({'G_fc/b': [-1]}),
+            'of G.npz are missing',
+        ),
+        (
+            lambda manifest: manifest['files']['G.npz']['shapes'].update({'G_fc/b': ['1']}),
+            'of G.npz are missing',
+        ),
+    ],
+)
+def test_a_damaged_manifest_is_named(packed, change, message):
+    shutil.copy(
+        packed / 'E.npz', packed.parent
+    )  # so that the way out of the folder leads somewhere
+    edit_manifest(packed, change)
+    with pytest.raises(ops.InputError) as error:
+        init_model.load(packed)
+    assert str(error.value).startswith(f'{packed}/manifest.json is damaged (')
+    assert message in str(error.value) and str(error.value).endswith(init_model.CURE)
+
+
+@pytest.mark.parametrize('text', [b'', b'{"format": 1', b'\xff\xfe', b'[' * 100_000])
+def test_a_manifest_that_is_no_json(packed, text):
+    (packed / 'manifest.json').write_bytes(text)
+    with pytest.raises(ops.InputError, match=r'manifest\.json is damaged \(it is no JSON\): '):
+        init_model.load(packed)
+
+
+def test_a_missing_manifest(tiny, packed):
+    (packed / 'manifest.json').unlink()
+    with pytest.raises(ops.InputError, match=r'packed/manifest\.json is missing: restore it'):
+        tiny().load_checkpoint(str(packed))
+
+
+# ------------------------------------------------------------------------------- starting from it
+
+
+def test_another_shape_is_named_and_nothing_loaded(tiny, packed):
+    model = tiny(num_z_channels=20)
+    before = weights_of(model)
+    with pytest.raises(ops.InputError, match=r'E_fc/w is \[512, 50\] in .*packed.*\[512, 20\]'):
+        model.load_checkpoint(str(packed))
+    assert_same(before, weights_of(model))
+
+
+def test_training_starts_from_it(tiny, faces, packed, monkeypatch, capsys):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(packed))
+    model = tiny()
+    model.train(num_epochs=1, learning_rate=0)
+    assert_same(weights_of(model), init_model.load(packed))
+    out = capsys.readouterr().out
+    assert f'Restored {packed}, epoch 2, weights only' in out
+    assert 'Training from epoch 1 to 1' in out
+    other = tiny(save_dir=str(faces.parent / 'other'))
+    other.train(num_epochs=1, learning_rate=0, use_init_model=False)
+    assert_same(weights_of(other), weights_of(tiny()))
+
+
+def test_testing_falls_back_to_it(tiny, faces, packed, monkeypatch, capsys):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(packed))
+    model = tiny(is_training=False)
+    model.custom_test(str(faces))
+    assert 'Loading init model ...' in capsys.readouterr().out
+    assert_same(weights_of(model), init_model.load(packed))
+    assert os.path.exists(os.path.join(model.save_dir, 'test', 'test_as_male.png'))
+
+
+def test_a_checkpoint_in_the_folder_comes_first(tiny, packed):
+    shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', packed, dirs_exist_ok=True)
+    model, expected = tiny(), tiny()
+    assert model.load_checkpoint(str(packed))
+    assert expected.load_checkpoint(str(GOLDEN / 'tiny32' / 'checkpoint'))
+    assert_same(weights_of(model), weights_of(expected))
+
+
+def test_damage_ends_the_program_in_one_sentence(tiny_main, faces, packed, monkeypatch, tmp_path):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(packed))
+    (packed / 'G.npz').write_bytes(b'damaged')
+    words = ['--is_train', 'False', '--testdir', faces, '--savedir', tmp_path / 'save']
+    with pytest.raises(SystemExit, match=r'G\.npz is damaged .* restore it \(git') as error:
+        tiny_main(*words)
+    assert '\n' not in error.value.code.strip()
+    assert not (tmp_path / 'save' / 'test').exists()
+
+
+# -------------------------------------------------------------------------- measuring it
+
+
+def test_held_out_faces():
+    names = [f'{i}_0_0_{i:017d}.jpg' for i in range(20_000)]
+    share = np.mean([labels.held_out(name) for name in names])
+    assert share == pytest.approx(0.05, abs=0.005)
+    assert labels.held_out('13_1_drawn012.jpg') == labels.held_out('C:\\a\\13_1_drawn012.jpg')
+    chosen = [i for i in range(120) if labels.held_out(f'a/b/25_0_drawn{i:03d}.jpg')]
+    assert chosen == [15, 41, 86, 97]
+
+
+@pytest.mark.parametrize(
+    ('name', 'race'),
+    [
+        ('a/100_0_0_20170112213500903.jpg.chip.jpg', 0),
+        ('5_1_4_20170112213500903.jpg', 4),
+        ('39_1_20170116174525125.jpg.chip.jpg', None),
+        ('5_1_5_20170112213500903.jpg', None),
+        ('13_1_drawn012.jpg', None),
+    ],
+)
+def test_race(name, race):
+    assert labels.parse_race(name) == race
+
+
+def test_age_names():
+    assert labels.AGE_NAMES[:2] == ('0-5', '6-10') and labels.AGE_NAMES[-2:] == ('61-70', 'over 70')
+    for age in (0, 5, 6, 35, 70):
+        low, high = map(int, labels.AGE_NAMES[labels.age_group(age)].split('-'))
+        assert low <= age <= high
+
+
+def test_a_perfect_reconstruction():
+    faces = np.random.RandomState(0).randint(0, 256, [5, 32, 32, 3]).astype(np.uint8)
+    ages, genders = labels.one_hot([0, 0, 1, 1, 9], 10), labels.one_hot([0, 1, 0, 0, 0], 2)
+    measured = evaluate.measure(lambda image, age, gender: image, faces, ages, genders, 2)
+    np.testing.assert_allclose(measured[:, [0, 2]], [[0, 1]] * 5, atol=1e-6)
+    assert np.isinf(measured[:, 1]).all()
+
+
+def test_known_differences():
+    """L1 in units of [-1, 1]; PSNR of a difference of a tenth of the range, 20 dB."""
+    faces = np.full([2, 32, 32, 3], 100, np.uint8)
+
+    def reconstruct(image, age, gender):
+        return image + (0.2 if age[0, 3] == 1 and gender[0, 1] == 1 else 0.02)
+
+    ages, genders = labels.one_hot([3, 3], 10), labels.one_hot([1, 0], 2)
+    measured = evaluate.measure(reconstruct, faces, ages, genders, 1)
+    np.testing.assert_allclose(measured[:, 0], [0.2, 0.02], atol=1e-6)
+    np.testing.assert_allclose(measured[:, 1], [20, 40], atol=1e-3)
+
+
+def test_report():
+    measured = np.array(
+        [[0.1, 20, 0.5], [0.3, 30, 0.7], [0.2, 10, 0.6], [0.2, 10, 0.6]], np.float32
+    )
+    ages, genders = np.array([0, 0, 1, 9]), np.array([0, 1, 0, 0])
+    rows = evaluate.report(measured, ages, genders, np.array([0, -1, 4, 4])).splitlines()
+    assert '| all | 4 | 0.2000 ± 0.0800 | 17.50 | 0.6000 |' in rows
+    assert '| 0-5 | 2 | 0.2000 ± 0.1960 | 25.00 | 0.6000 |' in rows
+    assert '| over 70 | 1 | 0.2000 | 10.00 | 0.6000 |' in rows
+    assert '| female | 1 | 0.3000 | 30.00 | 0.7000 |' in rows
+    assert '| 0-5, male | 1 | 0.1000 | 20.00 | 0.5000 |' in rows
+    assert '| Others | 2 | 0.2000 ± 0.0000 | 10.00 | 0.6000 |' in rows
+    assert rows[-1] == '1 of 4 faces have no race in their names.'
+    assert not any(row.startswith(('| 11-15 ', '| Black ')) for row in rows)  # nobody is in them
+
+
+def test_only_held_out_faces_are_measured(tmp_path, packed, monkeypatch, capsys):
+    """The program from end to end, on drawn faces, with what they really give."""
+    draw_faces.draw_data_set(tmp_path / 'faces', 60)
+    names = [name for name in os.listdir(tmp_path / 'faces') if labels.held_out(name)]
+    for path in (tmp_path / 'faces').iterdir():
+        if path.name not in names:
+            path.write_bytes(b'not to be opened')
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(packed))
+    build = face_aging.FaceAging
+    monkeypatch.setattr(face_aging, 'FaceAging', lambda **settings: build(**TINY, **settings))
+    words = ['--datadir', str(tmp_path), '--dataset', 'faces', '--batch', '2']
+    evaluate.main([*words, '--csv', str(tmp_path / 'faces.csv')])
+    with open(tmp_path / 'faces.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['name'] for row in rows] == sorted(names) and len(names) > 2
+    model = build(**TINY, is_training=False)
+    model.load_checkpoint(str(packed))
+    for row in rows:
+        image = ops.load_image(tmp_path / 'faces' / row['name'], 32)[None]
+        age, gender = labels.parse_name(row['name'])
+        assert row['age'] == labels.AGE_NAMES[labels.age_group(age)]
+        assert row['gender'] == labels.GENDER_NAMES[gender]
+        age, gender = labels.one_hot([labels.age_group(age)], 10), labels.one_hot([gender], 2)
+        face = model.G([model.E(image), tf.constant(age), tf.constant(gender)])
+        assert float(row['L1']) == pytest.approx(np.abs(image - face).mean(), rel=1e-4)
+    mean = np.mean([float(row['L1']) for row in rows])
+    assert f'| all | {len(names)} | {mean:.4f} ± ' in capsys.readouterr().out
+
+
+def test_what_cannot_be_measured(faces, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(packed))
+    build = face_aging.FaceAging
+    monkeypatch.setattr(face_aging, 'FaceAging', lambda **settings: build(**TINY, **settings))
+    monkeypatch.setattr(labels, 'held_out', lambda name: False)
+    with pytest.raises(SystemExit, match=r'None of the 14 faces in .*faces is a held-out one'):
+        evaluate.main(['--datadir', str(tmp_path), '--dataset', 'faces'])
+    with pytest.raises(SystemExit, match='There is no trained model to measure'):
+        evaluate.main(['--savedir', str(tmp_path / 'nowhere'), '--datadir', str(tmp_path)])
