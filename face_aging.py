@@ -6,6 +6,7 @@ A discriminator D_z makes the codes spread evenly, another, D_img, makes the fac
 """
 
 import collections
+import concurrent.futures
 import glob
 import json
 import os
@@ -67,6 +68,7 @@ class FaceAging:
         save_dir='save',  # where summary, samples, test and checkpoint are written
         dataset_name='UTKFace',  # folder in data_dir
         data_dir='data',  # folder of the data sets
+        hold_out=False,  # train without the faces of labels.held_out, to measure on them
         seed=2017,  # of the order of the files and of z_prior
         xla=None,  # compile the training step by XLA; by default on a GPU only
         cache=None,  # where decoded faces are kept, see pipeline.decode_faces
@@ -85,6 +87,7 @@ class FaceAging:
         self.tile_ratio = tile_ratio
         self.save_dir = save_dir
         self.data_dir = os.path.join(data_dir, dataset_name)
+        self.hold_out = hold_out
         self.seed = seed
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
         self.cache = cache
@@ -315,7 +318,7 @@ class FaceAging:
         """
         if not self.optimizers[0].built:
             raise ValueError('This model was built for testing: build it with is_training=True.')
-        paths, ages, genders = labels.list_faces(self.data_dir)
+        paths, ages, genders = labels.list_faces(self.data_dir, self.hold_out)
         size_data, size_batch = len(paths), self.size_batch
         if size_data < 2 * size_batch:
             raise ops.InputError(
@@ -519,18 +522,25 @@ class FaceAging:
             )
         faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
         total = 2 * self.num_categories * len(faces)
-        with tqdm(total=total, desc='Testing', unit=' faces', dynamic_ncols=True) as progress:
+        saved = []  # written while the next ones are generated
+        with (
+            tqdm(total=total, desc='Testing', unit=' faces', dynamic_ncols=True) as progress,
+            concurrent.futures.ThreadPoolExecutor(1) as writer,
+        ):
             for first in range(0, len(faces), PAGE_COLUMNS):
                 images = pipeline.to_float(faces[first : first + PAGE_COLUMNS])
                 z = self.E(images)
                 page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
-                self._save_rows([images] * self.num_categories, 'input' + page)
+                inputs = [images] * self.num_categories
+                saved.append(writer.submit(self._save_rows, inputs, 'input' + page))
                 for gender, name in enumerate(('male', 'female')):
                     rows = []
                     for row in self.generate_ages(z, labels.one_hot([gender] * len(images), 2)):
                         rows.append(row)
                         progress.update(len(row))
-                    self._save_rows(rows, f'test_as_{name}{page}')
+                    saved.append(writer.submit(self._save_rows, rows, f'test_as_{name}{page}'))
+        for picture in saved:
+            picture.result()  # raises what writing it raised
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
     def _save_rows(self, rows, name):

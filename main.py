@@ -37,6 +37,9 @@ _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
 _EPOCH = flags.DEFINE_integer('epoch', 50, 'Epochs of training in all.', lower_bound=1)
 _DATASET = flags.DEFINE_string('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
 _DATADIR = flags.DEFINE_string('datadir', 'data', 'Folder of the data sets.')
+_HOLD_OUT = _define_boolean(
+    'hold_out', False, 'Leave one face in 20 out of training, to measure on (demo.evaluate).'
+)
 _SAVEDIR = flags.DEFINE_string('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
 _TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on.')
 _USE_TRAINED_MODEL = _define_boolean(
@@ -90,6 +93,7 @@ def main(argv):
             save_dir=_SAVEDIR.value,
             dataset_name=_DATASET.value,
             data_dir=_DATADIR.value,
+            hold_out=_HOLD_OUT.value,
             seed=_SEED.value,
             xla=_XLA.value,
             cache=_CACHE.value,

@@ -79,8 +79,12 @@ def list_images(folder):
     return [os.path.join(folder, name) for name in names]
 
 
-def list_faces(folder):
+def list_faces(folder, hold_out=False):
     """List the labelled faces of a data set; warn once of the names that carry no label.
+
+    Args:
+        folder: of the data set.
+        hold_out: leave out those of which `held_out` is true.
 
     Returns:
         paths: list of N, sorted by name.
@@ -105,9 +109,11 @@ def list_faces(folder):
             f'begin with age and gender, as {os.path.basename(unlabelled[0])!r}.',
             stacklevel=2,
         )
-    paths, ages, genders = zip(*faces, strict=True)
-    groups = np.array([age_group(age) for age in ages], np.int32)
-    return list(paths), groups, np.array(genders, np.int32)
+    if hold_out:
+        faces = [face for face in faces if not held_out(face[0])]
+    groups = np.array([age_group(age) for _, age, _ in faces], np.int32)
+    genders = np.array([gender for _, _, gender in faces], np.int32)
+    return [path for path, _, _ in faces], groups, genders
 
 
 def _base_name(path):

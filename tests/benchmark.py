@@ -123,8 +123,9 @@ def benchmark_training(result, precision, size_batch, repeats, size_matrix):
     return model
 
 
-def benchmark_generation(result, model, repeats):
-    """Add the time of a test grid, and that of the program's test of 10 faces by its parts."""
+def benchmark_generation(result, repeats):
+    """Add the time of a test grid; that of the program's test, and what it can't do without."""
+    model = face_aging.FaceAging(is_training=False)
     images, gender = inputs(10)[0], labels.one_hot([0] * 10, 2)
     encode = seconds(lambda: model.E(images).numpy(), repeats)
     z = model.E(images)
@@ -213,6 +214,8 @@ def table(result):
         f'start           {result["start_to_first_step_s"]:8.1f} s until the first step',
         f'peak memory     {result["peak_memory_mib"]:8.0f} MiB',
     ]
+    if 'peak_gpu_memory_mib' in result:
+        lines.append(f'   on the GPU   {result["peak_gpu_memory_mib"]:8.0f} MiB')
     return '\n'.join(lines)
 
 
@@ -245,11 +248,14 @@ def main():
             model = part(
                 precision, benchmark_training, precision, args.batch_size, args.repeats, size_matrix
             )
-        part('generation', benchmark_generation, model, args.repeats)
+        part('generation', benchmark_generation, args.repeats)
         part('input', benchmark_input, args.batch_size, args.repeats)
         part('summaries', benchmark_summaries, model, args.batch_size, args.repeats)
         part('start', benchmark_start)
     result['peak_memory_mib'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if on_gpu:
+        peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
+        result['peak_gpu_memory_mib'] = peak / 2**20
     print(table(result))
     if args.json:
         with open(args.json, 'w', encoding='utf-8') as file:

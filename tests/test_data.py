@@ -60,6 +60,14 @@ def test_faces_are_sorted_and_unlabelled_names_counted(faces):
         assert (age, gender) == (labels.age_group(years), expected)
 
 
+def test_holding_faces_out(faces):
+    paths, ages, _ = labels.list_faces(str(faces))
+    kept, kept_ages, genders = labels.list_faces(str(faces), hold_out=True)
+    assert kept == [path for path in paths if not labels.held_out(path)]
+    assert 0 < len(paths) - len(kept) < 7 and len(kept) == len(genders)
+    assert list(kept_ages) == [ages[paths.index(path)] for path in kept]
+
+
 @pytest.mark.parametrize(
     ('content', 'message'),
     [(None, 'There is no folder'), ((), 'No images in'), (('a.jpg',), 'begins with age')],

@@ -22,6 +22,7 @@ DEFAULTS = {
     'use_trained_model': True,
     'use_init_model': True,
     'datadir': 'data',
+    'hold_out': False,
     'batch_size': 100,
     'learning_rate': 0.0002,
     'seed': 2017,
@@ -114,7 +115,7 @@ def test_training_flags_reach_the_class(calls):
     assert calls(
         *'--epoch 3 --dataset mine --datadir sets --savedir out --batch_size 7'.split(),
         *'--learning_rate 0.1 --seed 5 --use_init_model no'.split(),
-        *'--cache disk --summary_steps 10'.split(),
+        *'--cache disk --summary_steps 10 --hold_out yes'.split(),
     ) == [
         (
             'FaceAging',
@@ -124,6 +125,7 @@ def test_training_flags_reach_the_class(calls):
                 'save_dir': 'out',
                 'dataset_name': 'mine',
                 'data_dir': 'sets',
+                'hold_out': True,
                 'seed': 5,
                 'xla': None,
                 'cache': 'disk',
@@ -241,4 +243,4 @@ def test_a_real_run(faces, tmp_path):
 def test_readme_lists_the_flags():
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     rows = dict(re.findall(r'^\| `--(\w+)` \| `?([^`|]*?)`? \|', readme, re.MULTILINE))
-    assert rows == {name: str(value or 'none') for name, value in DEFAULTS.items()}
+    assert rows == {n: 'none' if value is None else str(value) for n, value in DEFAULTS.items()}
