@@ -34,12 +34,12 @@ LOSSES = (
     'D_img_loss_input',
     'D_img_loss_G',
 )
+COLUMNS = (*LOSSES, 'EG_learning_rate')  # of the history
 PAUSE = 600  # seconds without a training step that count as a pause, not as training
 # What SAVEDIR/flags.txt tells of the training, and how it is read: of a path only the name.
 FLAGS = {
     'dataset': os.path.basename,
     'batch_size': int,
-    'learning_rate': float,
     'seed': int,
     'precision': str,
 }
@@ -74,6 +74,7 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
         'commit': commit or _commit(),
         'hardware': hardware or describe_hardware(),
         'wall_time_seconds': round(wall_time),
+        'learning_rates': [row['EG_learning_rate'] for row in history],  # of each epoch
         'losses': {name: history[-1][name] for name in LOSSES},
         'files': {},
     }
@@ -94,7 +95,7 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
             sha256 = hashlib.sha256(data).hexdigest()
             manifest['files'][name] = {'sha256': sha256, 'bytes': len(data), 'shapes': shapes}
         with open(os.path.join(aside, HISTORY), 'w', encoding='utf-8', newline='') as file:
-            writer = csv.DictWriter(file, ['epoch', 'step', *LOSSES], lineterminator='\n')
+            writer = csv.DictWriter(file, ['epoch', 'step', *COLUMNS], lineterminator='\n')
             writer.writeheader()
             writer.writerows(history)
         with open(os.path.join(aside, init_model.MANIFEST), 'w', encoding='utf-8') as file:
@@ -152,7 +153,7 @@ def read_history(folder, epochs, steps):
         steps: done in all, where the last epoch ends.
 
     Returns:
-        history: list with a dict for each epoch: epoch, step (its last), and the mean of each loss.
+        history: list with a dict for each epoch: epoch, step (its last), and the means of COLUMNS.
         wall_time: seconds between steps, summed, less gaps longer than PAUSE.
 
     Raises:
@@ -161,7 +162,7 @@ def read_history(folder, epochs, steps):
     summary = EventAccumulator(folder, size_guidance={'tensors': 0})  # 0: all
     summary.Reload()
     tags = summary.Tags()['tensors']
-    events = {tag: summary.Tensors(tag) if tag in tags else [] for tag in (*LOSSES, 'samples')}
+    events = {tag: summary.Tensors(tag) if tag in tags else [] for tag in (*COLUMNS, 'samples')}
     # A picture is written after each epoch, at its last step: the borders between the epochs.
     moments = [(event.wall_time, event.step, False) for event in events['EG_loss']]
     moments += [(event.wall_time, event.step, True) for event in events['samples']]
@@ -172,7 +173,7 @@ def read_history(folder, epochs, steps):
     borders = [border for border in borders if border <= steps][-epochs - 1 :]
     values = {
         name: {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events[name]}
-        for name in LOSSES
+        for name in COLUMNS
     }
     shown = set.intersection(*map(set, values.values()))
     is_whole = epochs > 0 and len(borders) == epochs + 1 and borders[-1] == steps
@@ -185,7 +186,7 @@ def read_history(folder, epochs, steps):
         {'epoch': epoch, 'step': end}
         | {
             name: round(float(np.mean([values[name][k] for k in range(start + 1, end + 1)])), 6)
-            for name in LOSSES
+            for name in COLUMNS
         }
         for epoch, (start, end) in enumerate(itertools.pairwise(borders), 1)
     ]

@@ -144,7 +144,7 @@ def test_manifest(savedir, packed, drawn_faces):
         'faces': 14,
         'dataset': 'faces',  # of its path only the name
         'batch_size': 4,
-        'learning_rate': 0.0002,
+        'learning_rates': [0.0002, 0.0002],
         'seed': 2017,
         'precision': 'float32',
         'commit': 'c0ffee',
@@ -183,7 +183,7 @@ def write_summary(folder, points):
             if loss is None:
                 values = {'samples': ['2', '2', 'PNG']}
             else:
-                values = {name: float(loss + i) for i, name in enumerate(pack.LOSSES)}
+                values = {name: float(loss + i) for i, name in enumerate(pack.COLUMNS)}
             event = tf.compat.v1.Event(wall_time=1e9 + second, step=step)
             for tag, value in values.items():
                 event.summary.value.add(tag=tag, tensor=tf.make_tensor_proto(value))
@@ -199,8 +199,8 @@ def test_history(tmp_path):
     points += [(3600, 7, 80), (3601, 7, None)]  # after the checkpoint
     write_summary(tmp_path, points)
     history, wall_time = pack.read_history(str(tmp_path), epochs=2, steps=6)
-    first = {name: 2 + i for i, name in enumerate(pack.LOSSES)}
-    second = {name: 5 + i for i, name in enumerate(pack.LOSSES)}
+    first = {name: 2 + i for i, name in enumerate(pack.COLUMNS)}
+    second = {name: 5 + i for i, name in enumerate(pack.COLUMNS)}
     assert history == [{'epoch': 1, 'step': 3, **first}, {'epoch': 2, 'step': 6, **second}]
     assert wall_time == pytest.approx(2 + 20 + 20 + 10)
 
@@ -220,7 +220,7 @@ def test_history_file(savedir, packed):
     """Of the interrupted epoch what the last run wrote: there the losses of the checkpoint."""
     with open(packed / 'history.csv', newline='') as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ['epoch', 'step', *pack.LOSSES]
+    assert list(rows[0]) == ['epoch', 'step', *pack.COLUMNS]
     assert [(row['epoch'], row['step']) for row in rows] == [('1', '2'), ('2', '4')]
     manifest = json.loads((packed / 'manifest.json').read_text())
     assert {name: float(rows[1][name]) for name in pack.LOSSES} == manifest['losses']
