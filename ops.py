@@ -230,12 +230,13 @@ def distribution():
             config = json.loads(text)
             task, cluster = config['task'], config['cluster']
             cluster[task['type']][int(task['index'])]
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except (ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
+            reason = repr(error).splitlines()[0]
             raise InputError(
-                f'TF_CONFIG does not name this machine among the workers ({error!r}): set it as '
-                'README, "How fast", shows, or unset it to train on this machine alone.'
+                f'TF_CONFIG does not describe machines with this one among them ({reason}): set it '
+                'as README, "How fast", shows, or unset it to train on this machine alone.'
             ) from error
-        return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_physical_devices('GPU')) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()

@@ -460,6 +460,17 @@ def test_save_and_load(tiny):
     np.testing.assert_array_equal(reader.get_tensor('D_img_bn0/beta'), np.arange(16))
 
 
+def test_steps_that_float16_skipped_count(tiny):
+    """The summaries and the checkpoints' names go by batches, not by the optimizers' steps."""
+    model = tiny()
+    model.step = 3
+    model.save_checkpoint()
+    assert os.path.exists(os.path.join(model.save_dir, 'checkpoint', 'model-3.index'))
+    other = tiny()
+    assert other.load_checkpoint() and other.step == 3
+    assert int(other.optimizers[0].iterations) == 0
+
+
 def test_a_moved_folder_opens(tiny, tmp_path):
     tiny().save_checkpoint()
     folder = tmp_path / 'save' / 'checkpoint'
