@@ -58,13 +58,13 @@ def look_at(path):
             data = file.read()
         digest = hashlib.sha256(data).hexdigest()
         with Image.open(io.BytesIO(data)) as image:
-            size, mode = image.size, image.mode
+            size = image.size
             image = image.convert('RGB')
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data
         text = str(error) if not isinstance(error, Image.UnidentifiedImageError) else 'no picture'
         return Picture(error=(text or type(error).__name__).splitlines()[0])
     red, green, blue = image.split()
-    is_grey = mode in ('1', 'L', 'LA') or not (
+    is_grey = not (
         ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox()
     )
     is_blank = all(low == high for low, high in image.getextrema())

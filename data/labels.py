@@ -87,7 +87,9 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
     for note in reading.notes:
         warnings.warn(note, stacklevel=2)
     if reading.skipped:
-        examples = {reason: os.path.basename(path) for path, reason in reading.skipped.items()}
+        examples = {}  # the first of each reason
+        for path, reason in reading.skipped.items():
+            examples.setdefault(reason, os.path.basename(path))
         reasons = '; '.join(f'{reason}, as {path!r}' for reason, path in examples.items())
         count = len(reading.skipped) + len(reading.faces)
         warnings.warn(

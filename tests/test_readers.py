@@ -57,9 +57,12 @@ def read(folder, name=None):
 def test_utkface(put):
     labelled = [(age, age % 2) for age in range(20, 30)]
     real = {f'{a}_{g}_3_201701171954592{a}.jpg.chip.jpg': (a, g) for a, g in labelled}
-    name, faces, reading = read(put(*real, *MALFORMED, '61_3_20170109150557335.jpg'))
-    assert name == 'utkface' and faces == real | MALFORMED
-    assert {os.path.basename(path) for path in reading.odd} == set(MALFORMED)
+    late = '14_0_0_2017011022340900.jpg.chip.jpg'  # the time lacks a digit
+    name, faces, reading = read(put(*real, *MALFORMED, late, '61_3_20170109150557335.jpg'))
+    assert name == 'utkface' and faces == real | MALFORMED | {late: (14, 0)}
+    odd = {os.path.basename(path): reason for path, reason in reading.odd.items()}
+    assert odd.pop(late) == 'a time that has not 17 digits'
+    assert set(odd) == set(MALFORMED)
     assert [os.path.basename(path) for path in reading.skipped] == ['61_3_20170109150557335.jpg']
 
 
