@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import init_model
 import ops
-from data import labels, pipeline
+from data import labels, pipeline, readers
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
 SAVE_EVERY = 5  # epochs between two checkpoints
@@ -60,7 +60,7 @@ class FaceAging:
         num_input_channels=3,  # C, 3 for RGB, 1 for luminance
         num_encoder_channels=64,  # of the encoder's first convolution
         num_z_channels=50,  # of the code z
-        num_categories=10,  # age groups
+        num_categories=None,  # age groups, of which age_upper makes one more than its limits
         num_gen_channels=1024,  # of the generator's first map
         enable_tile_label=True,  # repeat the labels until they weigh as much as z
         tile_ratio=1.0,  # length of a tiled label by that of z
@@ -68,6 +68,8 @@ class FaceAging:
         save_dir='save',  # where summary, samples, test and checkpoint are written
         dataset_name='UTKFace',  # folder in data_dir
         data_dir='data',  # folder of the data sets
+        reader=None,  # of its labels, see readers.READERS; by default what fits the folder
+        age_upper=labels.AGE_UPPER,  # last year of each age group but the last
         hold_out=False,  # train without the faces of labels.held_out, to measure on them
         seed=2017,  # of the order of the files and of z_prior
         xla=None,  # compile the training step by XLA; by default on a GPU only
@@ -81,12 +83,14 @@ class FaceAging:
         self.num_input_channels = num_input_channels
         self.num_encoder_channels = num_encoder_channels
         self.num_z_channels = num_z_channels
-        self.num_categories = num_categories
+        self.age_upper = tuple(age_upper)
+        self.num_categories = len(self.age_upper) + 1
         self.num_gen_channels = num_gen_channels
         self.enable_tile_label = enable_tile_label
         self.tile_ratio = tile_ratio
         self.save_dir = save_dir
         self.data_dir = os.path.join(data_dir, dataset_name)
+        self.reader = reader
         self.hold_out = hold_out
         self.seed = seed
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
@@ -98,6 +102,11 @@ class FaceAging:
         self.is_chief = ops.is_chief(strategy)
         self.num_layers = int(np.log2(size_image)) - size_kernel // 2  # 5 for 128
 
+        if num_categories not in (None, self.num_categories):
+            raise ops.InputError(
+                f'num_categories is {num_categories}, but age_upper {self.age_upper} makes '
+                f'{self.num_categories} age groups: leave num_categories out.'
+            )
         if size_image % 2**self.num_layers:
             raise ops.InputError(
                 f'size_image {size_image} cannot be halved {self.num_layers} times: '
@@ -318,7 +327,9 @@ class FaceAging:
         """
         if not self.optimizers[0].built:
             raise ValueError('This model was built for testing: build it with is_training=True.')
-        paths, ages, genders = labels.list_faces(self.data_dir, self.hold_out)
+        paths, ages, genders = labels.list_faces(
+            self.data_dir, self.hold_out, self.reader, self.age_upper
+        )
         size_data, size_batch = len(paths), self.size_batch
         if size_data < 2 * size_batch:
             raise ops.InputError(
@@ -514,7 +525,7 @@ class FaceAging:
         """
         if not testing_samples_dir:
             raise ops.InputError('No faces to test on: name their folder, --testdir my_photos.')
-        paths = labels.list_images(testing_samples_dir)
+        paths = readers.list_images(testing_samples_dir)
         if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
             raise ops.InputError(
                 f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
@@ -602,15 +613,19 @@ class FaceAging:
             whether there was one.
 
         Raises:
-            ops.InputError: it is damaged or of another shape; nothing is changed then.
+            ops.InputError: it is damaged, of another shape or of other age groups; nothing is
+                changed then.
         """
         folder = model_path or os.path.join(self.save_dir, 'checkpoint')
         print(f'\n\tLoading {"pre-trained" if model_path is None else "init"} model ...')
         if os.path.isfile(os.path.join(folder, 'checkpoint')):
             origin, values, state = self._read_checkpoint(folder)
+            self._require_age_groups(origin, state)
         elif init_model.is_in(folder):
+            manifest = init_model.read_manifest(folder)
+            origin = f'{folder}, epoch {manifest["epochs"]}'
+            self._require_age_groups(origin, manifest)
             values, state = init_model.load(folder), {}
-            origin = f'{folder}, epoch {init_model.read_manifest(folder)["epochs"]}'
         else:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
@@ -629,6 +644,20 @@ class FaceAging:
         self._checkpoints = state.get('checkpoints', []) if model_path is None else []
         print(f'\tSUCCESS ^_^\n\tRestored {origin}, {restored}')
         return True
+
+    def _require_age_groups(self, origin, state):
+        """Raise an InputError if a `_run_state`, or a manifest, is of other age groups."""
+        # The original's checkpoints tell nothing: their shapes do, unless there are as many groups.
+        if not state and self.num_categories != len(labels.AGE_UPPER) + 1:
+            return
+        age_upper = tuple(state.get('age_upper', labels.AGE_UPPER))
+        if age_upper != self.age_upper:
+            theirs, own = map(labels.format_age_upper, (age_upper, self.age_upper))
+            raise ops.InputError(
+                f'{origin} is of age groups up to {theirs}, but this model of {own}: pass '
+                f'--age_groups {theirs}, or train from fresh weights, in another --savedir and '
+                'with --use_init_model False.'
+            )
 
     def _read_checkpoint(self, folder):
         """Return the prefix, values by name, and `_run_state`, if any, of the newest checkpoint."""
@@ -653,6 +682,7 @@ class FaceAging:
             'epoch': self.epoch,
             'step': self.step,
             'weights': self.weights,
+            'age_upper': self.age_upper,
             'checkpoints': self._checkpoints,
         }
         if self._order is not None:

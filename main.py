@@ -37,6 +37,15 @@ _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
 _EPOCH = flags.DEFINE_integer('epoch', 50, 'Epochs of training in all.', lower_bound=1)
 _DATASET = flags.DEFINE_string('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
 _DATADIR = flags.DEFINE_string('datadir', 'data', 'Folder of the data sets.')
+_LABELS = flags.DEFINE_enum(
+    'labels',
+    None,
+    ['utkface', 'fgnet', 'morph', 'cacd', 'csv'],
+    'Whose names and tables tell ages and genders. Default: what the folder holds.',
+)
+_AGE_GROUPS = flags.DEFINE_string(
+    'age_groups', '5,10,15,20,30,40,50,60,70', 'Last year of each age group but the last.'
+)
 _HOLD_OUT = _define_boolean(
     'hold_out', False, 'Leave one face in 20 out of training, to measure on (demo.evaluate).'
 )
@@ -80,6 +89,7 @@ def main(argv):
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
     import keras  # here, so that --help and mistaken flags are answered at once
 
+    from data import labels
     from face_aging import FaceAging
     from ops import InputError
 
@@ -93,6 +103,8 @@ def main(argv):
             save_dir=_SAVEDIR.value,
             dataset_name=_DATASET.value,
             data_dir=_DATADIR.value,
+            reader=_LABELS.value,
+            age_upper=labels.parse_age_upper(_AGE_GROUPS.value),
             hold_out=_HOLD_OUT.value,
             seed=_SEED.value,
             xla=_XLA.value,

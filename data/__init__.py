@@ -1,1 +1,2 @@
-"""Data sets are put into this folder; the code around them: labels (names), pipeline (batches)."""
+"""Data sets are put into this folder; the code around them: readers (names, tables),
+labels, pipeline (batches), check (a doctor: python -m data.check NAME)."""

@@ -1,40 +1,20 @@
-"""What a file name says of a face: UTKFace's `age_gender_race_time.jpg`."""
+"""Labels of faces: age groups and genders, from what data.readers find."""
 
 import bisect
 import hashlib
 import itertools
 import os
-import re
 import warnings
 
 import numpy as np
 
+from data import readers
 from ops import InputError
 
 AGE_UPPER = (5, 10, 15, 20, 30, 40, 50, 60, 70)  # last year of each age group; the rest is older
-AGE_NAMES = (
-    *(f'{last + 1}-{upper}' for last, upper in itertools.pairwise((-1, *AGE_UPPER))),
-    f'over {AGE_UPPER[-1]}',
-)
 GENDER_NAMES = ('male', 'female')
 RACE_NAMES = ('White', 'Black', 'Asian', 'Indian', 'Others')  # as UTKFace numbers and calls them
 HELD_OUT = 20  # one face in so many is left out of training
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
-# Only the first two fields count: some names of UTKFace lack the race, others are mistyped behind.
-_LABELLED = re.compile(r'(\d{1,3})_([01])(?!\d)')
-_WITH_RACE = re.compile(r'\d{1,3}_[01]_([0-4])_')
-
-
-def parse_name(path):
-    """Return (age in years, gender: 0 male, 1 female) from a file name, None if it has no label."""
-    match = _LABELLED.match(_base_name(path))
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def parse_race(path):
-    """Return UTKFace's race, an index of RACE_NAMES, from a file name, None where it has none."""
-    match = _WITH_RACE.match(_base_name(path))
-    return int(match[1]) if match else None
 
 
 def held_out(name):
@@ -42,8 +22,37 @@ def held_out(name):
 
     It hangs on its file's base name alone, so it is the same whatever other files there are.
     """
-    digest = hashlib.sha256(_base_name(name).encode()).hexdigest()
+    digest = hashlib.sha256(readers.base_name(name).encode()).hexdigest()
     return int(digest, 16) % HELD_OUT == 0
+
+
+def parse_age_upper(text):
+    """Return the last year of each age group but the last, a tuple, from '5,10,...'.
+
+    Raises:
+        InputError: they are no whole numbers from 1 on, each larger than the one before.
+    """
+    try:
+        upper = tuple(int(word) for word in text.split(','))
+    except ValueError:
+        upper = ()
+    if not upper or upper[0] < 1 or any(a >= b for a, b in itertools.pairwise(upper)):
+        raise InputError(
+            f'--age_groups {text!r} are no upper limits of age groups: pass whole numbers of years '
+            f'from 1 on, each larger than the one before, as {format_age_upper(AGE_UPPER)}.'
+        )
+    return upper
+
+
+def format_age_upper(age_upper):
+    """Return the limits of age groups as --age_groups takes them."""
+    return ','.join(map(str, age_upper))
+
+
+def age_names(age_upper=AGE_UPPER):
+    """Return the names of the age groups: 0-5, 6-10, ..., over 70."""
+    spans = itertools.pairwise((-1, *age_upper))
+    return (*(f'{last + 1}-{upper}' for last, upper in spans), f'over {age_upper[-1]}')
 
 
 def age_group(age, age_upper=AGE_UPPER):
@@ -56,35 +65,14 @@ def one_hot(index, depth):
     return np.where(np.asarray(index)[:, None] == np.arange(depth), 1, -1).astype(np.float32)
 
 
-def list_images(folder):
-    """Return the paths of a folder's pictures, sorted by name.
-
-    Raises:
-        InputError: no such folder, or no picture in it.
-    """
-    if not os.path.isdir(folder):
-        raise InputError(
-            f'There is no folder {folder}: put the images there (README, "Data sets").'
-        )
-    names = sorted(
-        name
-        for name in os.listdir(folder)
-        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
-    )
-    if not names:
-        raise InputError(
-            f'No images in {folder}: put {", ".join(s[1:] for s in IMAGE_SUFFIXES)} files there '
-            '(README, "Data sets").'
-        )
-    return [os.path.join(folder, name) for name in names]
-
-
-def list_faces(folder, hold_out=False):
-    """List the labelled faces of a data set; warn once of the names that carry no label.
+def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
+    """List the labelled faces of a data set; warn of what is left out or contradictory in it.
 
     Args:
-        folder: of the data set.
+        folder: of the data set, sub-folders included.
         hold_out: leave out those of which `held_out` is true.
+        reader: of the labels, a key of readers.READERS; by default that for what the folder holds.
+        age_upper: last year of each age group but the last.
 
     Returns:
         paths: list of N, sorted by name.
@@ -92,30 +80,48 @@ def list_faces(folder, hold_out=False):
         genders: int32 array [N], 0 male, 1 female.
 
     Raises:
-        InputError: no such folder, or no labelled picture in it.
+        InputError: no such folder, no labelled picture in it, or no table of their genders.
     """
-    paths = list_images(folder)
-    parsed = [parse_name(path) for path in paths]
-    unlabelled = [path for path, label in zip(paths, parsed, strict=True) if label is None]
-    faces = [(path, *label) for path, label in zip(paths, parsed, strict=True) if label]
-    if not faces:
-        raise InputError(
-            f'No image name in {folder} begins with age and gender: '
-            'name them as UTKFace does, 25_0_....jpg for a man of 25 (README, "Data sets").'
-        )
-    if unlabelled:
+    name, reading = readers.read(folder, reader)
+    require_labels(folder, name, reading)
+    for note in reading.notes:
+        warnings.warn(note, stacklevel=2)
+    if reading.skipped:
+        examples = {}  # the first of each reason
+        for path, reason in reading.skipped.items():
+            examples.setdefault(reason, os.path.basename(path))
+        reasons = '; '.join(f'{reason}, as {path!r}' for reason, path in examples.items())
+        count = len(reading.skipped) + len(reading.faces)
         warnings.warn(
-            f'{len(unlabelled)} of {len(paths)} images in {folder} skipped: their names do not '
-            f'begin with age and gender, as {os.path.basename(unlabelled[0])!r}.',
+            f'{len(reading.skipped)} of {count} images in {folder} skipped: {reasons}.',
             stacklevel=2,
         )
+    faces = reading.faces.items()
     if hold_out:
-        faces = [face for face in faces if not held_out(face[0])]
-    groups = np.array([age_group(age) for _, age, _ in faces], np.int32)
-    genders = np.array([gender for _, _, gender in faces], np.int32)
-    return [path for path, _, _ in faces], groups, genders
+        faces = [(path, label) for path, label in faces if not held_out(path)]
+    groups = np.array([age_group(age, age_upper) for _, (age, _) in faces], np.int32)
+    genders = np.array([gender for _, (_, gender) in faces], np.int32)
+    return [path for path, _ in faces], groups, genders
 
 
-def _base_name(path):
-    """Return the name of a file without its folders; Windows' paths too."""
-    return re.split(r'[/\\]', str(path))[-1]
+def require_labels(folder, name, reading):
+    """Raise an InputError that says what to do where a reading has no faces to train on.
+
+    Args:
+        folder: of the data set.
+        name, reading: as from `readers.read`.
+    """
+    cure = (
+        f'list the images in {os.path.join(folder, readers.LABELS_CSV)} with the columns '
+        'file,age,gender (README, "Data sets").'
+    )
+    if not reading.faces and name == 'utkface':
+        raise InputError(
+            f'No image name in {folder} begins with age and gender: name them as UTKFace does, '
+            f'25_0_....jpg for a man of 25, or {cure}'
+        )
+    if not reading.faces:
+        reasons = '; '.join(dict.fromkeys(reading.skipped.values()))
+        raise InputError(f'No image in {folder} has a label ({reasons}): mend that, or {cure}')
+    if reading.lacking:
+        raise InputError(reading.lacking)

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import face_aging
-from data import labels, pipeline
+from data import labels, pipeline, readers
 from ops import InputError
 
 MEASURES = ('L1', 'PSNR', 'SSIM')
@@ -71,24 +71,26 @@ def table(title, names, members, measured):
     return '\n'.join(lines)
 
 
-def report(measured, ages, genders, races):
+def report(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
     """Return the tables: all faces, by age group, by gender, by both, and by race.
 
     Args:
         measured: float32 array [N, 3], MEASURES.
-        ages, genders: int arrays [N], indices of labels.AGE_NAMES and labels.GENDER_NAMES.
+        ages, genders: int arrays [N], age groups, and indices of labels.GENDER_NAMES.
         races: int array [N], indices of labels.RACE_NAMES, -1 where unknown.
+        age_upper: last year of each age group but the last.
     """
-    by_age = [ages == i for i in range(len(labels.AGE_NAMES))]
+    age_names = labels.age_names(age_upper)
+    by_age = [ages == i for i in range(len(age_names))]
     by_gender = [genders == i for i in range(len(labels.GENDER_NAMES))]
     both = [
         (f'{age}, {gender}', of_age & of_gender)
-        for age, of_age in zip(labels.AGE_NAMES, by_age, strict=True)
+        for age, of_age in zip(age_names, by_age, strict=True)
         for gender, of_gender in zip(labels.GENDER_NAMES, by_gender, strict=True)
     ]
     tables = [
         table('all', ['all'], [ages >= 0], measured),
-        table('age', labels.AGE_NAMES, by_age, measured),
+        table('age', age_names, by_age, measured),
         table('gender', labels.GENDER_NAMES, by_gender, measured),
         table('age, gender', *zip(*both, strict=True), measured),
     ]
@@ -100,7 +102,7 @@ def report(measured, ages, genders, races):
     return '\n\n'.join(tables)
 
 
-def evaluate(model, folder, size_batch, csv_path=None):
+def evaluate(model, folder, size_batch, csv_path=None, reader=None):
     """Measure a model on the held-out faces of a folder; return `report`'s tables.
 
     Args:
@@ -108,11 +110,12 @@ def evaluate(model, folder, size_batch, csv_path=None):
         folder: of a data set.
         size_batch: most faces at a time.
         csv_path: file to write, a row per face: name, age, gender, race, MEASURES; none by default.
+        reader: of the labels, as `labels.list_faces` takes it.
 
     Raises:
         InputError: no such folder, no held-out face in it, unreadable images.
     """
-    paths, ages, genders = labels.list_faces(folder)
+    paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
     chosen = [i for i, path in enumerate(paths) if labels.held_out(path)]
     if not chosen:
         raise InputError(
@@ -120,7 +123,7 @@ def evaluate(model, folder, size_batch, csv_path=None):
             f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
         )
     paths, ages, genders = [paths[i] for i in chosen], ages[chosen], genders[chosen]
-    known = [labels.parse_race(path) for path in paths]
+    known = [readers.parse_race(path) for path in paths]
     races = np.array([-1 if race is None else race for race in known])
     measured = measure(
         lambda image, age, gender: model.G([model.E(image), age, gender]),
@@ -130,6 +133,7 @@ def evaluate(model, folder, size_batch, csv_path=None):
         size_batch,
     )
     if csv_path:
+        age_names = labels.age_names(model.age_upper)
         with open(csv_path, 'w', encoding='utf-8', newline='') as file:
             writer = csv.writer(file, lineterminator='\n')
             writer.writerow(['name', 'age', 'gender', 'race', *MEASURES])
@@ -137,9 +141,9 @@ def evaluate(model, folder, size_batch, csv_path=None):
                 paths, ages, genders, races, measured, strict=True
             ):
                 race = labels.RACE_NAMES[race] if race >= 0 else ''
-                names = labels.AGE_NAMES[age], labels.GENDER_NAMES[gender], race
+                names = age_names[age], labels.GENDER_NAMES[gender], race
                 writer.writerow([os.path.basename(path), *names, *(f'{x:.6g}' for x in row)])
-    return report(measured, ages, genders, races)
+    return report(measured, ages, genders, races, model.age_upper)
 
 
 def main(argv=None):
@@ -147,17 +151,23 @@ def main(argv=None):
     parser.add_argument('--savedir', help='of a training to measure; default: init_model')
     parser.add_argument('--datadir', default='data', help='folder of the data sets')
     parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
+    parser.add_argument('--age_groups', help="as main.py's")
     parser.add_argument('--batch', type=int, default=100, help='faces at a time')
     parser.add_argument('--csv', metavar='FILE', help='to write, with a row per face')
     words = parser.parse_args(argv)
     if words.batch < 1:
         parser.error('--batch is at least 1')
     try:
-        model = face_aging.FaceAging(is_training=False, save_dir=words.savedir or 'save')
+        settings = {}
+        if words.age_groups:
+            settings['age_upper'] = labels.parse_age_upper(words.age_groups)
+        save_dir = words.savedir or 'save'
+        model = face_aging.FaceAging(is_training=False, save_dir=save_dir, **settings)
         if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
             raise InputError('There is no trained model to measure: name one with --savedir.')
         folder = os.path.join(words.datadir, words.dataset)
-        print('\n' + evaluate(model, folder, words.batch, words.csv))
+        print('\n' + evaluate(model, folder, words.batch, words.csv, words.labels))
     except (InputError, OSError) as error:
         sys.exit(f'\n\t{error}')
 

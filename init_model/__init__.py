@@ -60,7 +60,7 @@ def read_manifest(folder):
     """Return the manifest of packed weights, a dict: see README.md in this folder.
 
     Raises:
-        InputError: it is missing, damaged or foreign. Only the format, the epochs and the files
+        InputError: it is missing, damaged or foreign. Only format, epochs, files and age_upper
             are looked at, nothing is opened by them: the files' names are always `FILES`.
     """
     path = os.path.join(folder, MANIFEST)
@@ -77,6 +77,8 @@ def read_manifest(folder):
                 raise _damaged(path, f'its files are not {", ".join(FILES)}')
         case _:
             raise _damaged(path, 'format, epochs or files are missing')
+    if not _is_shape(manifest.get('age_upper', [])):
+        raise _damaged(path, 'its age_upper is no list of years')
     for name, entry in files.items():
         match entry:
             case {'sha256': str(), 'shapes': dict(shapes)} if all(map(_is_shape, shapes.values())):

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import init_model
+from data.labels import AGE_UPPER
 from ops import InputError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -110,7 +111,7 @@ def read_checkpoint(folder):
 
     Returns:
         weights: dict from variable names, sorted, to float16 arrays.
-        training: dict of epochs, steps, faces.
+        training: dict of epochs, steps, faces, and age_upper where it is not the usual one.
 
     Raises:
         InputError: there is none, it is unreadable, not of this program, or a value of it is
@@ -139,7 +140,10 @@ def read_checkpoint(folder):
                 f'{name} in {prefix} has values that are not finite in float16, up to '
                 f'{np.abs(value).max():g}: pack another checkpoint.'
             )
-    return weights, {'epochs': state['epoch'], 'steps': steps, 'faces': len(state.get('order', []))}
+    training = {'epochs': state['epoch'], 'steps': steps, 'faces': len(state.get('order', []))}
+    if (age_upper := state.get('age_upper', list(AGE_UPPER))) != list(AGE_UPPER):
+        training['age_upper'] = age_upper
+    return weights, training
 
 
 def read_history(folder, epochs, steps):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ops
-from data import labels, pipeline
+from data import labels, pipeline, readers
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from data import labels, pipeline
     ],
 )
 def test_parse_name(name, label):
-    assert labels.parse_name(name) == label
+    assert readers.parse_name(name) == label
 
 
 def test_age_groups():
@@ -56,7 +56,7 @@ def test_faces_are_sorted_and_unlabelled_names_counted(faces):
     assert len(all) == 1
     assert paths == sorted(paths) and len(paths) == 14
     for path, age, gender in zip(paths, ages, genders, strict=True):
-        years, expected = labels.parse_name(path)
+        years, expected = readers.parse_name(path)
         assert (age, gender) == (labels.age_group(years), expected)
 
 
@@ -83,7 +83,7 @@ def test_unusable_folders(tmp_path, content, message):
 
 
 def test_decoding(faces):
-    paths = labels.list_images(str(faces))
+    paths = readers.list_images(str(faces))
     images = pipeline.decode_faces(paths, 32)
     assert images.shape == (14, 32, 32, 3)
     for path, image in zip(paths, images, strict=True):
@@ -113,7 +113,7 @@ def free(monkeypatch):
 )
 def test_the_first_cache_with_space_is_taken(faces, free, memory, disk, kind):
     free(memory, disk)  # 14 faces of 32 x 32 take 43008 bytes
-    paths = labels.list_images(str(faces))
+    paths = readers.list_images(str(faces))
     decoded = pipeline.decode_faces(paths, 32)
     assert type(decoded) is kind and len(decoded) == 14
     expected = np.stack([ops.read_face(path, 32) for path in paths])
@@ -123,7 +123,7 @@ def test_the_first_cache_with_space_is_taken(faces, free, memory, disk, kind):
 
 def test_a_cache_without_space(faces, free):
     free(43007, 43008)
-    paths = labels.list_images(str(faces))
+    paths = readers.list_images(str(faces))
     with pytest.raises(ops.InputError, match=r'0\.0 GiB of memory are free: .*--cache .disk, none'):
         pipeline.decode_faces(paths, 32, cache='memory')
     assert isinstance(pipeline.decode_faces(paths, 32, cache='disk'), np.memmap)
@@ -131,7 +131,7 @@ def test_a_cache_without_space(faces, free):
 
 @pytest.mark.parametrize('cache', pipeline.CACHES)
 def test_unreadable_files_are_named(faces, cache):
-    paths = labels.list_images(str(faces))
+    paths = readers.list_images(str(faces))
     for path in paths[2:7]:
         open(path, 'w').close()
     with pytest.raises(ops.InputError, match='5 of 14 images are unreadable') as error:

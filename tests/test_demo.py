@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import ops
-from data import labels, pipeline
+from data import labels, pipeline, readers
 from demo import blend, pictures
 from demo.method import draw_method
 from face_aging import FaceAging
@@ -356,7 +356,7 @@ def test_ages_are_of_the_whole_group(tmp_path):
     groups = [(group, 0) for group in (0, 1, 9) for _ in range(200)]
     faces = np.zeros([600, 2, 2, 3], np.uint8)
     blend.write_faces(str(tmp_path), faces, groups, np.random.default_rng(0))
-    ages = {labels.parse_name(path)[0] for path in tmp_path.iterdir()}
+    ages = {readers.parse_name(path)[0] for path in tmp_path.iterdir()}
     assert ages == {*range(11), *range(71, 91)}
 
 

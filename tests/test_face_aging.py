@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import face_aging
 import ops
-from data import labels, pipeline
+from data import labels, pipeline, readers
 from tests.conftest import GOLDEN
 
 SCALARS = (
@@ -69,7 +69,7 @@ def test_tiled_labels(tiny, settings, inputs):
 
 
 def test_other_sizes(tiny):
-    model = tiny(size_image=64, num_input_channels=1, num_z_channels=20, num_categories=4)
+    model = tiny(size_image=64, num_input_channels=1, num_z_channels=20, age_upper=(9, 18, 50))
     z = model.E(tf.zeros([2, 64, 64, 1]))
     assert model.G([z, tf.zeros([2, 4]), tf.zeros([2, 2])]).shape == (2, 64, 64, 1)
     with pytest.raises(ops.InputError, match='size_image 100'):
@@ -381,7 +381,7 @@ def test_test_grids(trained, faces, capsys):
     lines = 'Loading pre-trained model ...', 'SUCCESS ^_^', 'Done! Results are saved as'
     assert all(line in out for line in lines)
     assert f'{model.save_dir}/test/test_as_xxx.png' in out
-    paths = labels.list_images(str(faces))
+    paths = readers.list_images(str(faces))
     for name, gender in (('male', [1, -1]), ('female', [-1, 1])):
         grid = np.asarray(Image.open(f'{model.save_dir}/test/test_as_{name}.png'))
         assert grid.shape == (10 * 32, 14 * 32, 3)

@@ -15,7 +15,7 @@ import tensorflow as tf
 import face_aging
 import init_model
 import ops
-from data import labels
+from data import labels, readers
 from demo import evaluate
 from init_model import pack
 from tests import draw_faces
@@ -518,13 +518,15 @@ def test_held_out_faces():
     ],
 )
 def test_race(name, race):
-    assert labels.parse_race(name) == race
+    assert readers.parse_race(name) == race
 
 
 def test_age_names():
-    assert labels.AGE_NAMES[:2] == ('0-5', '6-10') and labels.AGE_NAMES[-2:] == ('61-70', 'over 70')
+    names = labels.age_names()
+    assert names[:2] == ('0-5', '6-10') and names[-2:] == ('61-70', 'over 70')
+    assert labels.age_names((9, 20)) == ('0-9', '10-20', 'over 20')
     for age in (0, 5, 6, 35, 70):
-        low, high = map(int, labels.AGE_NAMES[labels.age_group(age)].split('-'))
+        low, high = map(int, names[labels.age_group(age)].split('-'))
         assert low <= age <= high
 
 
@@ -584,8 +586,8 @@ def test_only_held_out_faces_are_measured(tmp_path, packed, monkeypatch, capsys)
     model.load_checkpoint(str(packed))
     for row in rows:
         image = ops.load_image(tmp_path / 'faces' / row['name'], 32)[None]
-        age, gender = labels.parse_name(row['name'])
-        assert row['age'] == labels.AGE_NAMES[labels.age_group(age)]
+        age, gender = readers.parse_name(row['name'])
+        assert row['age'] == labels.age_names()[labels.age_group(age)]
         assert row['gender'] == labels.GENDER_NAMES[gender]
         age, gender = labels.one_hot([labels.age_group(age)], 10), labels.one_hot([gender], 2)
         face = model.G([model.E(image), tf.constant(age), tf.constant(gender)])

@@ -22,6 +22,8 @@ DEFAULTS = {
     'use_trained_model': True,
     'use_init_model': True,
     'datadir': 'data',
+    'labels': None,
+    'age_groups': '5,10,15,20,30,40,50,60,70',
     'hold_out': False,
     'batch_size': 100,
     'learning_rate': 0.0002,
@@ -103,6 +105,7 @@ def test_true_as_a_word_of_its_own(word):
         (['--testdir'], 'testdir'),
         (['--precision', 'float8'], 'float32|mixed_bfloat16|mixed_float16'),
         (['--cache', 'tape'], 'memory|disk|none'),
+        (['--labels', 'guess'], 'utkface|fgnet|morph|cacd|csv'),
         (['--summary_steps', '0'], 'positive'),
     ],
 )
@@ -116,6 +119,7 @@ def test_training_flags_reach_the_class(calls):
         *'--epoch 3 --dataset mine --datadir sets --savedir out --batch_size 7'.split(),
         *'--learning_rate 0.1 --seed 5 --use_init_model no'.split(),
         *'--cache disk --summary_steps 10 --hold_out yes'.split(),
+        *'--labels fgnet --age_groups 18,65'.split(),
     ) == [
         (
             'FaceAging',
@@ -125,6 +129,8 @@ def test_training_flags_reach_the_class(calls):
                 'save_dir': 'out',
                 'dataset_name': 'mine',
                 'data_dir': 'sets',
+                'reader': 'fgnet',
+                'age_upper': (18, 65),
                 'hold_out': True,
                 'seed': 5,
                 'xla': None,
@@ -173,6 +179,8 @@ def test_a_stray_argument_is_an_error(calls):
         (['--is_train', 'False', '--testdir', 'nowhere'], r'There is no folder nowhere'),
         (['--is_train', 'False', '--testdir', '{}/empty'], r'No images in .*empty'),
         (['--is_train', 'False', '--testdir', '{}/faces'], r'There is no trained model in'),
+        (['--age_groups', '10,10'], r"--age_groups '10,10' are no upper limits"),
+        (['--datadir', '{}', '--dataset', 'faces', '--labels', 'csv'], r'labels\.csv cannot be'),
         (['--savedir', '{}/occupied', '--datadir', '{}'], r'occupied'),
     ],
 )

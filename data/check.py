@@ -1,0 +1,329 @@
+"""Check a data set before training on it: python -m data.check NAME.
+
+Prints how many faces there are of each age group and gender, what is skipped or odd, and whether a
+training could start; the exit status is 1 where it could not.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import csv
+import dataclasses
+import hashlib
+import io
+import os
+import random
+import sys
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
+
+import numpy as np
+from PIL import Image, ImageChops
+from tqdm import tqdm
+
+from data import labels, readers
+from ops import InputError
+
+LISTED = 20  # names under a finding; of more only the number is told
+USUAL = 0.9  # a size that so many pictures have is the data set's own
+SMALLEST = 128  # pixels, what a face is resized to by default
+SAMPLED = 300  # faces that a detector looks at: a tenth of a second and more each
+SEED = 2017  # of their choice
+# Where the median face of UTKFace has them, in parts of the picture's width and height.
+LANDMARKS = {
+    'left_eye': (0.30, 0.29),
+    'right_eye': (0.68, 0.29),
+    'nose': (0.485, 0.52),
+    'mouth_left': (0.32, 0.68),
+    'mouth_right': (0.66, 0.685),
+}
+NEAR = 0.05  # of the width: a landmark no farther off is in its place
+
+
+@dataclasses.dataclass
+class Picture:
+    """What a file holds: its size is (width, height), its error '' if it can be read."""
+
+    error: str = ''
+    digest: str = ''
+    size: tuple = ()
+    is_grey: bool = False
+    is_blank: bool = False
+
+
+def look_at(path):
+    """Return the Picture of a file, all of it decoded."""
+    try:
+        with open(path, 'rb') as file:
+            data = file.read()
+        digest = hashlib.sha256(data).hexdigest()
+        with Image.open(io.BytesIO(data)) as image:
+            size = image.size
+            image = image.convert('RGB')
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data
+        text = str(error) if not isinstance(error, Image.UnidentifiedImageError) else 'no picture'
+        return Picture(error=(text or type(error).__name__).splitlines()[0])
+    red, green, blue = image.split()
+    is_grey = not (
+        ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox()
+    )
+    is_blank = all(low == high for low, high in image.getextrema())
+    return Picture('', digest, size, is_grey, is_blank)
+
+
+def look_at_all(paths):
+    """Return a dict from paths to their Pictures, looked at in parallel, with a progress bar."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow and hashlib run side by side
+        pictures = tqdm(
+            pool.map(look_at, paths), 'Checking', len(paths), unit=' faces', dynamic_ncols=True
+        )
+        return dict(zip(paths, pictures, strict=True))
+
+
+def count_table(faces, age_upper=labels.AGE_UPPER):
+    """Return a Markdown table: a row for each age group, a column for each gender.
+
+    Args:
+        faces: dict as of `readers.Reading`.
+        age_upper: last year of each age group but the last.
+    """
+    names = labels.age_names(age_upper)
+    counts = collections.Counter(
+        (labels.age_group(age, age_upper), gender) for age, gender in faces.values()
+    )
+    genders = [*range(len(labels.GENDER_NAMES))]
+    titles = [*labels.GENDER_NAMES]
+    if any(gender is None for _, gender in counts):
+        genders, titles = [*genders, None], [*titles, 'unknown']
+    lines = [f'| age | {" | ".join(titles)} | all |', '|---|' + '--:|' * (len(titles) + 1)]
+    rows = [[counts[group, gender] for gender in genders] for group in range(len(names))]
+    rows.append([sum(column) for column in zip(*rows, strict=True)])
+    for name, row in zip([*names, 'all'], rows, strict=True):
+        lines.append(f'| {name} | {" | ".join(f"{n:,}" for n in [*row, sum(row)])} |')
+    return '\n'.join(lines)
+
+
+def find_duplicates(pictures):
+    """Return lists of the paths whose files have the same content, from a dict of Pictures."""
+    same = collections.defaultdict(list)
+    for path, picture in pictures.items():
+        if not picture.error:
+            same[picture.digest].append(path)
+    return [paths for paths in same.values() if len(paths) > 1]
+
+
+def choose_clean(faces, pictures):
+    """Return the paths of the readable faces, each content once; none where its labels differ."""
+    dropped = {path for path, picture in pictures.items() if picture.error}
+    for paths in find_duplicates(pictures):
+        agree = len({faces[path] for path in paths}) == 1
+        dropped.update(paths[agree:])
+    return [path for path in faces if path not in dropped]
+
+
+def findings(faces, reading, pictures):
+    """Return a dict from what is odd about a data set to the names, in words, that it is true of.
+
+    Args:
+        faces: dict from names to labels, as of reading.
+        reading: `readers.Reading` with names for paths.
+        pictures: dict from names to Pictures.
+    """
+    found = collections.defaultdict(list)
+    for name, reason in reading.skipped.items():
+        found[f'skipped: {reason}'].append(name)
+    for name, reason in reading.odd.items():
+        found[f'used, though odd: {reason}'].append(name)
+    sizes = collections.Counter(picture.size for picture in pictures.values() if picture.size)
+    usual, count = sizes.most_common(1)[0] if sizes else ((), 0)
+    has_usual = count >= USUAL * sizes.total()
+    for name, picture in pictures.items():
+        size = '{} x {}'.format(*picture.size) if picture.size else ''
+        if picture.error:
+            found['unreadable'].append(f'{name} ({picture.error})')
+            continue
+        if has_usual and picture.size != usual:
+            title = 'of another size than the usual {} x {}'.format(*usual)
+            found[title].append(f'{name} ({size})')
+        if picture.size[0] != picture.size[1]:
+            found['not square: will be squeezed'].append(f'{name} ({size})')
+        if min(picture.size) < SMALLEST:
+            found[f'smaller than {SMALLEST} pixels'].append(f'{name} ({size})')
+        if picture.is_blank:
+            found['of one colour all over'].append(name)
+        elif picture.is_grey:
+            found['greyscale'].append(name)
+    for names in find_duplicates(pictures):
+        agree = len({faces[name] for name in names}) == 1
+        title = 'the same labels' if agree else 'different labels'
+        found[f'duplicates by content with {title}'].append(' = '.join(names))
+    return dict(found)
+
+
+def describe(found):
+    """Return `findings` in words, a paragraph each."""
+    paragraphs = []
+    for title, names in found.items():
+        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[:LISTED])]
+        if len(names) > LISTED:
+            lines.append(f'    ... and {len(names) - LISTED:,} more')
+        paragraphs.append('\n'.join(lines))
+    return '\n\n'.join(paragraphs).encode('utf-8', 'backslashreplace').decode()
+
+
+def check_alignment(paths):
+    """Look with a detector where eyes, nose and mouth lie, in some faces by chance.
+
+    Returns:
+        how well they lie where UTKFace has them, in words.
+
+    Raises:
+        InputError: there is no detector.
+    """
+    try:
+        from mtcnn import MTCNN
+    except ImportError as error:
+        raise InputError(
+            '--faces True needs a face detector: install it (pip install "mtcnn>=1,<2").'
+        ) from error
+    detector, places = MTCNN(), []
+    chosen = sorted(random.Random(SEED).sample(paths, min(SAMPLED, len(paths))))
+    for path in tqdm(chosen, 'Detecting', unit=' faces', dynamic_ncols=True):
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert('RGB'))
+        detected = detector.detect_faces(pixels)
+        if detected:
+            face = max(detected, key=lambda face: face['box'][2] * face['box'][3])
+            places.append([face['keypoints'][name] for name in LANDMARKS])
+            places[-1] /= np.array(pixels.shape[1::-1])
+    words = f'In {len(places)} of {len(chosen)} faces, drawn by chance, a detector found a face'
+    if not places:
+        return f'{words}: cut them out, level, as those of UTKFace.'
+    wanted = np.array([*LANDMARKS.values()])
+    distances = np.linalg.norm(np.array(places) - wanted, axis=-1)  # [faces, landmarks]
+    lines = [f'{words}.', '', '| | median | in UTKFace | within 5% |', '|---|---|---|--:|']
+    for name, at, place, distance in zip(
+        LANDMARKS, np.median(places, axis=0), wanted, distances.T, strict=True
+    ):
+        spots = ' | '.join('{:.2f}, {:.2f}'.format(*spot) for spot in (at, place))
+        lines.append(f'| {name.replace("_", " ")} | {spots} | {(distance <= NEAR).mean():.0%} |')
+    share = (distances.mean(axis=1) <= NEAR).mean()
+    lines += ['', f'{share:.0%} lie as in UTKFace, within 5% of the width on average.']
+    if np.linalg.norm(np.median(places, axis=0) - wanted, axis=-1).max() > NEAR:
+        lines.append('Most do not: align them, or the model learns to move faces, not to age them.')
+    return '\n'.join(lines)
+
+
+def write_labels(folder, faces, paths):
+    """Write labels.csv with the faces of some paths; the one before is kept as labels.old.csv."""
+    table, start = os.path.join(folder, readers.LABELS_CSV), len(os.path.join(folder, ''))
+    with open(table + '.new', 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['file', 'age', 'gender'])
+        for path in paths:
+            age, gender = faces[path]
+            name = path[start:].replace(os.sep, '/')
+            writer.writerow([name, age, labels.GENDER_NAMES[gender]])
+    if os.path.exists(table):
+        os.replace(table, _old_table(folder))
+    os.replace(table + '.new', table)
+
+
+def _old_table(folder):
+    return os.path.join(folder, 'labels.old.csv')
+
+
+def check(folder, words):
+    """Print what is to be said of a data set.
+
+    Args:
+        folder: of the data set.
+        words: the arguments of `main`.
+
+    Raises:
+        InputError: a training could not start; says what to do.
+    """
+    if words.csv and os.path.exists(_old_table(folder)):
+        raise InputError(f'{_old_table(folder)} is in the way of --csv True: move it elsewhere.')
+    age_upper = labels.parse_age_upper(words.age_groups)
+    reader, reading = readers.read(folder, words.labels)
+    faces = reading.faces
+    total = len(faces) + len(reading.skipped)
+    print(f'{folder}: {total:,} images, {len(faces):,} with a label, read as {reader}.\n')
+    pictures = look_at_all(list(faces))
+    start = len(os.path.join(folder, ''))
+    short = {path: path[start:].replace(os.sep, '/') for path in (*faces, *reading.skipped)}
+    named = readers.Reading(
+        skipped={short[path]: reason for path, reason in reading.skipped.items()},
+        odd={short[path]: reason for path, reason in reading.odd.items()},
+    )
+    found = findings(
+        {short[path]: label for path, label in faces.items()},
+        named,
+        {short[path]: picture for path, picture in pictures.items()},
+    )
+    print('\n'.join(['', count_table(faces, age_upper), '', *reading.notes]))
+    print(describe(found) or 'Nothing is odd.')
+    labels.require_labels(folder, reader, reading)
+    readable = [path for path in faces if not pictures[path].error]
+    if words.faces:
+        print('\n' + check_alignment(readable))
+    if words.csv:
+        clean = choose_clean(faces, pictures)
+        write_labels(folder, faces, clean)
+        print(f'\nWrote {len(clean):,} faces to {os.path.join(folder, readers.LABELS_CSV)}.')
+        readable, faces = clean, dict.fromkeys(clean)
+    if len(readable) < len(faces):
+        raise InputError(
+            f'Training could not start, {len(faces) - len(readable)} images are unreadable: '
+            'replace or remove them, or leave them out with --csv True.'
+        )
+    if len(readable) < 2 * words.batch_size:
+        raise InputError(
+            f'Training could not start, {len(readable)} faces are too few for batches of '
+            f'{words.batch_size}: pass --batch_size {max(len(readable) // 2, 1)} or less to '
+            'main.py, or add faces.'
+        )
+    batches = len(readable) // words.batch_size - 1
+    print(
+        f'\nTraining could start: {len(readable):,} faces, {words.batch_size} of them samples, '
+        f'{batches:,} batches of {words.batch_size}.'
+    )
+
+
+def _boolean(word):
+    """Return the value of an argument as main.py takes it: True, False, yes, no, 1, 0."""
+    values = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
+    values |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
+    if word.lower() not in values:
+        raise argparse.ArgumentTypeError(f'{word!r} is neither True nor False')
+    return values[word.lower()]
+
+
+def _positive(word):
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f'{word!r} is no positive number')
+    return int(word)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m data.check', description=__doc__)
+    parser.add_argument('name', help='folder of the faces in DATADIR')
+    parser.add_argument('--datadir', default='data', help='folder of the data sets (%(default)s)')
+    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
+    limits = labels.format_age_upper(labels.AGE_UPPER)
+    parser.add_argument('--age_groups', default=limits, help="as main.py's (%(default)s)")
+    parser.add_argument('--batch_size', type=_positive, default=100, help="as main.py's")
+    faces = f'look with a detector how well up to {SAMPLED} faces are aligned'
+    parser.add_argument('--faces', type=_boolean, default=False, help=faces)
+    table = 'write labels.csv without unreadable images and duplicates'
+    parser.add_argument('--csv', type=_boolean, default=False, help=table)
+    words = parser.parse_args(argv)
+    try:
+        check(os.path.join(words.datadir, words.name), words)
+    except (InputError, OSError) as error:
+        sys.exit(f'\n\t{error}')
+
+
+if __name__ == '__main__':
+    main()

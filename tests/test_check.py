@@ -1,0 +1,237 @@
+"""The doctor of data sets."""
+
+import csv
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import check, labels, readers
+from tests import draw_faces
+
+
+@pytest.fixture
+def doctor(tmp_path, capsys):
+    """A function of the command line's words on the data set tmp_path/set; what it prints.
+
+    It returns the sentence that it ends with, None for a training that could start.
+    """
+
+    def run(*words):
+        sentence = None
+        try:
+            check.main(['set', '--datadir', str(tmp_path), *map(str, words)])
+        except SystemExit as error:
+            sentence = error.code.strip()
+            assert '\n' not in sentence
+        return capsys.readouterr().out, sentence
+
+    return run
+
+
+@pytest.fixture
+def healthy(tmp_path):
+    """tmp_path/set, 12 faces of 130 x 130 pixels."""
+    folder = tmp_path / 'set'
+    folder.mkdir()
+    for i in range(12):
+        age = draw_faces.CENTRES[i % 10]
+        face = draw_faces.draw_face(age, i % 2, seed=i).resize([130, 130])
+        face.save(folder / f'{age}_{i % 2}_{i:03d}.jpg')
+    return folder
+
+
+@pytest.fixture
+def ill(healthy):
+    """The same with everything that can be wrong."""
+    one, two = sorted(healthy.iterdir())[:2]
+    (healthy / 'portrait.jpg').write_bytes(one.read_bytes())
+    (healthy / '25_1_truncated.jpg').write_bytes(two.read_bytes()[:1500])
+    (healthy / '25_1_text.jpg').write_text('no picture')
+    (healthy / '25_1_empty.jpg').touch()
+    age, gender = readers.parse_name(one)
+    (healthy / f'{age}_{gender}_same.jpg').write_bytes(one.read_bytes())
+    (healthy / '99_1_other.jpg').write_bytes(two.read_bytes())
+    pixels = np.random.RandomState(0).randint(0, 256, [130, 130]).astype(np.uint8)
+    Image.fromarray(pixels).save(healthy / '30_0_grey.png')
+    Image.fromarray(np.tile(pixels[..., None], 3)).save(healthy / '30_0_grey_in_colours.png')
+    Image.new('RGB', [130, 130], 'red').save(healthy / '30_0_red.png')
+    draw_faces.draw_face(25, 0, seed=20).resize([140, 120]).save(healthy / '25_0_wide.jpg')
+    return healthy
+
+
+def names_under(text, title):
+    """Return the names that are listed under a finding."""
+    paragraphs = [p.splitlines() for p in text.split('\n\n')]
+    found = [lines for lines in paragraphs if title in lines[0]]
+    assert len(found) == 1, text
+    assert found[0][0].startswith(f'{len(found[0]) - 1} ')
+    return [line.strip() for line in found[0][1:]]
+
+
+def test_a_healthy_data_set(doctor, healthy):
+    before = sorted(healthy.iterdir())
+    text, sentence = doctor('--batch_size', 6)
+    assert sentence is None
+    assert '12 images, 12 with a label, read as utkface' in text
+    assert '| age | male | female | all |' in text
+    assert '| 0-5 | 2 | 0 | 2 |' in text and '| 6-10 | 0 | 2 | 2 |' in text
+    assert '| over 70 | 0 | 1 | 1 |' in text and '| all | 6 | 6 | 12 |' in text
+    assert 'Nothing is odd.' in text
+    assert 'Training could start: 12 faces, 6 of them samples, 1 batches of 6.' in text
+    assert sorted(healthy.iterdir()) == before
+
+
+def test_everything_that_can_be_wrong(doctor, ill):
+    text, sentence = doctor('--batch_size', 6)
+    assert sentence.startswith('Training could not start, 3 images are unreadable: ')
+    assert names_under(text, 'skipped: no age and gender') == ['portrait.jpg']
+    unreadable = names_under(text, 'unreadable')
+    assert [line.split()[0] for line in unreadable] == [
+        '25_1_empty.jpg',
+        '25_1_text.jpg',
+        '25_1_truncated.jpg',
+    ]
+    assert 'no picture' in unreadable[0] and 'truncated' in unreadable[2]
+    wide = ['25_0_wide.jpg (140 x 120)']
+    assert names_under(text, 'of another size than the usual 130 x 130') == wide
+    assert names_under(text, 'not square') == names_under(text, 'smaller than 128') == wide
+    assert names_under(text, 'greyscale') == ['30_0_grey.png', '30_0_grey_in_colours.png']
+    assert names_under(text, 'of one colour') == ['30_0_red.png']
+    one, two = sorted(path.name for path in ill.iterdir() if path.stem[-3:].isdecimal())[:2]
+    age, gender = readers.parse_name(one)
+    same = ' = '.join(sorted([one, f'{age}_{gender}_same.jpg']))
+    assert names_under(text, 'content with the same labels') == [same]
+    assert names_under(text, 'with different labels') == [
+        ' = '.join(sorted([two, '99_1_other.jpg']))
+    ]
+
+
+def test_a_clean_table_makes_it_trainable(doctor, ill):
+    text, sentence = doctor('--batch_size', 6, '--csv', 'True')
+    assert sentence is None
+    with open(ill / 'labels.csv', encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    names = {row['file'] for row in rows}
+    dropped = {'25_1_truncated.jpg', '25_1_text.jpg', '25_1_empty.jpg', 'portrait.jpg'}
+    assert not names & dropped and '99_1_other.jpg' not in names
+    assert len(rows) == 12 - 1 + 4 and f'Wrote {len(rows)} faces' in text
+    for row in rows:
+        gender = ('male', 'female').index(row['gender'])
+        assert readers.parse_name(row['file']) == (int(row['age']), gender)
+    with pytest.warns(UserWarning, match='skipped: not in labels.csv'):
+        paths, _, _ = labels.list_faces(str(ill))
+    assert len(paths) == len(rows)
+
+    first = (ill / 'labels.csv').read_bytes()
+    assert doctor('--batch_size', 6, '--csv', 'yes')[1] is None
+    assert (ill / 'labels.csv').read_bytes() == (ill / 'labels.old.csv').read_bytes() == first
+    (ill / 'labels.csv').write_text('file,age,gender\n')
+    text, sentence = doctor('--csv', '1')
+    assert 'labels.old.csv is in the way' in sentence
+    assert (ill / 'labels.old.csv').read_bytes() == first
+
+
+def test_of_duplicates_with_different_labels_none_is_clean():
+    pictures = {name: check.Picture(digest=name[0]) for name in ('a1', 'a2', 'b1', 'b2', 'c1')}
+    pictures['d1'] = check.Picture(error='damaged')
+    faces = dict.fromkeys(pictures, (20, 0)) | {'b2': (21, 0)}
+    assert check.choose_clean(faces, pictures) == ['a1', 'c1']
+
+
+def test_too_few_faces(doctor, healthy):
+    _, sentence = doctor()
+    assert '12 faces are too few for batches of 100: pass --batch_size 6 or less' in sentence
+
+
+def test_genders_that_are_missing(doctor, tmp_path):
+    (tmp_path / 'set').mkdir()
+    for name in ('001A02.JPG', '001A75.JPG'):
+        draw_faces.draw_face(25, 0, seed=0).save(tmp_path / 'set' / name)
+    text, sentence = doctor('--csv', 'True')
+    assert '| age | male | female | unknown | all |' in text and '| all | 0 | 0 | 2 | 2 |' in text
+    assert 'supply' in sentence and 'genders.csv with the columns person,gender' in sentence
+    assert not (tmp_path / 'set' / 'labels.csv').exists()
+
+
+def test_age_groups_and_reader(doctor, healthy):
+    text, _ = doctor('--age_groups', '18,65')
+    assert '| 19-65 |' in text and '| over 65 |' in text
+    assert 'are no upper limits' in doctor('--age_groups', '5,5')[1]
+    assert 'labels.csv cannot be read' in doctor('--labels', 'csv')[1]
+
+
+def test_many_names_are_cut_short():
+    text = check.describe({'greyscale': [f'{i}.jpg' for i in range(1025)]})
+    lines = text.splitlines()
+    assert lines[0] == '1,025 greyscale' and lines[-1].strip() == '... and 1,005 more'
+    assert len(lines) == 22
+
+
+def test_no_folder(doctor):
+    assert doctor()[1].startswith('There is no folder')
+
+
+@pytest.mark.parametrize('words', [['--csv', 'maybe'], ['--batch_size', '0'], ['--labels', 'x']])
+def test_mistaken_arguments(words, capsys):
+    with pytest.raises(SystemExit) as error:
+        check.main(['set', *words])
+    assert error.value.code == 2 and words[0] in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------- alignment
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    """A function that puts a detector of given answers, lists of faces, in mtcnn's place."""
+
+    def answer(*answers):
+        remaining = list(answers)
+        fake = types.SimpleNamespace(detect_faces=lambda pixels: remaining.pop(0))
+        module = types.SimpleNamespace(MTCNN=lambda: fake)
+        monkeypatch.setitem(sys.modules, 'mtcnn', module)
+
+    return answer
+
+
+def detected(dx=0, dy=0, size=100):
+    """Return a face of UTKFace's landmarks in 130 x 130, moved by parts of the width."""
+    points = {n: ((x + dx) * 130, (y + dy) * 130) for n, (x, y) in check.LANDMARKS.items()}
+    return {'box': [0, 0, size, size], 'keypoints': points}
+
+
+def test_alignment(doctor, healthy, detector):
+    small = detected(0.5, size=5)  # in the background
+    detector(*[[small, detected(0.01)]] * 9, [detected(0, 0.1)], [detected(0.06)], [])
+    text, sentence = doctor('--batch_size', 6, '--faces', 'True')
+    assert sentence is None
+    assert 'In 11 of 12 faces, drawn by chance, a detector found a face.' in text
+    assert '| left eye | 0.31, 0.29 | 0.30, 0.29 | 82% |' in text
+    assert '82% lie as in UTKFace' in text and 'align them' not in text
+
+
+def test_faces_that_lie_elsewhere(doctor, healthy, detector):
+    detector(*[[detected(0, 0.1)]] * 12)
+    text, _ = doctor('--batch_size', 6, '--faces', 'True')
+    assert '0% lie as in UTKFace' in text and 'Most do not: align them' in text
+
+
+def test_no_face_at_all(doctor, healthy, detector):
+    detector(*[[]] * 12)
+    text, _ = doctor('--batch_size', 6, '--faces', 'True')
+    assert 'In 0 of 12 faces' in text and 'cut them out' in text
+
+
+def test_a_sample_of_many(healthy, detector, monkeypatch):
+    monkeypatch.setattr(check, 'SAMPLED', 5)
+    detector(*[[detected()]] * 5)
+    assert 'In 5 of 5 faces' in check.check_alignment([str(path) for path in healthy.iterdir()])
+
+
+def test_no_detector(doctor, healthy, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mtcnn', None)
+    _, sentence = doctor('--faces', 'True')
+    assert sentence.startswith('--faces True needs a face detector: install it (pip install')
