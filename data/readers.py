@@ -14,7 +14,6 @@ import unicodedata
 
 import h5py
 import numpy as np
-import scipy.io
 from tqdm import tqdm
 
 from ops import InputError
@@ -283,6 +282,8 @@ def read_cacd_mat(path):
 
 def _read_mat(path, struct, fields):
     """Return lists, the fields of a struct in a MATLAB file older than 7.3."""
+    import scipy.io  # here, since it takes a while and only this table needs it
+
     data = scipy.io.loadmat(path, simplify_cells=True, variable_names=[struct])[struct]
     return [np.atleast_1d(data[field]).tolist() for field in fields]
 
