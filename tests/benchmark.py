@@ -265,12 +265,12 @@ def main():
             progress.update()
             return value
 
+        part('generation', benchmark_generation, args.repeats)  # while nothing else is in memory
         size_matrix = 8192 if on_gpu else 2048
         for precision in precisions[::-1]:  # float32 last: its model is used on
             model = part(
                 precision, benchmark_training, precision, args.batch_size, args.repeats, size_matrix
             )
-        part('generation', benchmark_generation, args.repeats)
         part('input', benchmark_input, args.batch_size, args.repeats)
         part('summaries', benchmark_summaries, model, args.batch_size, args.repeats)
         part('start', benchmark_start)
