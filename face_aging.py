@@ -533,12 +533,18 @@ class FaceAging:
             )
         faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
         total = 2 * self.num_categories * len(faces)
-        saved = []  # written while the next ones are generated
+        saved = []  # pictures of a page, written while the next ones are generated
+
+        def finish():
+            while saved:
+                saved.pop().result()  # raises what writing it raised
+
         with (
             tqdm(total=total, desc='Testing', unit=' faces', dynamic_ncols=True) as progress,
             concurrent.futures.ThreadPoolExecutor(1) as writer,
         ):
             for first in range(0, len(faces), PAGE_COLUMNS):
+                finish()  # so that no more than a page is kept
                 images = pipeline.to_float(faces[first : first + PAGE_COLUMNS])
                 z = self.E(images)
                 page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
@@ -550,8 +556,7 @@ class FaceAging:
                         rows.append(row)
                         progress.update(len(row))
                     saved.append(writer.submit(self._save_rows, rows, f'test_as_{name}{page}'))
-        for picture in saved:
-            picture.result()  # raises what writing it raised
+            finish()
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
     def _save_rows(self, rows, name):

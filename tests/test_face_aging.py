@@ -418,6 +418,22 @@ def test_many_faces_become_pages(trained, faces, monkeypatch):
     assert Image.open(f'{folder}/input_3.png').size == (2 * 32, 320)
 
 
+def test_a_picture_that_cannot_be_written_ends_the_test(trained, faces, monkeypatch):
+    """At its page: what is written beside the generation is not left to the end."""
+    monkeypatch.setattr(face_aging, 'PAGE_COLUMNS', 4)
+    model, encoded = trained(), []
+    encode = model.E
+    monkeypatch.setattr(model, 'E', lambda images: encoded.append(len(images)) or encode(images))
+
+    def fail(*_):
+        raise OSError('No space left')
+
+    monkeypatch.setattr(model, '_save_rows', fail)
+    with pytest.raises(OSError, match='No space left'):
+        model.custom_test(str(faces))
+    assert encoded == [4]
+
+
 def test_each_face_is_encoded_once(trained, faces, monkeypatch):
     model, encoded = trained(), []
     encode = model.E

@@ -11,6 +11,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 import main
+from data import labels, pipeline, readers
 
 ROOT = pathlib.Path(main.__file__).parent
 DEFAULTS = {
@@ -78,6 +79,13 @@ def calls(monkeypatch, tmp_path):
 
 def test_defaults_are_the_originals():
     assert parse() == (DEFAULTS, [])
+
+
+def test_choices_are_those_of_the_code():
+    """main.py spells them out, so that --help need not wait for TensorFlow."""
+    assert flags.FLAGS['cache'].parser.enum_values == list(pipeline.CACHES)
+    assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
+    assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 
 
 @pytest.mark.parametrize('word', ['False', 'false', 'no', '0', 'f', 'NO'])
