@@ -7,9 +7,12 @@ A discriminator D_z makes the codes spread evenly, another, D_img, makes the fac
 
 import collections
 import concurrent.futures
-import glob
+import contextlib
 import json
+import math
 import os
+import re
+import signal
 import time
 
 import keras
@@ -19,11 +22,23 @@ from tqdm import tqdm
 
 import init_model
 import ops
-from data import labels, pipeline, readers
+from data import labels, order, pipeline, readers
+from init_model import checkpoints, savedir
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
 SAVE_EVERY = 5  # epochs between two checkpoints
 KEEP_CHECKPOINTS = 2
+# What a model must have in common with a checkpoint that it opens, besides the age groups.
+SIZES = (
+    'size_image',
+    'size_kernel',
+    'num_input_channels',
+    'num_encoder_channels',
+    'num_z_channels',
+    'num_gen_channels',
+    'enable_tile_label',
+    'tile_ratio',
+)
 FETCH_EVERY = 0.5  # seconds; what a GPU has computed is waited for no more often
 GENERATED_AT_ONCE = 100  # faces; fewer run slower, more take memory
 PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
@@ -33,6 +48,10 @@ SHOWN = (
     'Ez {E_z_loss:.4f} Dz {D_z_loss_z:.4f} Dzp {D_z_loss_prior:.4f} / '
     'Gi {G_img_loss:.4f} Di {D_img_loss_input:.4f} DiG {D_img_loss_G:.4f}'
 )
+
+
+# Of the losses, those names in that order.
+LOSSES = tuple(re.findall(r'{(\w+):', SHOWN))
 
 
 class FaceAging:
@@ -75,6 +94,7 @@ class FaceAging:
         xla=None,  # compile the training step by XLA; by default on a GPU only
         cache=None,  # where decoded faces are kept, see pipeline.decode_faces
         summary_steps=1,  # steps from one point of the summaries to the next
+        checkpoint_steps=None,  # steps between two checkpoints, besides those of the epochs
         strategy=None,  # tf.distribute's, to train on several devices; default: ops.distribution
     ):
         self.size_image = size_image
@@ -96,6 +116,8 @@ class FaceAging:
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
         self.cache = cache
         self.summary_steps = summary_steps
+        self.checkpoint_steps = checkpoint_steps
+        self.precision = keras.config.dtype_policy().name
         if strategy is None:
             strategy = ops.distribution() if is_training else tf.distribute.get_strategy()
         self.strategy = strategy
@@ -138,9 +160,9 @@ class FaceAging:
             for optimizer, variables in zip(self.optimizers, self._trainable(), strict=True):
                 with strategy.scope():
                     optimizer.build(variables)
-        self.epoch = self.step = 0
-        self._order = self._random = None
         self._checkpoints = []  # names of those that this run has written and kept
+        self._is_running = False
+        self._forget_run()
 
     # ------------------------------------------------------------------------------ networks
 
@@ -323,106 +345,222 @@ class FaceAging:
         with others, of pre-training for example, a training starts at its first epoch.
 
         Raises:
-            ops.InputError: no data, too few or unreadable images, a checkpoint that does not fit.
+            ops.InputError: no data, too few or unreadable images, a checkpoint that does not fit,
+                a full disk, another training in save_dir.
+            FloatingPointError: a loss or a weight is not finite; says which, and at which step.
+            ops.Stopped: on SIGINT or SIGTERM, after the step and a checkpoint.
         """
         if not self.optimizers[0].built:
             raise ValueError('This model was built for testing: build it with is_training=True.')
-        paths, ages, genders = labels.list_faces(
-            self.data_dir, self.hold_out, self.reader, self.age_upper
-        )
-        size_data, size_batch = len(paths), self.size_batch
-        if size_data < 2 * size_batch:
-            raise ops.InputError(
-                f'{self.data_dir} holds {size_data} faces, too few for batches of {size_batch} '
-                f'(samples and one batch take {2 * size_batch}): pass --batch_size '
-                f'{max(size_data // 2, 1)} or less, or add faces.'
+        with self.running():
+            savedir.keep(
+                f'{num_epochs} epochs, learning rate {learning_rate}, beta1 {beta1}, decay '
+                f'{decay_rate}, weights {weights}, {self.data_dir}'
             )
-        self._prepare(learning_rate, beta1, tuple(weights))
-        self.epoch, self._order, self._random = 0, None, None
-        if use_trained_model and not self.load_checkpoint() and use_init_model:
-            self.load_checkpoint(INIT_MODEL)
-        self._meet_workers()
-        if self.epoch >= num_epochs:
-            print(f'\n\tAlready trained for {self.epoch} epochs: ask for more to go on.')
+            paths, ages, genders = labels.list_faces(
+                self.data_dir, self.hold_out, self.reader, self.age_upper
+            )
+            self._require_faces(len(paths))
+            self._prepare(learning_rate, beta1, tuple(weights))
+            self._forget_run()
+            if use_trained_model and not self.load_checkpoint() and use_init_model:
+                self.load_checkpoint(INIT_MODEL)
+            self._meet_workers()
+            if self.epoch >= num_epochs:
+                savedir.tell(
+                    f'\n\tThis training is finished, {self.epoch} epochs are done. To go on, ask '
+                    f'for more: --epoch {2 * self.epoch}; to start over, take another --savedir, '
+                    'or --use_trained_model False.'
+                )
+                return
+            faces = pipeline.decode_faces(
+                paths, self.size_image, self.num_input_channels, self.cache
+            )
+            data = order.digest(self.data_dir, paths, ages, genders)
+            self._order = order.take_up(
+                self._order, len(faces), self.size_batch, self.seed, enable_shuffle, data
+            )
+            ages = labels.one_hot(ages, self.num_categories)
+            genders = labels.one_hot(genders, 2)
+            decay_steps = len(faces) // self.size_batch * 2
+            self._run_epochs(
+                (faces, ages, genders),
+                num_epochs,
+                lambda step: learning_rate * decay_rate ** (step // decay_steps),
+                enable_shuffle,
+            )
+
+    @contextlib.contextmanager
+    def running(self):
+        """Hold save_dir for this process, with a log in it; `train` does so, if nobody has.
+
+        Raises:
+            ops.InputError: another process holds it, or it cannot be written to.
+        """
+        if self._is_running or not self.is_chief:
+            yield
             return
-        if self._order is None or len(self._order) != size_data:
-            self._draw_order(size_data, enable_shuffle)
-        print(
+        with savedir.held(self.save_dir) as killed, savedir.logged(self.save_dir):
+            if killed:
+                savedir.tell(f'\tThe training before, process {killed}, did not end by itself.')
+            self._is_running = True
+            savedir.keep(f'Settings: {json.dumps(self._settings())}, seed {self.seed}')
+            try:
+                yield
+            finally:
+                self._is_running = False
+
+    def _require_faces(self, count):
+        """Raise an InputError if a data set is too small for the samples and one batch."""
+        if count < 2 * self.size_batch:
+            raise ops.InputError(
+                f'{self.data_dir} holds {count} faces, too few for batches of {self.size_batch} '
+                f'(samples and one batch take {2 * self.size_batch}): pass --batch_size '
+                f'{max(count // 2, 1)} or less, or add faces.'
+            )
+
+    def _run_epochs(self, data, num_epochs, learning_rate, enable_shuffle):
+        """Train until num_epochs are done, from where the run stands.
+
+        Args:
+            data: (faces, ages, genders), as `pipeline.batches` takes them.
+            learning_rate: function of the number of steps taken.
+        """
+        size_data, count = len(data[0]), len(data[0]) // self.size_batch - 1
+        savedir.tell(
             f'\n\tTraining from epoch {self.epoch + 1} to {num_epochs}: '
-            f'{size_data} faces, {size_data // size_batch - 1} batches of {size_batch}, '
+            f'{size_data} faces, {count} batches of {self.size_batch}, '
             f'{sum(network.count_params() for network in self._networks):,} parameters, '
-            f'{keras.config.dtype_policy().name}, on '
+            f'{self.precision}, on '
             + ', '.join(device.name for device in tf.config.list_logical_devices())
         )
-        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels, self.cache)
-        ages = labels.one_hot(ages, self.num_categories)
-        genders = labels.one_hot(genders, 2)
-        held = self._order[:size_batch]  # the samples: shown after each epoch, not trained on
-        held_images, columns = pipeline.to_float(faces[held]), int(np.sqrt(size_batch))
-
-        decay_steps = size_data // size_batch * 2
-
-        def decayed_rate(step):
-            return learning_rate * decay_rate ** (step // decay_steps)
-
-        with self._writer().as_default():
+        faces, ages, genders = (values[self._order.samples] for values in data)
+        samples = pipeline.to_float(faces), ages, genders  # shown, not trained on
+        if self.is_chief:
+            self._prepare_save_dir()
+        writer = self._writer()
+        with contextlib.closing(writer), writer.as_default(), savedir.signals() as received:
             summarize = tf.function(_summarize, autograph=False)
             while self.epoch < num_epochs:
-                if enable_shuffle:
-                    self._random.shuffle(self._order[size_batch:])
-                batches = self._batches(faces, ages, genders, self._order[size_batch:])
-                title = f'Epoch {self.epoch + 1}/{num_epochs}'
-                count = size_data // size_batch - 1
-                with tqdm(batches, title, count, unit='batch', dynamic_ncols=True) as progress:
-                    self._train_epoch(progress, decayed_rate, summarize)
-                self.epoch += 1
-                if self.is_chief:
-                    name = f'{self.epoch:02d}.png'
-                    samples = self.sample(held_images, ages[held], genders[held], name)
-                    test = self.test(held_images[:columns], genders[held][:columns], name)
-                    tf.summary.image('samples', samples[None], self.step)
-                    tf.summary.image('test', test[None], self.step)
-                    tf.summary.flush()
-                    if self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs:
-                        self.save_checkpoint()
+                if not self._order.done:
+                    self._totals.clear()
+                with tqdm(
+                    self._batches(*data, self._order.rest_of_epoch(enable_shuffle)),
+                    f'Epoch {self.epoch + 1}/{num_epochs}',
+                    count,
+                    initial=self._order.done,
+                    unit='batch',
+                    dynamic_ncols=True,
+                ) as progress:
+                    self._train_epoch(progress, learning_rate, summarize, received)
+                self._finish_epoch(progress.desc, samples)
+                stopping = self._is_stopping(received)
+                is_due = self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs
+                if stopping or is_due or self._is_checkpoint_step():
+                    self._save()
                 self._meet_workers()  # none may leave while the chief still writes
+                if stopping:
+                    self._stop(received)
 
-    def _train_epoch(self, batches, learning_rate, summarize):
+    def _train_epoch(self, batches, learning_rate, summarize, received):
         """Take a step for each of the batches, a progress bar that shows the losses.
 
         Args:
             batches: tqdm of (image, age, gender), as `train_step` takes them.
             learning_rate: function of the number of steps taken.
             summarize: what writes a point of the summaries, as `_summarize`.
+            received: list of the signals to stop.
         """
-        total, started = collections.Counter(), time.time()
-        pending, fetched = [], started  # steps that a GPU may still be at work on
+        pending, fetched = [], time.time()  # steps that a GPU may still be at work on
 
         def fetch():
+            nonlocal fetched
             for step, *point in pending:
+                losses = {name: float(value) for name, value in point[0].items()}
+                if not all(map(math.isfinite, losses.values())):
+                    raise self._diverged(losses, f'at step {step}')
                 if step % self.summary_steps == 0:
                     summarize(tf.constant(step, tf.int64), *point)
-                total.update({name: float(value) for name, value in point[0].items()})
-            batches.set_postfix_str(SHOWN.format(**pending[-1][1]))
+                self._totals.update(losses)
+            batches.set_postfix_str(SHOWN.format(**losses))
             pending.clear()
+            self._totals['seconds'] += time.time() - fetched
+            fetched = time.time()
 
         for batch in batches:
-            z_prior = self._random.uniform(-1, 1, [self.size_batch, self.num_z_channels])
-            z_prior = z_prior.astype(np.float32)
+            z_prior = self._order.z_prior(self.num_z_channels)
             rate = learning_rate(self.step)
             for optimizer in self.optimizers:
                 optimizer.learning_rate = rate
             loss, outputs = self._update(*batch, self._share(z_prior))
             self.step += 1
+            self._order.done += 1
             pending.append((self.step, loss, {**outputs, 'z_prior': z_prior}, tf.constant(rate)))
-            if time.time() - fetched > FETCH_EVERY:
+            # After the last one the epoch is finished first.
+            is_last = self._order.done == batches.total
+            stopping = not is_last and self._is_stopping(received)
+            saving = stopping or (not is_last and self._is_checkpoint_step())
+            if is_last or saving or time.time() - fetched > FETCH_EVERY:
                 fetch()
-                fetched = time.time()
-        if pending:
-            fetch()
-        mean = {name: value / batches.total for name, value in total.items()}
-        speed = batches.total * self.size_batch / (time.time() - started)
-        print(f'{batches.desc}: {SHOWN.format(**mean)} on average, {speed:.1f} faces/s')
+            if saving:
+                self._save()
+            if stopping:
+                self._meet_workers()
+                self._stop(received)
+
+    def _finish_epoch(self, title, samples):
+        """Tell an epoch's mean losses, and write its pictures of the samples."""
+        mean = {name: value / self._order.done for name, value in self._totals.items()}
+        seconds, speed = self._totals['seconds'], self.size_batch / mean.pop('seconds')
+        savedir.tell(f'{title}: {SHOWN.format(**mean)} on average, {speed:.1f} faces/s')
+        self.epoch += 1
+        self._order.done = 0
+        if not self.is_chief:
+            return
+        name = f'{self.epoch:02d}.png'
+        images, ages, genders = samples
+        columns = int(np.sqrt(len(images)))
+        shown = self.sample(images, ages, genders, name)
+        tf.summary.image('samples', shown[None], self.step)
+        shown = self.test(images[:columns], genders[:columns], name)
+        tf.summary.image('test', shown[None], self.step)
+        tf.summary.flush()
+        row = {'epoch': self.epoch, 'step': self.step}
+        row |= {name: f'{mean[name]:.6f}' for name in LOSSES}
+        row |= {'seconds': f'{seconds:.1f}', 'faces_per_second': f'{speed:.2f}'}
+        savedir.add_to_history(self.save_dir, row)
+
+    def _is_checkpoint_step(self):
+        return bool(self.checkpoint_steps) and self.step % self.checkpoint_steps == 0
+
+    def _is_stopping(self, received):
+        """Whether a signal to stop was received, by any of the workers."""
+        if self.strategy.cluster_resolver is None:
+            return bool(received)
+        count = np.full(self.strategy.num_replicas_in_sync, len(received), np.float32)
+        return self.strategy.reduce('SUM', self._share(count), axis=0).numpy() > 0
+
+    def _stop(self, received):
+        """Raise Stopped."""
+        number = signal.Signals(received[0] if received else signal.SIGTERM)
+        raise ops.Stopped(
+            number,
+            f'Stopped by {number.name} in epoch {self.epoch + 1}, after step {self.step}, which '
+            f'is saved: {self.save_dir}/checkpoint/model-{self.step}.',
+        )
+
+    def _save(self):
+        """Write a checkpoint, after what the summaries have of its run."""
+        if self.is_chief:
+            tf.summary.flush()
+            self.save_checkpoint()
+
+    def _prepare_save_dir(self):
+        """Make save_dir that of the run at this step: its disk has room, nothing in it is later."""
+        folder = self._folder('checkpoint')
+        more = max(KEEP_CHECKPOINTS + 1 - len(self._checkpoints), 1)  # one while it is written
+        checkpoints.require_space(folder, more * checkpoints.size_of(self._saved_variables()))
+        savedir.rewind(self.save_dir, self.step)
 
     def _batches(self, faces, ages, genders, order):
         """Yield batches in the given order, each replica's share of them apart."""
@@ -454,19 +592,6 @@ class FaceAging:
                 'The workers found different checkpoints: give all of them the same --savedir, on '
                 'a disk that they share.'
             )
-
-    def _draw_order(self, size_data, enable_shuffle):
-        """Start the random numbers of a run, and with them the order of the files.
-
-        The generator, its seed and the sequence of draws are the original's: the order once, then
-        before each epoch that of the training files, and z_prior for each batch.
-        """
-        if self._order is not None:
-            print(f'\tThe data set had {len(self._order)} faces: a new order is drawn.')
-        self._random = np.random.RandomState(self.seed)
-        self._order = np.arange(size_data)
-        if enable_shuffle:
-            self._random.shuffle(self._order)
 
     # ------------------------------------------------------------------------------- results
 
@@ -579,33 +704,39 @@ class FaceAging:
 
         The format is the original's, tensors by variable name, with the optimizers' and a JSON
         string `training_state` added.
+
+        Raises:
+            ops.InputError: the disk is full; what was there is still whole.
+            FloatingPointError: a value is not finite.
         """
-        folder = self._folder('checkpoint')
-        name = f'model-{self.step}'
+        tensors = {name: variable.numpy() for name, variable in self._saved_variables().items()}
+        if not all(np.isfinite(value).all() for value in tensors.values()):
+            raise self._diverged(tensors, f'after step {self.step}')
+        folder, name = self._folder('checkpoint'), f'model-{self.step}'
         # Only what this run wrote is ever removed, not a checkpoint that the user put there.
-        names = [other for other in self._checkpoints if other != name] + [name]
-        superseded, self._checkpoints = names[:-KEEP_CHECKPOINTS], names[-KEEP_CHECKPOINTS:]
-        tensors = {key: value.numpy() for key, value in self._saved_variables().items()}
+        others = [other for other in self._checkpoints if other != name]
+        superseded, kept = others[: 1 - KEEP_CHECKPOINTS], others[1 - KEEP_CHECKPOINTS :]
         if self.optimizers[0].built:
-            tensors['training_state'] = json.dumps(self._run_state())
-        tf.raw_ops.SaveV2(
-            prefix=os.path.join(folder, name),
-            tensor_names=list(tensors),
-            shape_and_slices=[''] * len(tensors),
-            tensors=list(tensors.values()),
-        )
-        listed = [f'all_model_checkpoint_paths: "{kept}"' for kept in self._checkpoints]
-        listing = os.path.join(folder, 'checkpoint')
-        with open(listing + '.new', 'w', encoding='utf-8') as file:
-            print(f'model_checkpoint_path: "{name}"', *listed, sep='\n', file=file)
-        os.replace(listing + '.new', listing)  # at once, never half written
+            tensors[checkpoints.STATE] = json.dumps(self._run_state([*others, name]))
+        checkpoints.save(folder, name, tensors, kept)
+        self._checkpoints = [*kept, name]
         for old in superseded:
-            for path in glob.glob(os.path.join(glob.escape(folder), old + '.*')):
-                os.remove(path)
+            checkpoints.remove(folder, old)
+
+    def _diverged(self, values, when):
+        """Return an error that names the first of some values that is not finite."""
+        name = next(name for name, value in values.items() if not np.isfinite(value).all())
+        what = f'{values[name]}' if np.isscalar(values[name]) else 'not finite everywhere'
+        last = self._checkpoints[-1:]
+        return FloatingPointError(
+            f'{name} is {what} {when}: start again'
+            + (f' from the last checkpoint, {last[0]},' if last else '')
+            + ' with a smaller --learning_rate, or with --precision float32.'
+        )
 
     def _saved_variables(self):
-        optimizers = {v.path: v for o in self.optimizers for v in o.variables}
-        return {**self.named_variables, **optimizers}
+        optimizers = self.optimizers if self.optimizers[0].built else []
+        return {**self.named_variables, **{v.path: v for o in optimizers for v in o.variables}}
 
     def load_checkpoint(self, model_path=None):
         """Restore the networks; from a checkpoint of this program also the optimizers and the run.
@@ -615,25 +746,31 @@ class FaceAging:
                 else of packed weights (see init_model); by default save_dir/checkpoint.
 
         Returns:
-            whether there was one.
+            whether there was one. Of several the newest that is not damaged counts.
 
         Raises:
-            ops.InputError: it is damaged, of another shape or of other age groups; nothing is
+            ops.InputError: it is damaged, of other sizes or of other age groups; nothing is
                 changed then.
         """
         folder = model_path or os.path.join(self.save_dir, 'checkpoint')
         print(f'\n\tLoading {"pre-trained" if model_path is None else "init"} model ...')
+        damaged = []
         if os.path.isfile(os.path.join(folder, 'checkpoint')):
-            origin, values, state = self._read_checkpoint(folder)
-            self._require_age_groups(origin, state)
+            origin, values, state, damaged = checkpoints.read_newest(
+                folder, self._saved_variables()
+            )
+            settings = state.get('settings', state)
         elif init_model.is_in(folder):
             manifest = init_model.read_manifest(folder)
             origin = f'{folder}, epoch {manifest["epochs"]}'
-            self._require_age_groups(origin, manifest)
+            settings = {'age_upper': manifest.get('age_upper', labels.AGE_UPPER)}
             values, state = init_model.load(folder), {}
         else:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
+        checkpoints.require_settings(
+            origin, settings, self._settings(), is_training=self.optimizers[0].built
+        )
         variables = self._saved_variables() if state else self.named_variables
         for name, variable in variables.items():
             if name not in values:
@@ -646,58 +783,53 @@ class FaceAging:
         for name, variable in variables.items():
             variable.assign(values[name])
         restored = self._resume(state)
-        self._checkpoints = state.get('checkpoints', []) if model_path is None else []
-        print(f'\tSUCCESS ^_^\n\tRestored {origin}, {restored}')
+        if model_path is None:
+            self._checkpoints = damaged + state.get('checkpoints', [])
+        savedir.tell(f'\tSUCCESS ^_^\n\tRestored {origin}, {restored}')
         return True
 
-    def _require_age_groups(self, origin, state):
-        """Raise an InputError if a `_run_state`, or a manifest, is of other age groups."""
-        # The original's checkpoints tell nothing: their shapes do, unless there are as many groups.
-        if not state and self.num_categories != len(labels.AGE_UPPER) + 1:
-            return
-        age_upper = tuple(state.get('age_upper', labels.AGE_UPPER))
-        if age_upper != self.age_upper:
-            theirs, own = map(labels.format_age_upper, (age_upper, self.age_upper))
-            raise ops.InputError(
-                f'{origin} is of age groups up to {theirs}, but this model of {own}: pass '
-                f'--age_groups {theirs}, or train from fresh weights, in another --savedir and '
-                'with --use_init_model False.'
-            )
+    def is_unfinished(self, num_epochs, weights):
+        """Whether save_dir's checkpoint is of a training with `weights` that lacks epochs."""
+        folder = os.path.join(self.save_dir, 'checkpoint')
+        if not os.path.isfile(os.path.join(folder, 'checkpoint')):
+            return False
+        state = checkpoints.read_newest(folder, names=())[2]
+        return tuple(state.get('weights', ())) == tuple(weights) and state['epoch'] < num_epochs
 
-    def _read_checkpoint(self, folder):
-        """Return the prefix, values by name, and `_run_state`, if any, of the newest checkpoint."""
-        prefix = init_model.newest_checkpoint(folder)
-        try:
-            reader = tf.train.load_checkpoint(prefix)
-            shapes = reader.get_variable_to_shape_map()
-            resumable = 'training_state' in shapes
-            variables = self._saved_variables() if resumable else self.named_variables
-            values = {name: reader.get_tensor(name) for name in variables if name in shapes}
-            state = json.loads(reader.get_tensor('training_state')) if resumable else {}
-        except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
-            raise ops.InputError(
-                f'The checkpoint {prefix} cannot be read ({str(error).splitlines()[0]}): restore '
-                f'a copy, or name another one in {folder}/checkpoint.'
-            ) from error
-        return prefix, values, state
+    def _settings(self):
+        """Return what the weights, and how they are trained, hang on, for JSON."""
+        sizes = {name: getattr(self, name) for name in SIZES}
+        return {**sizes, 'age_upper': self.age_upper, 'precision': self.precision}
 
-    def _run_state(self):
-        """Return what makes a run go on where it stopped, besides the variables, for JSON."""
+    def _run_state(self, names):
+        """Return what makes a run go on where it stopped, besides the variables, for JSON.
+
+        Args:
+            names: of the run's checkpoints.
+        """
         state = {
             'epoch': self.epoch,
             'step': self.step,
             'weights': self.weights,
-            'age_upper': self.age_upper,
-            'checkpoints': self._checkpoints,
+            'settings': {
+                **self._settings(),
+                'format': checkpoints.FORMAT,
+                'tensorflow': tf.__version__,
+            },
+            'checkpoints': names,
+            'totals': self._totals,
         }
-        if self._order is not None:
-            name, keys, *rest = self._random.get_state()
-            state.update(order=self._order.tolist(), random=[name, keys.tolist(), *rest])
-        return state
+        return {**state, **(self._order.state() if self._order else {})}
+
+    def _forget_run(self):
+        """Be at the start of a run."""
+        self.epoch = self.step = 0
+        self._order = None  # of the faces, see order.Order
+        self._totals = collections.Counter()  # of the epoch's losses, and seconds
 
     def _resume(self, state):
         """Take over a `_run_state`, if it is one of this training; return what it is, in words."""
-        self.epoch, self.step, self._order, self._random = 0, 0, None, None
+        self._forget_run()
         if not state:
             return 'weights only'
         # Where float16 overflowed, the optimizers' iterations are fewer.
@@ -708,9 +840,8 @@ class FaceAging:
             return f'{words} of a training with weights {weights}'
         self.epoch = state['epoch']
         if 'order' in state:
-            self._order = np.array(state['order'])
-            self._random = np.random.RandomState()
-            self._random.set_state(state['random'])
+            self._order = order.Order.from_state(state)
+        self._totals.update(state.get('totals', {}))
         return words
 
 

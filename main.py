@@ -7,13 +7,16 @@ Write the faces in a folder at ten ages, as male and as female:
 """
 
 import os
+import shlex
+import signal
 import sys
-import time
 import warnings
 
 from absl import app, flags
 
-PRETRAIN_EPOCHS = 10  # with --use_trained_model False, as in the original
+# With --use_trained_model False, as in the original.
+PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
+FLAGS_TXT = 'flags.txt'  # in SAVEDIR
 
 
 class _BooleanParser(flags.ArgumentParser):
@@ -81,21 +84,42 @@ _CACHE = flags.DEFINE_enum(
 _SUMMARY_STEPS = flags.DEFINE_integer(
     'summary_steps', 1, 'Steps from one point of the summaries to the next.', lower_bound=1
 )
+_CHECKPOINT_STEPS = flags.DEFINE_integer(
+    'checkpoint_steps',
+    None,
+    'Steps between two checkpoints, besides one each fifth epoch.',
+    lower_bound=1,
+)
+_DETERMINISTIC = _define_boolean(
+    'deterministic', False, 'Make a run on a GPU repeatable to the last bit, at a cost.'
+)
 
 
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        _run()
+    except KeyboardInterrupt:
+        print('\n\tStopped.', file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _run():
     import keras  # here, so that --help and mistaken flags are answered at once
+    import tensorflow as tf
 
     from data import labels
     from face_aging import FaceAging
-    from ops import InputError
+    from ops import InputError, Stopped
 
     warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
     keras.utils.set_random_seed(_SEED.value)
     keras.config.set_dtype_policy(_PRECISION.value)
+    if _DETERMINISTIC.value:
+        tf.config.experimental.enable_op_determinism()
     try:
         model = FaceAging(
             size_batch=_BATCH_SIZE.value,
@@ -110,36 +134,50 @@ def main(argv):
             xla=_XLA.value,
             cache=_CACHE.value,
             summary_steps=_SUMMARY_STEPS.value,
+            checkpoint_steps=_CHECKPOINT_STEPS.value,
         )
         if _IS_TRAIN.value:
             _train(model)
         else:
             print('\n\tTesting Mode')
             model.custom_test(_TESTDIR.value)
-    except (InputError, OSError) as error:
+    except Stopped as stopped:
+        print(f'\n\t{stopped} To go on: {_call_to_go_on()}', file=sys.stderr)
+        sys.exit(128 + stopped.signal)
+    except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f'\n\t{error}')
 
 
 def _train(model):
     print('\n\tTraining Mode')
-    if model.is_chief:
-        _keep_flags()
-    if not _USE_TRAINED_MODEL.value:
-        print('\n\tPre-train the network')
-        model.train(
-            PRETRAIN_EPOCHS, _LEARNING_RATE.value, use_trained_model=False, weights=(0, 0, 0)
-        )
-        print('\n\tPre-train is done! The training will start.')
-    model.train(_EPOCH.value, _LEARNING_RATE.value, use_init_model=_USE_INIT_MODEL.value)
+    with model.running():
+        if model.is_chief:
+            _keep_flags()
+        starting_over = not _USE_TRAINED_MODEL.value
+        if starting_over or model.is_unfinished(PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS):
+            print('\n\tPre-train the network')
+            model.train(
+                PRETRAIN_EPOCHS,
+                _LEARNING_RATE.value,
+                use_trained_model=not starting_over,
+                weights=PRETRAIN_WEIGHTS,
+            )
+            print('\n\tPre-train is done! The training will start.')
+        model.train(_EPOCH.value, _LEARNING_RATE.value, use_init_model=_USE_INIT_MODEL.value)
+
+
+def _call_to_go_on():
+    path = shlex.quote(os.path.join(_SAVEDIR.value, FLAGS_TXT))
+    call = f'python main.py --flagfile {path}'
+    return call if _USE_TRAINED_MODEL.value else f'{call} --use_trained_model True'
 
 
 def _keep_flags():
-    """Add this call's flags to SAVEDIR/flags.txt, which --flagfile reads, the last ones winning."""
-    os.makedirs(_SAVEDIR.value, exist_ok=True)
+    """Write this call's flags to SAVEDIR, as --flagfile reads them."""
     own = flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('is_train'))
-    with open(os.path.join(_SAVEDIR.value, 'flags.txt'), 'a', encoding='utf-8') as file:
-        print(f'# {time.strftime("%Y-%m-%d %H:%M:%S")}', file=file)
-        print(*(flag.serialize() for flag in own if flag.value is not None), sep='\n', file=file)
+    words = [flag.serialize() for flag in own if flag.value is not None]
+    with open(os.path.join(_SAVEDIR.value, FLAGS_TXT), 'w', encoding='utf-8') as file:
+        print(*words, sep='\n', file=file)
 
 
 def _parse_flags(argv):

@@ -23,6 +23,18 @@ class InputError(ValueError):
     """What the user gave cannot be used; the message is one sentence that says what to do."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal ended a training, after a step and a checkpoint.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, number, message):
+        super().__init__(message)
+        self.signal = number
+
+
 # ---------------------------------------------------------------------------------- networks
 
 

@@ -8,11 +8,9 @@ import io
 import json
 import math
 import os
-import re
 import zipfile
 
 import numpy as np
-import tensorflow as tf
 
 from ops import InputError
 
@@ -86,23 +84,6 @@ def read_manifest(folder):
             case _:
                 raise _damaged(path, f'sha256 or shapes of {name} are missing')
     return manifest
-
-
-def newest_checkpoint(folder):
-    """Return the prefix of the checkpoint that is named by the file `checkpoint` of a folder.
-
-    Only the base name of what is written there counts, so that a folder that was moved opens.
-
-    Raises:
-        InputError: the file names no checkpoint.
-    """
-    try:
-        found = tf.train.get_checkpoint_state(folder)
-    except ValueError:  # it names no checkpoint
-        found = None
-    if found is None:
-        raise InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
-    return os.path.join(folder, re.split(r'[/\\]', found.model_checkpoint_path)[-1])
 
 
 def _read(path):

@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import init_model
 from data.labels import AGE_UPPER
+from init_model import checkpoints
 from ops import InputError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -119,7 +120,7 @@ def read_checkpoint(folder):
     """
     if not os.path.isfile(os.path.join(folder, 'checkpoint')):
         raise InputError(f'There is no checkpoint in {folder}: name the --savedir of a training.')
-    prefix = init_model.newest_checkpoint(folder)
+    prefix = os.path.join(folder, checkpoints.listed(folder)[0])
     try:
         reader = tf.train.load_checkpoint(prefix)
         names = sorted(filter(_VARIABLE.fullmatch, reader.get_variable_to_shape_map()))

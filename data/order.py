@@ -1,0 +1,104 @@
+"""The random numbers of a training: the order of its faces, and z_prior."""
+
+import hashlib
+import json
+import os
+import warnings
+
+import numpy as np
+
+
+class Order:
+    """Which faces the batches of a training hold, and its z_prior, from one generator.
+
+    The generator, its seed and the sequence of draws are the original's: the order of all faces
+    once, then before each epoch that of those to train on, and z_prior for each batch.
+
+    Attributes:
+        size_batch: B.
+        done: batches of the present epoch that are done.
+    """
+
+    def __init__(self, size_data, size_batch, seed, enable_shuffle=True, data=None):
+        """Draw an order of size_data faces; data is their `digest`."""
+        self.size_batch = size_batch
+        self.done = 0
+        self._data = data
+        self._random = np.random.RandomState(seed)
+        self._indices = np.arange(size_data)
+        if enable_shuffle:
+            self._random.shuffle(self._indices)
+
+    @property
+    def samples(self):
+        """Indices [B] of the faces that are shown after each epoch, not trained on."""
+        return self._indices[: self.size_batch]
+
+    def rest_of_epoch(self, enable_shuffle=True):
+        """Return the indices of the faces to come in this epoch, shuffled anew at its start."""
+        faces = self._indices[self.size_batch :]
+        if enable_shuffle and not self.done:
+            self._random.shuffle(faces)
+        return faces[self.done * self.size_batch :]
+
+    def z_prior(self, num_z_channels):
+        """Return z_prior for the next batch: float32 [B, num_z_channels], even in [-1, 1]."""
+        return self._random.uniform(-1, 1, [self.size_batch, num_z_channels]).astype(np.float32)
+
+    def state(self):
+        """Return what `from_state` makes this order of, for JSON."""
+        name, keys, *rest = self._random.get_state()
+        return {
+            'order': self._indices.tolist(),
+            'random': [name, keys.tolist(), *rest],
+            'done': self.done,
+            'size_batch': self.size_batch,
+            'data': self._data,
+        }
+
+    @classmethod
+    def from_state(cls, state):
+        """Make an order of what `state` has returned."""
+        order = cls(0, state.get('size_batch'), seed=0)
+        order._indices = np.array(state['order'])
+        order._random.set_state(state['random'])
+        order.done, order._data = state.get('done', 0), state.get('data')
+        return order
+
+    def fits(self, size_data, data):
+        """Whether it is of so many faces with such a `digest`."""
+        return len(self._indices) == size_data and self._data in (data, None)
+
+
+def take_up(order, size_data, size_batch, seed, enable_shuffle, data):
+    """Return the order to train by: the given one, if it is of these faces, else a new one.
+
+    Args:
+        order: of a run to be continued, or None.
+        size_data, size_batch, seed, enable_shuffle, data: as for `Order`.
+    """
+    if order is None or not order.fits(size_data, data):
+        if order:
+            warnings.warn('The data set had other faces: a new order is drawn.', stacklevel=2)
+        return Order(size_data, size_batch, seed, enable_shuffle, data)
+    if order.done and order.size_batch != size_batch:
+        warnings.warn(
+            f'The batches were of {order.size_batch}, now of {size_batch}: the epoch starts again.',
+            stacklevel=2,
+        )
+        order.done = 0
+    order.size_batch = size_batch
+    return order
+
+
+def digest(folder, paths, ages, genders):
+    """Return a word that tells a data set's faces and labels from others; not their pixels.
+
+    Args:
+        folder: of the data set; where it lies does not count.
+        paths, ages, genders: as from `labels.list_faces`.
+    """
+    start = len(os.path.join(folder, ''))
+    names = [path[start:].replace(os.sep, '/') for path in paths]
+    text = json.dumps([names, ages.tolist(), genders.tolist()])
+    return hashlib.sha256(text.encode()).hexdigest()
