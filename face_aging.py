@@ -444,13 +444,12 @@ class FaceAging:
             while self.epoch < num_epochs:
                 if not self._order.done:
                     self._totals.clear()
-                with tqdm(
+                with ops.Progress(
                     self._batches(*data, self._order.rest_of_epoch(enable_shuffle)),
                     f'Epoch {self.epoch + 1}/{num_epochs}',
                     count,
                     initial=self._order.done,
                     unit='batch',
-                    dynamic_ncols=True,
                 ) as progress:
                     self._train_epoch(progress, learning_rate, summarize, received)
                 self._finish_epoch(progress.desc, samples)
@@ -466,7 +465,7 @@ class FaceAging:
         """Take a step for each of the batches, a progress bar that shows the losses.
 
         Args:
-            batches: tqdm of (image, age, gender), as `train_step` takes them.
+            batches: ops.Progress over (image, age, gender), as `train_step` takes them.
             learning_rate: function of the number of steps taken.
             summarize: what writes a point of the summaries, as `_summarize`.
             received: list of the signals to stop.

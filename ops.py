@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from tqdm import tqdm
 
 WEIGHT_STDDEV = 0.02  # of every initial weight, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
@@ -14,6 +16,7 @@ ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
 # them, and in bfloat16 that of the weights.
 SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
+SECONDS_A_LINE = 30  # between two lines of progress, where the output is no terminal
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
 # The largest picture that is decoded, in pixels. More is a mistake or an attack, not a face.
 Image.MAX_IMAGE_PIXELS = 90_000_000
@@ -260,6 +263,38 @@ def is_chief(strategy):
     if resolver is None or resolver.task_type == 'chief':
         return True
     return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
+
+
+class Progress(tqdm):
+    """tqdm's bar on standard error; where that is no terminal, a plain line now and then."""
+
+    line = (
+        '{desc}: {percentage:.0f}%, {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} left{postfix}'
+    )
+    shown = None
+
+    def __init__(self, *args, **settings):
+        self.is_plain = not sys.stderr.isatty()
+        if self.is_plain:
+            settings = {'mininterval': SECONDS_A_LINE, 'bar_format': self.line, **settings}
+        super().__init__(*args, dynamic_ncols=True, **settings)
+
+    def display(self, msg=None, pos=None):
+        if not self.is_plain:
+            return super().display(msg, pos)
+        if msg is None and self.n != self.shown:
+            print(self, file=self.fp, flush=True)
+            self.shown = self.n
+        return False  # nothing is there to be cleared
+
+    def set_postfix_str(self, s='', refresh=True):
+        super().set_postfix_str(s, refresh and not self.is_plain)
+
+    def close(self):
+        if self.is_plain and not self.disable:
+            self.refresh()
+            self.leave = False  # no empty line after it
+        super().close()
 
 
 # ---------------------------------------------------------------------------------- pictures

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
@@ -34,6 +35,7 @@ import main
 app.run(main.main, flags_parser=main._parse_flags)
 """
 KILLS = 20
+GROWTH = 10_000  # bytes a step, more than an allocator's rest
 TIMINGS = 2  # columns of history.csv, the last ones
 
 pytestmark = pytest.mark.usefixtures('no_init_model')
@@ -184,8 +186,10 @@ def test_an_unfinished_pre_training_is_finished_first(tiny, faces, monkeypatch):
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments(faces, tmp_path):
     words = '--datadir . --dataset faces --batch_size 2 --epoch 30 --checkpoint_steps 1'.split()
+    words += ['--use_init_model', 'False']
     straight = run_tiny_main(*words, '--savedir', 'straight', cwd=tmp_path)
-    assert straight.communicate() and straight.returncode == 0
+    _, err = straight.communicate()
+    assert straight.returncode == 0, err
     moments = random.Random(2017)
     kills = 0
     while True:
@@ -407,6 +411,17 @@ def test_a_torn_end_of_an_event_file_is_cut_off(tiny, faces, tmp_path):
 # --------------------------------------------------------------------------------- numbers
 
 
+@pytest.mark.slow
+def test_deterministic_runs_are_the_same(faces, tmp_path):
+    words = '--datadir . --dataset faces --batch_size 4 --epoch 2 --use_init_model no'.split()
+    for folder, word in (('one', 'True'), ('other', 'True'), ('plain', 'False')):
+        run = run_tiny_main(*words, '--savedir', folder, '--deterministic', word, cwd=tmp_path)
+        _, err = run.communicate()
+        assert run.returncode == 0, err
+    assert_same_run(str(tmp_path / 'one'), str(tmp_path / 'other'))
+    assert_same_run(str(tmp_path / 'one'), str(tmp_path / 'plain'))  # on a CPU
+
+
 @pytest.mark.usefixtures('eagerly')
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_stops_the_run(tiny, faces, monkeypatch, value):
@@ -461,3 +476,43 @@ def test_log_and_history(tiny, faces, tmp_path):
     assert list(first)[-2:] == ['seconds', 'faces_per_second']
     assert (first['epoch'], first['step'], second['step']) == ('1', '2', '4')
     assert f'EG_err {float(second["EG_loss"]):.4f}' in log
+
+
+# ------------------------------------------------------------------------------- long runs
+
+SOAK = """
+import json, os
+import psutil
+import face_aging
+from tests.conftest import GOLDEN, TINY
+
+class Watched(face_aging.FaceAging):
+    seen = []
+
+    def _finish_epoch(self, *args):
+        super()._finish_epoch(*args)
+        process = psutil.Process()
+        events = os.listdir(os.path.join(self.save_dir, 'summary'))
+        self.seen.append([self.step, process.memory_info().rss, process.num_fds(), len(events)])
+
+face_aging.INIT_MODEL = str(GOLDEN / 'tiny32' / 'checkpoint')
+model = Watched(size_batch=4, data_dir='.', dataset_name='faces', **TINY)
+model.train(300)
+print(json.dumps(model.seen))
+"""
+
+
+@pytest.mark.slow
+def test_a_long_run_takes_no_more_and_more(faces, tmp_path):
+    command = [sys.executable, '-c', SOAK]
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    soak = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    step, memory, files, events = np.array(json.loads(soak.stdout.splitlines()[-1])).T
+    assert step[-1] == 600
+    later = step > 200  # by then every path was taken, and the allocator has its pools
+    slope = stats.theilslopes(memory[later], step[later])[0]  # a single jump is no growth
+    assert slope < GROWTH, f'{slope:.0f} bytes a step'
+    assert files[-1] <= files[later][0]
+    assert set(events) == {1}
