@@ -323,20 +323,15 @@ class FaceAging:
         with others, of pre-training for example, a training starts at its first epoch.
 
         Raises:
-            ops.InputError: no data, too few or unreadable images, a checkpoint that does not fit.
+            ops.InputError: no data, too few images or too many unreadable ones, a checkpoint that
+                does not fit.
         """
         if not self.optimizers[0].built:
             raise ValueError('This model was built for testing: build it with is_training=True.')
         paths, ages, genders = labels.list_faces(
             self.data_dir, self.hold_out, self.reader, self.age_upper
         )
-        size_data, size_batch = len(paths), self.size_batch
-        if size_data < 2 * size_batch:
-            raise ops.InputError(
-                f'{self.data_dir} holds {size_data} faces, too few for batches of {size_batch} '
-                f'(samples and one batch take {2 * size_batch}): pass --batch_size '
-                f'{max(size_data // 2, 1)} or less, or add faces.'
-            )
+        self._require_batch(len(paths))
         self._prepare(learning_rate, beta1, tuple(weights))
         self.epoch, self._order, self._random = 0, None, None
         if use_trained_model and not self.load_checkpoint() and use_init_model:
@@ -345,6 +340,13 @@ class FaceAging:
         if self.epoch >= num_epochs:
             print(f'\n\tAlready trained for {self.epoch} epochs: ask for more to go on.')
             return
+        faces, kept, _ = pipeline.decode_faces(
+            paths, self.size_image, self.num_input_channels, self.cache
+        )
+        ages = labels.one_hot(ages[kept], self.num_categories)
+        genders = labels.one_hot(genders[kept], 2)
+        size_data, size_batch = len(kept), self.size_batch
+        self._require_batch(size_data)
         if self._order is None or len(self._order) != size_data:
             self._draw_order(size_data, enable_shuffle)
         print(
@@ -354,11 +356,9 @@ class FaceAging:
             f'{keras.config.dtype_policy().name}, on '
             + ', '.join(device.name for device in tf.config.list_logical_devices())
         )
-        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels, self.cache)
-        ages = labels.one_hot(ages, self.num_categories)
-        genders = labels.one_hot(genders, 2)
-        held = self._order[:size_batch]  # the samples: shown after each epoch, not trained on
-        held_images, columns = pipeline.to_float(faces[held]), int(np.sqrt(size_batch))
+        # The samples: shown after each epoch, not trained on.
+        held, held_faces = pipeline.take(faces, self._order[:size_batch])
+        held_images, columns = pipeline.to_float(held_faces), int(np.sqrt(size_batch))
 
         decay_steps = size_data // size_batch * 2
 
@@ -373,7 +373,10 @@ class FaceAging:
                 batches = self._batches(faces, ages, genders, self._order[size_batch:])
                 title = f'Epoch {self.epoch + 1}/{num_epochs}'
                 count = size_data // size_batch - 1
-                with tqdm(batches, title, count, unit='batch', dynamic_ncols=True) as progress:
+                with (
+                    pipeline.own_errors(faces),
+                    tqdm(batches, title, count, unit='batch', dynamic_ncols=True) as progress,
+                ):
                     self._train_epoch(progress, decayed_rate, summarize)
                 self.epoch += 1
                 if self.is_chief:
@@ -386,6 +389,15 @@ class FaceAging:
                     if self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs:
                         self.save_checkpoint()
                 self._meet_workers()  # none may leave while the chief still writes
+
+    def _require_batch(self, size_data):
+        """Raise an InputError if so many faces are too few to train on."""
+        if size_data < 2 * self.size_batch:
+            raise ops.InputError(
+                f'{self.data_dir} holds {size_data} faces, too few for batches of '
+                f'{self.size_batch} (samples and one batch take {2 * self.size_batch}): pass '
+                f'--batch_size {max(size_data // 2, 1)} or less, or add faces.'
+            )
 
     def _train_epoch(self, batches, learning_rate, summarize):
         """Take a step for each of the batches, a progress bar that shows the losses.
@@ -520,7 +532,7 @@ class FaceAging:
         21st face on they go on in test_as_male_2.png and so on. Faces are sorted by name.
 
         Raises:
-            ops.InputError: no folder, no or unreadable images in it, no trained model; nothing is
+            ops.InputError: no folder, no readable image in it, no trained model; nothing is
                 written then.
         """
         if not testing_samples_dir:
@@ -531,7 +543,9 @@ class FaceAging:
                 f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
                 'one first (python main.py), or name the folder of one with --savedir.'
             )
-        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
+        faces, _, _ = pipeline.decode_faces(
+            paths, self.size_image, self.num_input_channels, most_unreadable=1
+        )
         total = 2 * self.num_categories * len(faces)
         saved = []  # pictures of a page, written while the next ones are generated
 
