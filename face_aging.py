@@ -682,12 +682,12 @@ class FaceAging:
         """Return the prefix, values by name, and `_run_state`, if any, of the newest checkpoint."""
         prefix = init_model.newest_checkpoint(folder)
         try:
-            reader = tf.train.load_checkpoint(prefix)
-            shapes = reader.get_variable_to_shape_map()
-            resumable = 'training_state' in shapes
-            variables = self._saved_variables() if resumable else self.named_variables
-            values = {name: reader.get_tensor(name) for name in variables if name in shapes}
-            state = json.loads(reader.get_tensor('training_state')) if resumable else {}
+            with init_model.open_checkpoint(prefix) as reader:
+                shapes = reader.get_variable_to_shape_map()
+                resumable = 'training_state' in shapes
+                variables = self._saved_variables() if resumable else self.named_variables
+                values = {name: reader.get_tensor(name) for name in variables if name in shapes}
+                state = json.loads(reader.get_tensor('training_state')) if resumable else {}
         except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
             raise ops.InputError(
                 f'The checkpoint {prefix} cannot be read ({str(error).splitlines()[0]}): restore '

@@ -3,12 +3,14 @@
 `load` opens them; `python -m init_model.pack SAVEDIR` makes them from a checkpoint.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import math
 import os
 import re
+import tempfile
 import zipfile
 
 import numpy as np
@@ -103,6 +105,22 @@ def newest_checkpoint(folder):
     if found is None:
         raise InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
     return os.path.join(folder, re.split(r'[/\\]', found.model_checkpoint_path)[-1])
+
+
+@contextlib.contextmanager
+def open_checkpoint(prefix):
+    """Yield TensorFlow's reader of a checkpoint; whatever that raises on damaged files is raised.
+
+    TensorFlow takes brackets and backslashes in a name for a pattern, so that a folder with such
+    a name is opened by another one, a link to it.
+    """
+    if os.name == 'nt' or not re.search(r'[\[\\]', prefix):
+        yield tf.train.load_checkpoint(prefix)
+        return
+    folder, name = os.path.split(os.path.abspath(prefix))
+    with tempfile.TemporaryDirectory() as other:
+        os.symlink(folder, os.path.join(other, 'folder'))
+        yield tf.train.load_checkpoint(os.path.join(other, 'folder', name))
 
 
 def _read(path):
