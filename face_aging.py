@@ -345,8 +345,8 @@ class FaceAging:
         with others, of pre-training for example, a training starts at its first epoch.
 
         Raises:
-            ops.InputError: no data, too few or unreadable images, a checkpoint that does not fit,
-                a full disk, another training in save_dir.
+            ops.InputError: no data, too few images or too many unreadable ones, a checkpoint that
+                does not fit, a full disk, another training in save_dir.
             FloatingPointError: a loss or a weight is not finite; says which, and at which step.
             ops.Stopped: on SIGINT or SIGTERM, after the step and a checkpoint.
         """
@@ -373,9 +373,13 @@ class FaceAging:
                     'or --use_trained_model False.'
                 )
                 return
-            faces = pipeline.decode_faces(
+            faces, kept, unreadable = pipeline.decode_faces(
                 paths, self.size_image, self.num_input_channels, self.cache
             )
+            for path, reason in [*unreadable.items()][pipeline.LISTED :]:  # the others were told
+                savedir.keep(f'Left out: {path!r}: {reason}')
+            self._require_faces(len(faces))
+            paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
             data = order.digest(self.data_dir, paths, ages, genders)
             self._order = order.take_up(
                 self._order, len(faces), self.size_batch, self.seed, enable_shuffle, data
@@ -434,8 +438,9 @@ class FaceAging:
             f'{self.precision}, on '
             + ', '.join(device.name for device in tf.config.list_logical_devices())
         )
-        faces, ages, genders = (values[self._order.samples] for values in data)
-        samples = pipeline.to_float(faces), ages, genders  # shown, not trained on
+        faces, ages, genders = data
+        shown, images = pipeline.take(faces, self._order.samples)  # not trained on
+        samples = pipeline.to_float(images), ages[shown], genders[shown]
         if self.is_chief:
             self._prepare_save_dir()
         writer = self._writer()
@@ -444,13 +449,14 @@ class FaceAging:
             while self.epoch < num_epochs:
                 if not self._order.done:
                     self._totals.clear()
-                with ops.Progress(
+                progress = ops.Progress(
                     self._batches(*data, self._order.rest_of_epoch(enable_shuffle)),
                     f'Epoch {self.epoch + 1}/{num_epochs}',
                     count,
                     initial=self._order.done,
                     unit='batch',
-                ) as progress:
+                )
+                with progress, pipeline.own_errors(faces):
                     self._train_epoch(progress, learning_rate, summarize, received)
                 self._finish_epoch(progress.desc, samples)
                 stopping = self._is_stopping(received)
@@ -644,7 +650,7 @@ class FaceAging:
         21st face on they go on in test_as_male_2.png and so on. Faces are sorted by name.
 
         Raises:
-            ops.InputError: no folder, no or unreadable images in it, no trained model; nothing is
+            ops.InputError: no folder, no readable image in it, no trained model; nothing is
                 written then.
         """
         if not testing_samples_dir:
@@ -655,7 +661,9 @@ class FaceAging:
                 f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
                 'one first (python main.py), or name the folder of one with --savedir.'
             )
-        faces = pipeline.decode_faces(paths, self.size_image, self.num_input_channels)
+        faces, _, _ = pipeline.decode_faces(
+            paths, self.size_image, self.num_input_channels, most_unreadable=1
+        )
         total = 2 * self.num_categories * len(faces)
         saved = []  # pictures of a page, written while the next ones are generated
 

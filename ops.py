@@ -1,8 +1,12 @@
 """What the networks, their training and the picture grids of CAAE are made of."""
 
+import contextlib
 import json
 import os
+import stat
 import sys
+import threading
+import warnings
 
 import keras
 import numpy as np
@@ -18,8 +22,16 @@ SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
 SECONDS_A_LINE = 30  # between two lines of progress, where the output is no terminal
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
-# The largest picture that is decoded, in pixels. More is a mistake or an attack, not a face.
-Image.MAX_IMAGE_PIXELS = 90_000_000
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'WEBP')  # Pillow opens others by starting programs
+# The largest picture that is decoded. More is a mistake or an attack, not a face.
+MAX_PIXELS = 90_000_000
+MAX_SIDE = 65_535  # pixels, JPEG's; a resize to a small square takes memory by the side's length
+MAX_BYTES = 400_000_000  # of the file: some formats are read into memory whole
+LARGE_PICTURE = 16_000_000  # pixels; above, pictures are decoded one at a time
+_ONE_LARGE = threading.Lock()
+# Pillow's own limit, for pictures that others open: it only warns of what has up to twice of it.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter('ignore', Image.DecompressionBombWarning)
 
 
 class InputError(ValueError):
@@ -36,6 +48,16 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number, message):
         super().__init__(message)
         self.signal = number
+
+
+class UnreadableError(InputError):
+    """A file cannot be read as a picture; `reason` says why, in a few words."""
+
+    def __init__(self, image_path, reason):
+        super().__init__(
+            f'{image_path} cannot be read as an image ({reason}): replace or remove it.'
+        )
+        self.reason = reason
 
 
 # ---------------------------------------------------------------------------------- networks
@@ -300,6 +322,67 @@ class Progress(tqdm):
 # ---------------------------------------------------------------------------------- pictures
 
 
+@contextlib.contextmanager
+def open_picture(image_path, is_gray=False):
+    """Decode a picture; while a large one is in use, no other is decoded.
+
+    Args:
+        image_path: a file of any of FORMATS, whatever its name; of an animation, the first frame.
+        is_gray: True for luminance, False for RGB. Transparency is dropped. Grey of 16 bits is
+            stretched over the 8, so that the darkest becomes 0 and the brightest 255.
+
+    Yields:
+        PIL image of mode L or RGB.
+
+    Raises:
+        UnreadableError: the file is missing, damaged, no picture or too large.
+    """
+    mode = 'L' if is_gray else 'RGB'
+    with contextlib.ExitStack() as stack:
+        try:
+            if not stat.S_ISREG(os.stat(image_path).st_mode):  # a pipe would be waited for
+                raise ValueError('no file')
+            if os.path.getsize(image_path) > MAX_BYTES:
+                raise ValueError(f'more than {MAX_BYTES:,} bytes')
+            with Image.open(image_path, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+                    raise Image.DecompressionBombError
+                if width * height > LARGE_PICTURE:
+                    stack.enter_context(_ONE_LARGE)
+                image.load()
+            if image.mode.startswith('I'):
+                image = _from_16_bits(image)
+            if image.mode != mode:
+                image = image.convert(mode)
+        except Exception as error:  # Pillow's decoders raise almost anything on damaged data
+            raise UnreadableError(image_path, _reason(error)) from error
+        yield image
+
+
+def _reason(error):
+    """Return in a few words why a picture cannot be read."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return 'no picture'
+    if isinstance(error, Image.DecompressionBombError):
+        return f'more than {MAX_PIXELS:,} pixels, or than {MAX_SIDE:,} on a side'
+    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _from_16_bits(image):
+    """Stretch grey of 16 bits over 8; Pillow's own conversion makes white of all above 255."""
+    pixels = np.asarray(image)
+    low, high = int(pixels.min()), int(pixels.max())
+    return Image.fromarray(_stretch(np.arange(low, high + 1), low, high)[pixels - low])
+
+
+def _stretch(values, low, high):
+    """Scale values so that those from low to high become 0 to 255, rounding half up; uint8."""
+    span = max(high - low, 1)
+    return (((values - low) * 510 + span) // (2 * span)).clip(0, 255).astype(np.uint8)
+
+
 def read_face(image_path, image_size=128, is_gray=False):
     """Read a picture as the original did, in 8 bits.
 
@@ -308,28 +391,20 @@ def read_face(image_path, image_size=128, is_gray=False):
     with antialiasing, without regard to its aspect ratio.
 
     Args:
-        image_path: any format that Pillow reads; of an animation, the first frame.
+        image_path, is_gray: as `open_picture` takes them.
         image_size: S, the height and width of the result.
-        is_gray: True for luminance, False for RGB. Transparency is dropped.
 
     Returns:
         uint8 array [S, S], or [S, S, 3] in colour.
 
     Raises:
-        InputError: the file is missing, damaged or no picture.
+        UnreadableError: as `open_picture`.
     """
-    try:
-        with Image.open(image_path) as image:
-            image = image.convert('L' if is_gray else 'RGB')
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged data
-        raise InputError(
-            f'{image_path} cannot be read as an image ({error}): replace or remove it.'
-        ) from error
-    extrema = np.ravel(image.getextrema())
-    low, span = extrema.min(), max(np.ptp(extrema), 1)
-    stretched = ((np.arange(256) - low) * 510 + span) // (2 * span)  # rounds half up
-    image = image.point(stretched.clip(0, 255).tolist() * len(image.getbands()))
-    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
+    with open_picture(image_path, is_gray) as image:
+        extrema = np.ravel(image.getextrema()).tolist()
+        table = _stretch(np.arange(256), min(extrema), max(extrema)).tolist()
+        image = image.point(table * len(image.getbands()))
+        return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def load_image(image_path, image_size=64, image_value_range=(-1, 1), is_gray=False):
@@ -339,7 +414,7 @@ def load_image(image_path, image_size=64, image_value_range=(-1, 1), is_gray=Fal
         float32 array [S, S], or [S, S, 3] in colour, S = image_size.
 
     Raises:
-        InputError: the file is missing, damaged or no picture.
+        UnreadableError: as `open_picture`.
     """
     low, high = image_value_range
     return read_face(image_path, image_size, is_gray).astype(np.float32) * (high - low) / 255 + low

@@ -10,7 +10,6 @@ import concurrent.futures
 import csv
 import dataclasses
 import hashlib
-import io
 import os
 import random
 import sys
@@ -18,17 +17,18 @@ import sys
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import ImageChops
 from tqdm import tqdm
 
-from data import labels, readers
-from ops import InputError
+from data import labels, pipeline, readers
+from ops import InputError, UnreadableError, open_picture
 
 LISTED = 20  # names under a finding; of more only the number is told
 USUAL = 0.9  # a size that so many pictures have is the data set's own
 SMALLEST = 128  # pixels, what a face is resized to by default
 SAMPLED = 300  # faces that a detector looks at: a tenth of a second and more each
 SEED = 2017  # of their choice
+BLOCK = 2**20  # bytes that are read at a time
 # Where the median face of UTKFace has them, in parts of the picture's width and height.
 LANDMARKS = {
     'left_eye': (0.30, 0.29),
@@ -54,21 +54,20 @@ class Picture:
 def look_at(path):
     """Return the Picture of a file, all of it decoded."""
     try:
-        with open(path, 'rb') as file:
-            data = file.read()
-        digest = hashlib.sha256(data).hexdigest()
-        with Image.open(io.BytesIO(data)) as image:
-            size = image.size
-            image = image.convert('RGB')
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged data
-        text = str(error) if not isinstance(error, Image.UnidentifiedImageError) else 'no picture'
-        return Picture(error=(text or type(error).__name__).splitlines()[0])
-    red, green, blue = image.split()
-    is_grey = not (
-        ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox()
-    )
-    is_blank = all(low == high for low, high in image.getextrema())
-    return Picture('', digest, size, is_grey, is_blank)
+        with open_picture(path) as image:
+            size, digest = image.size, hashlib.sha256()
+            with open(path, 'rb') as file:
+                while block := file.read(BLOCK):
+                    digest.update(block)
+            red, green, blue = image.split()
+            is_grey = not (
+                ImageChops.difference(red, green).getbbox()
+                or ImageChops.difference(red, blue).getbbox()
+            )
+            is_blank = all(low == high for low, high in image.getextrema())
+    except UnreadableError as error:
+        return Picture(error=error.reason)
+    return Picture('', digest.hexdigest(), size, is_grey, is_blank)
 
 
 def look_at_all(paths):
@@ -189,8 +188,8 @@ def check_alignment(paths):
     detector, places = MTCNN(), []
     chosen = sorted(random.Random(SEED).sample(paths, min(SAMPLED, len(paths))))
     for path in tqdm(chosen, 'Detecting', unit=' faces', dynamic_ncols=True):
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert('RGB'))
+        with open_picture(path) as image:
+            pixels = np.asarray(image)
         detected = detector.detect_faces(pixels)
         if detected:
             face = max(detected, key=lambda face: face['box'][2] * face['box'][3])
@@ -273,10 +272,10 @@ def check(folder, words):
         write_labels(folder, faces, clean)
         print(f'\nWrote {len(clean):,} faces to {os.path.join(folder, readers.LABELS_CSV)}.')
         readable, faces = clean, dict.fromkeys(clean)
-    if len(readable) < len(faces):
+    if len(faces) - len(readable) > pipeline.MOST_UNREADABLE * len(faces):
         raise InputError(
-            f'Training could not start, {len(faces) - len(readable)} images are unreadable: '
-            'replace or remove them, or leave them out with --csv True.'
+            f'Training could not start, {len(faces) - len(readable)} of {len(faces)} images are '
+            'unreadable: replace or remove them, or leave them out with --csv True.'
         )
     if len(readable) < 2 * words.batch_size:
         raise InputError(

@@ -1,21 +1,29 @@
 """From picture files to batches: every face is decoded once, batches are gathered from a cache."""
 
+import contextlib
+import itertools
 import shutil
 import tempfile
+import warnings
 
 import numpy as np
 import psutil
 import tensorflow as tf
-from tqdm import tqdm
 
 import ops
 
 CACHES = ('memory', 'disk', 'none')
 CACHE_SHARE = 0.5  # of what is free, at most, where the choice is left to the program
+MOST_UNREADABLE = 0.5  # of the files: a training on the rest would be another one
+LISTED = 20  # unreadable pictures that a warning names; of more only the number is told
 
 
-def decode_faces(paths, size_image=128, num_channels=3, cache=None):
+def decode_faces(
+    paths, size_image=128, num_channels=3, cache=None, most_unreadable=MOST_UNREADABLE
+):
     """Decode pictures in parallel, with a progress bar, as `ops.read_face` reads them.
+
+    Those that cannot be read are left out; a warning names the first of them.
 
     Args:
         paths: list of N file names.
@@ -23,38 +31,105 @@ def decode_faces(paths, size_image=128, num_channels=3, cache=None):
         num_channels: C, 3 for RGB or 1 for luminance.
         cache: where they are kept: 'memory', 'disk' (a temporary file, mapped into memory) or
             'none' (decoded again whenever they are used); None for the first that has the space.
+        most_unreadable: the part of the files that may be unreadable; at least one face must not.
 
     Returns:
-        uint8 array [N, S, S, C], or with 'none' what is indexed like one.
+        faces: uint8 array [M, S, S, C], or with 'none' what is indexed like one, see `take`.
+        kept: int64 array [M], their indices in paths, ascending.
+        unreadable: dict from the paths of the others to the reasons, in a few words.
 
     Raises:
-        ops.InputError: some files cannot be read, the first are named; the cache has no space.
+        ops.InputError: too many files cannot be read, the first are named; the cache has no space.
     """
     faces = _allocate(paths, (len(paths), size_image, size_image, num_channels), cache)
-    failures = []
+    failures = {}
 
-    def decode(index, path):
+    def decode(index):
         try:
-            faces[index] = _read(path.decode(), faces.shape)
-        except ops.InputError as error:
-            failures.append(str(error))
+            faces[index] = _read(paths[index], faces.shape)
+        except ops.UnreadableError as error:
+            failures[index] = error.reason
         return index
 
-    files = tf.data.Dataset.from_tensor_slices((np.arange(len(paths)), paths)).map(
-        lambda index, path: tf.numpy_function(decode, [index, path], tf.int64),
+    files = tf.data.Dataset.range(len(paths)).map(
+        lambda index: tf.numpy_function(decode, [index], tf.int64),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=False,
     )
-    for _ in tqdm(files, 'Decoding', len(paths), unit=' faces', dynamic_ncols=True):
+    for _ in ops.Progress(files, 'Decoding', len(paths), unit=' faces'):
         pass
-    if failures:
-        first = '; '.join(sorted(failures)[:3])
-        raise ops.InputError(f'{len(failures)} of {len(paths)} images are unreadable: {first}')
-    return faces
+    unreadable = {paths[index]: failures[index] for index in sorted(failures)}
+    if len(unreadable) > min(most_unreadable * len(paths), len(paths) - 1):
+        raise _too_many(unreadable, len(paths))
+    if unreadable:
+        warnings.warn(
+            f'{len(unreadable)} of {len(paths)} images are unreadable and left out:\n'
+            + describe(unreadable),
+            stacklevel=2,
+        )
+    kept = np.delete(np.arange(len(paths)), sorted(failures))
+    return _compact(faces, kept), kept, unreadable
+
+
+def describe(unreadable):
+    """Return a line for each of the first unreadable pictures, from a dict of paths to reasons."""
+    lines = [f'\t  {path!r}: {reason}' for path, reason in [*unreadable.items()][:LISTED]]
+    if len(unreadable) > LISTED:
+        lines.append(f'\t  ... and {len(unreadable) - LISTED:,} more')
+    return '\n'.join(lines)
+
+
+def _too_many(unreadable, count):
+    """Return the InputError for so many unreadable pictures of `count`."""
+    first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
+    return ops.InputError(
+        f'{len(unreadable)} of {count} images are unreadable, too many to go on without them: '
+        f'replace or remove them, as {first}.'
+    )
+
+
+def _compact(faces, kept):
+    """Move the faces at the ascending indices `kept` to the front, in place; return these."""
+    if isinstance(faces, _FacesOnDemand):
+        return _FacesOnDemand(faces.paths[kept], (len(kept), *faces.shape[1:]))
+    for place, index in enumerate(kept):  # one by one, since a copy would double the memory
+        if place != index:
+            faces[place] = faces[index]
+    return faces[: len(kept)]
+
+
+def take(faces, index):
+    """Gather faces; one that can be read no more gives its place to another one of them.
+
+    Args:
+        faces: what `decode_faces` returns.
+        index: int array [B].
+
+    Returns:
+        index: int array [B], of the faces that were taken.
+        faces: uint8 array [B, S, S, C].
+
+    Raises:
+        ops.InputError: none of them, or less than half of all faces, can be read.
+    """
+    if isinstance(faces, _FacesOnDemand):
+        return faces.take(index)
+    return index, faces[index]
+
+
+@contextlib.contextmanager
+def own_errors(faces):
+    """Raise what `take` raised within tf.data as it is, not in the words of TensorFlow."""
+    try:
+        yield
+    except tf.errors.OpError:
+        if isinstance(faces, _FacesOnDemand) and faces.failure:
+            raise faces.failure from None
+        raise
 
 
 def batches(faces, ages, genders, order, size_batch):
-    """Gather batches in a given order; the next ones are prepared while one is used.
+    """Gather batches, by `take`, in a given order; the next are prepared while one is used.
 
     Args:
         faces: uint8 [N, S, S, C], what `decode_faces` returns.
@@ -68,10 +143,12 @@ def batches(faces, ages, genders, order, size_batch):
         where they are used, since bytes travel four times as fast.
     """
 
+    def load(index):
+        index, face = take(faces, index)
+        return face, ages[index], genders[index]
+
     def gather(index):
-        face, age, gender = tf.numpy_function(
-            lambda i: (faces[i], ages[i], genders[i]), [index], [tf.uint8, tf.float32, tf.float32]
-        )
+        face, age, gender = tf.numpy_function(load, [index], [tf.uint8, tf.float32, tf.float32])
         face = tf.ensure_shape(face, [size_batch, *faces.shape[1:]])
         age = tf.ensure_shape(age, [size_batch, ages.shape[1]])
         gender = tf.ensure_shape(gender, [size_batch, genders.shape[1]])
@@ -87,10 +164,17 @@ def to_float(faces):
 
 
 class _FacesOnDemand:
-    """Stands in for the array of decoded faces, and decodes those that are asked for."""
+    """Stands in for the array of decoded faces, and decodes those that are asked for.
+
+    Attributes:
+        paths, shape: of the faces, [N] and [N, S, S, C].
+        gone: dict from the paths that `take` could not read to the reasons.
+        failure: the InputError that `take` has raised, if any.
+    """
 
     def __init__(self, paths, shape):
-        self.paths, self.shape = np.array(paths), shape
+        self.paths, self.shape = np.array(paths, object), shape
+        self.gone, self.failure = {}, None
 
     def __len__(self):
         return len(self.paths)
@@ -100,6 +184,28 @@ class _FacesOnDemand:
 
     def __setitem__(self, index, face):
         """Keep nothing."""
+
+    def take(self, index):
+        """See the function `take`."""
+        read = {}
+        for i in index:
+            try:
+                read[i] = _read(self.paths[i], self.shape)
+            except ops.UnreadableError as error:
+                self._miss(self.paths[i], error.reason)
+        if not read or len(self.gone) > len(self) / 2:
+            self.failure = _too_many(self.gone, len(self))
+            raise self.failure
+        others = itertools.cycle(read)
+        index = np.array([i if i in read else next(others) for i in index])
+        return index, np.stack([read[i] for i in index])
+
+    def _miss(self, path, reason):
+        if path not in self.gone:
+            self.gone[path] = reason
+            warnings.warn(
+                f'{path!r} can be read no more ({reason}): others take its place.', stacklevel=2
+            )
 
 
 def _read(path, shape):

@@ -94,8 +94,8 @@ def make_faces(model, data_set, wanted, random):
     paths, groups, genders = data_set
     people, shares = choose_people(groups, genders, wanted, random)
     chosen = np.unique(np.concatenate(people))  # all that has to be decoded
-    faces = pipeline.decode_faces(
-        [paths[i] for i in chosen], model.size_image, model.num_input_channels
+    faces, _, _ = pipeline.decode_faces(
+        [paths[i] for i in chosen], model.size_image, model.num_input_channels, most_unreadable=0
     )
     codes = _in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
     z = blend(codes, [np.searchsorted(chosen, who) for who in people], shares)

@@ -113,7 +113,7 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
         reader: of the labels, as `labels.list_faces` takes it.
 
     Raises:
-        InputError: no such folder, no held-out face in it, unreadable images.
+        InputError: no such folder, no held-out face in it, most of them unreadable.
     """
     paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
     chosen = [i for i, path in enumerate(paths) if labels.held_out(path)]
@@ -122,12 +122,16 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
             f'None of the {len(paths)} faces in {folder} is a held-out one: name a data set of '
             f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
         )
+    faces, kept, _ = pipeline.decode_faces(
+        [paths[i] for i in chosen], model.size_image, model.num_input_channels
+    )
+    chosen = [chosen[i] for i in kept]
     paths, ages, genders = [paths[i] for i in chosen], ages[chosen], genders[chosen]
     known = [readers.parse_race(path) for path in paths]
     races = np.array([-1 if race is None else race for race in known])
     measured = measure(
         lambda image, age, gender: model.G([model.E(image), age, gender]),
-        pipeline.decode_faces(paths, model.size_image, model.num_input_channels),
+        faces,
         labels.one_hot(ages, model.num_categories),
         labels.one_hot(genders, 2),
         size_batch,

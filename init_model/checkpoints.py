@@ -5,11 +5,13 @@ The format is TensorFlow's, as the original's `tf.train.Saver` wrote it: `model-
 process is killed at, the file `checkpoint` names only what is whole.
 """
 
+import contextlib
 import glob
 import json
 import os
 import re
 import shutil
+import tempfile
 import warnings
 
 import numpy as np
@@ -111,6 +113,22 @@ def listed(folder):
     return list(dict.fromkeys(re.split(r'[/\\]', path)[-1] for path in paths))
 
 
+@contextlib.contextmanager
+def opened(prefix):
+    """Yield TensorFlow's reader of a checkpoint; whatever that raises on damaged files is raised.
+
+    TensorFlow takes brackets and backslashes in a name for a pattern, so that a folder with such
+    a name is opened by another one, a link to it.
+    """
+    if os.name == 'nt' or not re.search(r'[\[\\]', prefix):
+        yield tf.train.load_checkpoint(prefix)
+        return
+    folder, name = os.path.split(os.path.abspath(prefix))
+    with tempfile.TemporaryDirectory() as other:
+        os.symlink(folder, os.path.join(other, 'folder'))
+        yield tf.train.load_checkpoint(os.path.join(other, 'folder', name))
+
+
 def read(prefix, names):
     """Read tensors of a checkpoint.
 
@@ -126,10 +144,10 @@ def read(prefix, names):
         InputError: it is damaged.
     """
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        there = reader.get_variable_to_shape_map()
-        values = {name: reader.get_tensor(name) for name in names if name in there}
-        state = json.loads(reader.get_tensor(STATE)) if STATE in there else {}
+        with opened(prefix) as reader:
+            there = reader.get_variable_to_shape_map()
+            values = {name: reader.get_tensor(name) for name in names if name in there}
+            state = json.loads(reader.get_tensor(STATE)) if STATE in there else {}
         if state and not {'epoch', 'weights'} <= set(state):
             raise ValueError(f'its {STATE} tells no epoch')
     except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
@@ -215,11 +233,11 @@ def require_settings(origin, settings, own, is_training):
 
 def _verify(prefix, tensors):
     """Raise an OSError if a checkpoint does not hold just these tensors."""
-    reader = tf.train.load_checkpoint(prefix)
-    for name, value in tensors.items():
-        expected = value.encode() if isinstance(value, str) else value
-        if not np.array_equal(reader.get_tensor(name), expected):
-            raise OSError(f'{name} was not written as it was')
+    with opened(prefix) as reader:
+        for name, value in tensors.items():
+            expected = value.encode() if isinstance(value, str) else value
+            if not np.array_equal(reader.get_tensor(name), expected):
+                raise OSError(f'{name} was not written as it was')
 
 
 def _list(folder, names):

@@ -122,11 +122,11 @@ def read_checkpoint(folder):
         raise InputError(f'There is no checkpoint in {folder}: name the --savedir of a training.')
     prefix = os.path.join(folder, checkpoints.listed(folder)[0])
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        names = sorted(filter(_VARIABLE.fullmatch, reader.get_variable_to_shape_map()))
-        values = {name: reader.get_tensor(name) for name in names}
-        state = json.loads(reader.get_tensor('training_state'))
-        steps = int(reader.get_tensor('opt_EG/iteration'))
+        with checkpoints.opened(prefix) as reader:
+            names = sorted(filter(_VARIABLE.fullmatch, reader.get_variable_to_shape_map()))
+            values = {name: reader.get_tensor(name) for name in names}
+            state = json.loads(reader.get_tensor('training_state'))
+            steps = int(reader.get_tensor('opt_EG/iteration'))
     except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
         raise InputError(
             f'{prefix} cannot be read as a checkpoint of this program '

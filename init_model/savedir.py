@@ -92,7 +92,7 @@ def logged(folder):
     show = warnings.showwarning
 
     def show_and_keep(message, *args, **settings):
-        _log.info('Warning: %s', message)
+        keep(f'Warning: {message}')
         show(message, *args, **settings)
 
     _log.addHandler(handler)

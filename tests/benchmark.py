@@ -170,7 +170,7 @@ def benchmark_input(result, size_batch, repeats):
         draw_faces.draw_data_set(folder, 500)
         paths, ages, genders = labels.list_faces(folder)
         cold = seconds(lambda: pipeline.decode_faces(paths), 1)
-        faces = np.repeat(pipeline.decode_faces(paths), 10, axis=0)
+        faces = np.repeat(pipeline.decode_faces(paths)[0], 10, axis=0)
     ages, genders = (
         labels.one_hot(np.repeat(ages, 10), 10),
         labels.one_hot(np.repeat(genders, 10), 2),

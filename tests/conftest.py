@@ -26,6 +26,17 @@ GOLDEN = pathlib.Path(__file__).parent / 'golden'
 TINY = {'size_image': 32, 'num_encoder_channels': 8, 'num_gen_channels': 64}
 
 
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'slow: takes minutes; runs only where -m asks for it')
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker('slow')]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
 class Golden:
     """Numbers that the original computed, and the weights and inputs behind them."""
 

@@ -320,7 +320,7 @@ def test_each_face_is_of_its_own_people_and_labels(tmp_path, monkeypatch):
     monkeypatch.setattr(
         pipeline,
         'decode_faces',
-        lambda paths, *sizes: decoded.extend(paths) or decode(paths, *sizes),
+        lambda paths, *args, **kw: decoded.extend(paths) or decode(paths, *args, **kw),
     )
     monkeypatch.setattr(blend, 'SIZE_BATCH', 4)
     wanted = [(2, 0), (0, 1), (1, 1), (0, 0), (2, 1), (1, 0), (2, 0)]
