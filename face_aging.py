@@ -9,7 +9,6 @@ import collections
 import concurrent.futures
 import contextlib
 import json
-import math
 import os
 import re
 import signal
@@ -365,7 +364,7 @@ class FaceAging:
             self._forget_run()
             if use_trained_model and not self.load_checkpoint() and use_init_model:
                 self.load_checkpoint(INIT_MODEL)
-            self._meet_workers()
+            ops.meet_workers(self.strategy, self.step)
             if self.epoch >= num_epochs:
                 savedir.tell(
                     f'\n\tThis training is finished, {self.epoch} epochs are done. To go on, ask '
@@ -459,11 +458,13 @@ class FaceAging:
                 with progress, pipeline.own_errors(faces):
                     self._train_epoch(progress, learning_rate, summarize, received)
                 self._finish_epoch(progress.desc, samples)
-                stopping = self._is_stopping(received)
+                stopping = ops.on_any_worker(self.strategy, received)
                 is_due = self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs
                 if stopping or is_due or self._is_checkpoint_step():
                     self._save()
-                self._meet_workers()  # none may leave while the chief still writes
+                ops.meet_workers(
+                    self.strategy, self.step
+                )  # none may leave while the chief still writes
                 if stopping:
                     self._stop(received)
 
@@ -482,8 +483,7 @@ class FaceAging:
             nonlocal fetched
             for step, *point in pending:
                 losses = {name: float(value) for name, value in point[0].items()}
-                if not all(map(math.isfinite, losses.values())):
-                    raise self._diverged(losses, f'at step {step}')
+                ops.require_finite(losses, f'at step {step}', self._checkpoints)
                 if step % self.summary_steps == 0:
                     summarize(tf.constant(step, tf.int64), *point)
                 self._totals.update(losses)
@@ -503,14 +503,14 @@ class FaceAging:
             pending.append((self.step, loss, {**outputs, 'z_prior': z_prior}, tf.constant(rate)))
             # After the last one the epoch is finished first.
             is_last = self._order.done == batches.total
-            stopping = not is_last and self._is_stopping(received)
+            stopping = not is_last and ops.on_any_worker(self.strategy, received)
             saving = stopping or (not is_last and self._is_checkpoint_step())
             if is_last or saving or time.time() - fetched > FETCH_EVERY:
                 fetch()
             if saving:
                 self._save()
             if stopping:
-                self._meet_workers()
+                ops.meet_workers(self.strategy, self.step)
                 self._stop(received)
 
     def _finish_epoch(self, title, samples):
@@ -538,20 +538,13 @@ class FaceAging:
     def _is_checkpoint_step(self):
         return bool(self.checkpoint_steps) and self.step % self.checkpoint_steps == 0
 
-    def _is_stopping(self, received):
-        """Whether a signal to stop was received, by any of the workers."""
-        if self.strategy.cluster_resolver is None:
-            return bool(received)
-        count = np.full(self.strategy.num_replicas_in_sync, len(received), np.float32)
-        return self.strategy.reduce('SUM', self._share(count), axis=0).numpy() > 0
-
     def _stop(self, received):
         """Raise Stopped."""
         number = signal.Signals(received[0] if received else signal.SIGTERM)
         raise ops.Stopped(
             number,
-            f'Stopped by {number.name} in epoch {self.epoch + 1}, after step {self.step}, which '
-            f'is saved: {self.save_dir}/checkpoint/model-{self.step}.',
+            f'Stopped by {number.name} after step {self.step}, which is saved: '
+            f'{self.save_dir}/checkpoint/model-{self.step}.',
         )
 
     def _save(self):
@@ -584,19 +577,6 @@ class FaceAging:
         if self.is_chief:
             return tf.summary.create_file_writer(self._folder('summary'))
         return tf.summary.create_noop_writer()
-
-    def _meet_workers(self):
-        """Wait for all workers; raise an InputError if they are not at the same step."""
-        steps = np.full(self.strategy.num_replicas_in_sync, self.step, np.float64)
-        mean, square = (
-            self.strategy.reduce('MEAN', self._share(values), axis=0).numpy()
-            for values in (steps, steps**2)
-        )
-        if mean**2 != square:
-            raise ops.InputError(
-                'The workers found different checkpoints: give all of them the same --savedir, on '
-                'a disk that they share.'
-            )
 
     # ------------------------------------------------------------------------------- results
 
@@ -717,8 +697,7 @@ class FaceAging:
             FloatingPointError: a value is not finite.
         """
         tensors = {name: variable.numpy() for name, variable in self._saved_variables().items()}
-        if not all(np.isfinite(value).all() for value in tensors.values()):
-            raise self._diverged(tensors, f'after step {self.step}')
+        ops.require_finite(tensors, f'after step {self.step}', self._checkpoints)
         folder, name = self._folder('checkpoint'), f'model-{self.step}'
         # Only what this run wrote is ever removed, not a checkpoint that the user put there.
         others = [other for other in self._checkpoints if other != name]
@@ -729,17 +708,6 @@ class FaceAging:
         self._checkpoints = [*kept, name]
         for old in superseded:
             checkpoints.remove(folder, old)
-
-    def _diverged(self, values, when):
-        """Return an error that names the first of some values that is not finite."""
-        name = next(name for name, value in values.items() if not np.isfinite(value).all())
-        what = f'{values[name]}' if np.isscalar(values[name]) else 'not finite everywhere'
-        last = self._checkpoints[-1:]
-        return FloatingPointError(
-            f'{name} is {what} {when}: start again'
-            + (f' from the last checkpoint, {last[0]},' if last else '')
-            + ' with a smaller --learning_rate, or with --precision float32.'
-        )
 
     def _saved_variables(self):
         optimizers = self.optimizers if self.optimizers[0].built else []
@@ -779,16 +747,7 @@ class FaceAging:
             origin, settings, self._settings(), is_training=self.optimizers[0].built
         )
         variables = self._saved_variables() if state else self.named_variables
-        for name, variable in variables.items():
-            if name not in values:
-                raise ops.InputError(f'{origin} has no variable {name}: it is of another model.')
-            if values[name].shape != variable.shape:
-                raise ops.InputError(
-                    f'{name} is {list(values[name].shape)} in {origin}, but {list(variable.shape)} '
-                    'in this model: build it with the sizes of the training.'
-                )
-        for name, variable in variables.items():
-            variable.assign(values[name])
+        checkpoints.restore(origin, values, variables)
         restored = self._resume(state)
         if model_path is None:
             self._checkpoints = damaged + state.get('checkpoints', [])

@@ -287,6 +287,49 @@ def is_chief(strategy):
     return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
 
 
+def on_any_worker(strategy, flag):
+    """Whether a flag is set on any of the workers, all of which ask at the same step."""
+    if strategy.cluster_resolver is None:
+        return bool(flag)
+    return _sum_over_replicas(strategy, float(bool(flag))) > 0
+
+
+def meet_workers(strategy, step):
+    """Wait for all workers; raise an InputError if they are not at the same step."""
+    total, square = (_sum_over_replicas(strategy, value) for value in (step, step**2))
+    if total**2 != square * strategy.num_replicas_in_sync:
+        raise InputError(
+            'The workers found different checkpoints: give all of them the same --savedir, on a '
+            'disk that they share.'
+        )
+
+
+def _sum_over_replicas(strategy, value):
+    """Return the sum of what each replica has for a value, a float."""
+    values = strategy.experimental_distribute_values_from_function(
+        lambda _: tf.constant(value, tf.float64)
+    )
+    return float(strategy.reduce('SUM', values, axis=None))
+
+
+def require_finite(values, when, checkpoints):
+    """Raise a FloatingPointError that names the first of some values that is not finite.
+
+    Args:
+        values: dict from names to numbers or arrays.
+        when: of them, in words.
+        checkpoints: names of those to go on from, oldest first.
+    """
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            what = 'not finite everywhere' if np.ndim(value) else value
+            origin = f' from the last checkpoint, {checkpoints[-1]},' if checkpoints else ''
+            raise FloatingPointError(
+                f'{name} is {what} {when}: start again{origin} with a smaller --learning_rate, or '
+                'with --precision float32.'
+            )
+
+
 class Progress(tqdm):
     """tqdm's bar on standard error; where that is no terminal, a plain line now and then."""
 

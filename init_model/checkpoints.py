@@ -231,6 +231,27 @@ def require_settings(origin, settings, own, is_training):
         )
 
 
+def restore(origin, values, variables):
+    """Assign values to variables, both dicts by name; all or, where one does not fit, none.
+
+    Args:
+        origin: what the values are of, for messages.
+
+    Raises:
+        InputError: one is missing, or of another shape.
+    """
+    for name, variable in variables.items():
+        if name not in values:
+            raise InputError(f'{origin} has no variable {name}: it is of another model.')
+        if values[name].shape != variable.shape:
+            raise InputError(
+                f'{name} is {list(values[name].shape)} in {origin}, but {list(variable.shape)} in '
+                'this model: build it with the sizes of the training.'
+            )
+    for name, variable in variables.items():
+        variable.assign(values[name])
+
+
 def _verify(prefix, tensors):
     """Raise an OSError if a checkpoint does not hold just these tensors."""
     with opened(prefix) as reader:

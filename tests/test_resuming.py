@@ -107,7 +107,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(tiny, faces, monkeypatch, num
     at_step(model, monkeypatch, step, lambda: os.kill(os.getpid(), number))
     usual = signal.getsignal(number)
     with pytest.raises(
-        ops.Stopped, match=rf'Stopped by .* after step {step},.*model-{step}'
+        ops.Stopped, match=rf'Stopped by .* after step {step}, .*model-{step}'
     ) as stop:
         model.train(num_epochs=3)
     assert stop.value.signal == number and signal.getsignal(number) == usual
