@@ -51,6 +51,13 @@ _HOLD_OUT = _define_boolean(
 )
 _SAVEDIR = flags.DEFINE_string('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
 _TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on.')
+_GENDER = flags.DEFINE_enum(
+    'gender', 'both', ['male', 'female', 'both'], 'As what a test shows the faces.'
+)
+_AGES = flags.DEFINE_string(
+    'ages', None, "Years on a test's strips, as 5,30,65. Default: the age groups."
+)
+_GIF = _define_boolean('gif', False, 'A test animates each face through the ages too.')
 _USE_TRAINED_MODEL = _define_boolean(
     'use_trained_model',
     True,
@@ -97,6 +104,7 @@ def main(argv):
     keras.utils.set_random_seed(_SEED.value)
     keras.config.set_dtype_policy(_PRECISION.value)
     try:
+        ages = None if _AGES.value is None else labels.parse_ages(_AGES.value)
         model = FaceAging(
             size_batch=_BATCH_SIZE.value,
             is_training=_IS_TRAIN.value,
@@ -115,7 +123,12 @@ def main(argv):
             _train(model)
         else:
             print('\n\tTesting Mode')
-            model.custom_test(_TESTDIR.value)
+            model.custom_test(
+                _TESTDIR.value,
+                genders=labels.GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value],
+                ages=ages,
+                gif=_GIF.value,
+            )
     except (InputError, OSError) as error:
         sys.exit(f'\n\t{error}')
 

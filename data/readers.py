@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
 LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
 CACD_MAT = 'celebrity2000_meta.mat'
+LONGEST_NAME = 50  # characters: up to 200 bytes of the 255 that file systems allow
 OLDEST = 150  # years; a table's larger ages are mistakes
 MALE = ('0', 'm', 'male')
 FEMALE = ('1', 'f', 'female')
@@ -131,6 +132,24 @@ def list_images(folder, recursive=False):
 def base_name(path):
     """Return the name of a file without its folders; Windows' paths too."""
     return re.split(r'[/\\]', str(path))[-1]
+
+
+def unique_names(paths):
+    """Return a name for each file, its base name without extension, no two alike.
+
+    Of files whose names differ in folder, extension or capitals only, the second gets _2 and so on.
+    Names are cut to LONGEST_NAME characters.
+    """
+    names, taken = [], set()
+    for path in paths:
+        stem = name = os.path.splitext(base_name(path))[0][:LONGEST_NAME]
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f'{stem}_{number}'
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 # ------------------------------------------------------------------------------ UTKFace
