@@ -81,7 +81,7 @@ def test_animations_glide_from_the_first_centre_to_the_last():
 def test_names_of_results():
     paths = ['a/me.jpg', 'a/ME.png', 'b/me.jpg', 'a/me_2.jpg', 'a\\x.y.jpg', 'l' * 250 + '.png']
     names = readers.unique_names(paths)
-    assert names == ['me', 'ME_2', 'me_3', 'me_2_2', 'x.y', 'l' * 50]
+    assert names == ['me', 'ME_2', 'me_3', 'me_2_2', 'x.y', 'l' * 40]
 
 
 def test_faces_are_sorted_and_unlabelled_names_counted(faces):

@@ -10,7 +10,6 @@ from PIL import Image
 import face_aging
 import ops
 from data import labels, readers
-from tests.conftest import GOLDEN
 
 BAND = 5  # height of the title above a face of 32 x 32
 
@@ -19,11 +18,10 @@ pytestmark = pytest.mark.usefixtures('no_init_model')
 
 @pytest.fixture
 def folder(tmp_path, drawn_faces):
-    """tmp_path/photos with two pictures, and the golden weights in tmp_path/save."""
+    """tmp_path/photos with two pictures."""
     (tmp_path / 'photos').mkdir()
     for name, path in zip(('me.jpg', 'you.jpg'), sorted(drawn_faces.iterdir()), strict=False):
         shutil.copy(path, tmp_path / 'photos' / name)
-    shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', tmp_path / 'save' / 'checkpoint')
     return tmp_path / 'photos'
 
 
@@ -105,8 +103,8 @@ def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
 # ------------------------------------------------------------------------------ the test
 
 
-def test_strips_are_the_input_and_the_age_groups(tiny, folder, tmp_path):
-    model = tiny(is_training=False)
+def test_strips_are_the_input_and_the_age_groups(vivid, folder, tmp_path):
+    model = vivid()
     model.custom_test(str(folder))
     strips = [f'ages_{name}_{g}.png' for name in ('me', 'you') for g in ('female', 'male')]
     assert written(tmp_path) == [*strips, 'input.png', 'test_as_female.png', 'test_as_male.png']
@@ -123,23 +121,22 @@ def test_strips_are_the_input_and_the_age_groups(tiny, folder, tmp_path):
             np.testing.assert_array_equal(titles, words[:, :BAND])
 
 
-def test_faces_of_the_strips_are_those_of_the_grids(tiny, folder, monkeypatch):
-    model, generated = tiny(is_training=False), []
+def test_faces_of_the_strips_are_those_of_the_grids(vivid, folder, monkeypatch):
+    model, generated = vivid(), []
     G = model.G
     monkeypatch.setattr(model, 'G', lambda inputs: generated.append(len(inputs[0])) or G(inputs))
     model.custom_test(str(folder))
     assert sum(generated) == 2 * 2 * 10
 
 
-def test_chosen_ages_gender_and_animation(tiny_main, tiny, folder, tmp_path):
+def test_chosen_ages_gender_and_animation(tiny_main, vivid, folder, tmp_path):
+    model = vivid()
     words = f'--is_train False --testdir {folder} --savedir {tmp_path}/save'
     tiny_main(*words.split(), *'--gender female --ages 70,4,30 --gif True'.split())
     names = [f'ages_{name}_female.{suffix}' for name in ('me', 'you') for suffix in ('gif', 'png')]
     assert written(tmp_path) == [*names, 'input.png', 'test_as_female.png']
     with Image.open(tmp_path / 'save/test/test_as_female.png') as grid:
         assert grid.size == (64, 320)  # the age groups, as ever
-    model = tiny(is_training=False)
-    model.load_checkpoint()
     with Image.open(tmp_path / 'save/test/ages_you_female.png') as strip:
         faces, titles = faces_of(strip)
     path = folder / 'you.jpg'
@@ -157,28 +154,28 @@ def test_chosen_ages_gender_and_animation(tiny_main, tiny, folder, tmp_path):
         there_and_back,
         image_value_range=(0, 255),
     )
-    assert np.abs(frames - expected).mean() < 4  # of 256 colours
+    assert np.abs(frames - expected).mean() < 8  # of 256 colours
 
 
-def test_progress_counts_every_face(tiny, folder, capsys):
-    tiny(is_training=False).custom_test(str(folder), ages=(5, 30), gif=True)
+def test_progress_counts_every_face(vivid, folder, capsys):
+    vivid().custom_test(str(folder), ages=(5, 30), gif=True)
     last = capsys.readouterr().err.splitlines()[-1].split('\r')[-1]
     assert f'{2 * 2 * (10 + 2 + 27)}/{2 * 2 * (10 + 2 + 27)}' in last
 
 
-def test_pages_go_on_with_the_right_faces(tiny, folder, tmp_path, monkeypatch):
+def test_pages_go_on_with_the_right_faces(vivid, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(face_aging, 'PAGE_COLUMNS', 1)
-    tiny(is_training=False).custom_test(str(folder))
+    vivid().custom_test(str(folder))
     for name in ('me', 'you'):
         with Image.open(tmp_path / f'save/test/ages_{name}_male.png') as strip:
             faces, _ = faces_of(strip)
         np.testing.assert_array_equal(faces[0], ops.read_face(folder / f'{name}.jpg', 32))
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(tiny, folder, tmp_path):
+def test_pictures_of_one_name_do_not_overwrite_each_other(vivid, folder, tmp_path):
     with Image.open(folder / 'you.jpg') as image:
         image.save(folder / 'me.png')
-    model = tiny(is_training=False)
+    model = vivid()
     model.custom_test(str(folder), genders=('male',))
     paths = [os.path.basename(path) for path in readers.list_images(str(folder))]
     assert paths == ['me.jpg', 'me.png', 'you.jpg']
@@ -188,10 +185,8 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tiny, folder, tmp_path
         np.testing.assert_array_equal(faces[0], ops.read_face(folder / path, 32))
 
 
-def test_other_age_groups_and_grey_pictures(tiny, folder, tmp_path):
-    model = tiny(is_training=False, age_upper=(18, 40), num_input_channels=1)
-    shutil.rmtree(tmp_path / 'save')
-    model.save_checkpoint()
+def test_other_age_groups_and_grey_pictures(vivid, folder, tmp_path):
+    model = vivid(age_upper=(18, 40), num_input_channels=1)
     model.custom_test(str(folder), gif=True)
     with Image.open(tmp_path / 'save/test/ages_me_male.png') as strip:
         assert strip.size == (4 * 32, BAND + 32) and strip.mode == 'L'
