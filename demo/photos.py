@@ -79,16 +79,17 @@ def open_faces(paths, model):
     """
     faces = []
     for path in paths:
-        pixels = align.open_picture(path)
-        if not _lies(pixels):
-            crops = align.align(pixels)
+        face = align.open_picture(path)
+        if not _lies(face):
+            crops = align.align(face)
             if not crops:
                 raise ops.InputError(
                     f'No face is found in {path}: take a photo in which one is seen from the front.'
                 )
-            path = io.BytesIO()
-            Image.fromarray(crops[0]).save(path, 'png')
-        faces.append(ops.load_image(path, model.size_image, is_gray=model.num_input_channels == 1))
+            face = crops[0]
+        file = io.BytesIO()
+        Image.fromarray(face).save(file, 'png')
+        faces.append(ops.load_image(file, model.size_image, is_gray=model.num_input_channels == 1))
     return np.stack(faces).reshape(len(faces), *model.E.input.shape[1:])
 
 

@@ -89,7 +89,7 @@ def test_an_animation_goes_there_and_back(tmp_path, channels):
 
 
 def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
-    """Its smooth shades stay apart; a palette for every picture would have a dozen of them."""
+    """Its smooth shades stay apart; a palette not made for them would have a dozen of them."""
     across, down = np.meshgrid(np.linspace(0, 1, 96), np.linspace(0, 1, 96))
     skin = np.stack([0.6 + 0.4 * across, 0.3 + 0.4 * across * down, 0.2 * down], axis=-1)
     images = np.stack([skin, skin * 0.9, skin * 0.8])
