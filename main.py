@@ -50,7 +50,10 @@ _HOLD_OUT = _define_boolean(
     'hold_out', False, 'Leave one face in 20 out of training, to measure on (demo.evaluate).'
 )
 _SAVEDIR = flags.DEFINE_string('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
-_TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on.')
+_TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on, or one picture.')
+_ALIGN = _define_boolean(
+    'align', False, 'Find the faces in the pictures of TESTDIR and test on these, aligned.'
+)
 _GENDER = flags.DEFINE_enum(
     'gender', 'both', ['male', 'female', 'both'], 'As what a test shows the faces.'
 )
@@ -124,13 +127,26 @@ def main(argv):
         else:
             print('\n\tTesting Mode')
             model.custom_test(
-                _TESTDIR.value,
+                _align(_TESTDIR.value),
                 genders=labels.GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value],
                 ages=ages,
                 gif=_GIF.value,
             )
     except (InputError, OSError) as error:
         sys.exit(f'\n\t{error}')
+
+
+def _align(source):
+    """Return where the faces to test on are; warn of those that had better be aligned."""
+    from data import align
+
+    if source and _ALIGN.value:
+        aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned')
+        align.align_pictures(source, aligned)
+        return aligned
+    if source:
+        align.warn_of_unaligned(source)
+    return source
 
 
 def _train(model):

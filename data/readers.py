@@ -99,9 +99,15 @@ def _choose(folder, paths):
 def list_images(folder, recursive=False):
     """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
 
+    Args:
+        folder: path, where sub-folders don't count also of one picture.
+        recursive: whether pictures in sub-folders count.
+
     Raises:
         InputError: no such folder, or no picture in it.
     """
+    if os.path.isfile(folder) and not recursive:
+        return [folder]
     if not os.path.isdir(folder):
         raise InputError(
             f'There is no folder {folder}: put the images there (README, "Data sets").'
@@ -426,6 +432,12 @@ def _read_genders(folder, column, example, to_key):
         )
     )
     return genders, lacking
+
+
+def list_tables(folder):
+    """Return the paths of the tables in a folder that a reader may read."""
+    tables = [os.path.join(folder, name) for name in (LABELS_CSV, GENDERS_CSV, CACD_MAT)]
+    return [table for table in tables if os.path.isfile(table)] + _find_morph_csv(folder)
 
 
 def _find_morph_csv(folder):
