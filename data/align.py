@@ -168,6 +168,23 @@ def locate(faces):
     return places.numpy().reshape(-1, 2, 5).swapaxes(1, 2), scores.numpy()[:, 1]
 
 
+def lie_in_place(faces):
+    """Say of faces that fill their pictures whether they lie as in UTKFace, NEAR enough.
+
+    Args:
+        faces: list of N uint8 arrays [H, W, 3].
+
+    Returns:
+        bool array [N].
+    """
+    places, scores = locate(faces)
+    moved = []
+    for place in places:
+        a, b = similarity(PLACES, place)
+        moved.append(np.abs(a * (PLACES @ [1, 1j]) + b - PLACES @ [1, 1j]).mean())
+    return (scores >= LIKELY) & (np.array(moved) <= NEAR)
+
+
 def similarity(points, places):
     """Turn, scale and shift points to places with the least squares (Umeyama 1991), in the plane.
 
@@ -234,11 +251,8 @@ def warn_of_unaligned(source):
                 faces[path] = ops.read_face(path, ONET)
         if not faces:
             continue
-        for path, place, score in zip(faces, *locate([*faces.values()]), strict=True):
-            a, b = similarity(PLACES, place)
-            moved = a * (PLACES @ [1, 1j]) + b - PLACES @ [1, 1j]
-            if score < LIKELY or np.abs(moved).mean() > NEAR:
-                askew.append(path)
+        fits = lie_in_place([*faces.values()])
+        askew += [path for path, fit in zip(faces, fits, strict=True) if not fit]
     if askew:
         warnings.warn(
             f'No face lies as in UTKFace in {_names(askew)}: pass --align True, else its ages come '

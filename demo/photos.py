@@ -80,7 +80,7 @@ def open_faces(paths, model):
     faces = []
     for path in paths:
         face = align.open_picture(path)
-        if not _lies(face):
+        if not align.lie_in_place([face])[0]:
             crops = align.align(face)
             if not crops:
                 raise ops.InputError(
@@ -91,13 +91,6 @@ def open_faces(paths, model):
         Image.fromarray(face).save(file, 'png')
         faces.append(ops.load_image(file, model.size_image, is_gray=model.num_input_channels == 1))
     return np.stack(faces).reshape(len(faces), *model.E.input.shape[1:])
-
-
-def _lies(pixels):
-    """Whether a face fills a picture, uint8 [H, W, 3], as in UTKFace."""
-    (places,), (score,) = align.locate([pixels])
-    off = np.linalg.norm(places - align.PLACES, axis=1).mean()
-    return score >= align.LIKELY and off <= align.NEAR
 
 
 def result_path(model, *names):

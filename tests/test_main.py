@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ DEFAULTS = {
     'dataset': 'UTKFace',
     'savedir': 'save',
     'testdir': None,
+    'align': False,
     'gender': 'both',
     'ages': None,
     'gif': False,
@@ -165,12 +167,13 @@ def test_pre_training_comes_first(calls):
     assert second == ('train', (2, 0.0002), {'use_init_model': True})
 
 
-def test_testing_flags_reach_the_class(calls):
+def test_testing_flags_reach_the_class(calls, drawn_faces):
+    shutil.copytree(drawn_faces, 'my_photos')
     model, test = calls('--is_train', 'False', '--testdir', 'my_photos', '--savedir', 'save')
     assert model[1]['is_training'] is False and model[1]['save_dir'] == 'save'
     settings = {'genders': ('male', 'female'), 'ages': None, 'gif': False}
     assert test == ('custom_test', 'my_photos', settings)
-    words = '--is_train False --testdir x --gender female --ages 5,30 --gif yes'
+    words = '--is_train False --testdir my_photos --gender female --ages 5,30 --gif yes'
     _, test = calls(*words.split())
     assert test[2] == {'genders': ['female'], 'ages': (5, 30), 'gif': True}
     assert not os.path.exists('save')
