@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ DEFAULTS = {
     'dataset': 'UTKFace',
     'savedir': 'save',
     'testdir': None,
+    'align': False,
     'use_trained_model': True,
     'use_init_model': True,
     'datadir': 'data',
@@ -160,7 +162,8 @@ def test_pre_training_comes_first(calls):
     assert second == ('train', (2, 0.0002), {'use_init_model': True})
 
 
-def test_testing_flags_reach_the_class(calls):
+def test_testing_flags_reach_the_class(calls, drawn_faces):
+    shutil.copytree(drawn_faces, 'my_photos')
     model, test = calls('--is_train', 'False', '--testdir', 'my_photos', '--savedir', 'save')
     assert model[1]['is_training'] is False and model[1]['save_dir'] == 'save'
     assert test == ('custom_test', 'my_photos')
