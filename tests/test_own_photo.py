@@ -129,6 +129,7 @@ def test_faces_of_the_strips_are_those_of_the_grids(vivid, folder, monkeypatch):
     assert sum(generated) == 2 * 2 * 10
 
 
+@pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace')
 def test_chosen_ages_gender_and_animation(tiny_main, vivid, folder, tmp_path):
     model = vivid()
     words = f'--is_train False --testdir {folder} --savedir {tmp_path}/save'
