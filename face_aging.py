@@ -608,9 +608,19 @@ class FaceAging:
         self._save_rows([images] * self.num_categories, 'input.png')
         return self._save_rows(list(self.generate_ages(self.E(images), gender)), name)
 
-    def generate_ages(self, z, gender):
-        """Yield the faces [N, S, S, C] of codes z [N, num_z_channels], age group by age group."""
-        ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
+    def generate_ages(self, z, gender, ages=None):
+        """Yield the faces of codes at one age after the other.
+
+        Args:
+            z: codes [N, num_z_channels].
+            gender: labels [N, 2], the gender that each face is given.
+            ages: labels [A, num_categories], by default those of the age groups.
+
+        Yields:
+            float32 array [N, S, S, C], A times.
+        """
+        if ages is None:
+            ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
         at_once = max(GENERATED_AT_ONCE // len(z), 1)
         for first in range(0, len(ages), at_once):
             age = ages[first : first + at_once]
@@ -623,11 +633,18 @@ class FaceAging:
             )
             yield from np.split(faces.numpy(), len(age))
 
-    def custom_test(self, testing_samples_dir):
+    def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES, ages=None, gif=False):
         """Write each face of a folder at all ages, as male and as female, to save_dir/test.
 
         The grids are test_as_male.png and test_as_female.png, the inputs input.png; from the
-        21st face on they go on in test_as_male_2.png and so on. Faces are sorted by name.
+        21st face on they go on in test_as_male_2.png and so on. Faces are sorted by name. Of each
+        face ages_<name>_male.png is a strip, the input and its ages; so for female.
+
+        Args:
+            testing_samples_dir: the folder.
+            genders: those of labels.GENDER_NAMES that are written.
+            ages: in years, on the strips; by default the age groups.
+            gif: also write ages_<name>_male.gif, an animation through the ages and back.
 
         Raises:
             ops.InputError: no folder, no readable image in it, no trained model; nothing is
@@ -636,20 +653,32 @@ class FaceAging:
         if not testing_samples_dir:
             raise ops.InputError('No faces to test on: name their folder, --testdir my_photos.')
         paths = readers.list_images(testing_samples_dir)
-        if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
-            raise ops.InputError(
-                f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
-                'one first (python main.py), or name the folder of one with --savedir.'
-            )
-        faces, _, _ = pipeline.decode_faces(
+        self.load_trained()
+        faces, kept, _ = pipeline.decode_faces(
             paths, self.size_image, self.num_input_channels, most_unreadable=1
         )
-        total = 2 * self.num_categories * len(faces)
+        names = readers.unique_names([paths[i] for i in kept])
+        shown = labels.age_names(self.age_upper) if ages is None else list(map(str, ages))
+        glide = labels.glide_years(self.age_upper)
+        glide_labels = labels.age_label(glide, self.age_upper)
+        at_all_ages = self.num_categories + (0 if ages is None else len(ages)) + gif * len(glide)
+        total = len(genders) * len(faces) * at_all_ages
         saved = []  # pictures of a page, written while the next ones are generated
 
         def finish():
             while saved:
                 saved.pop().result()  # raises what writing it raised
+
+        def save(function, *args):
+            saved.append(writer.submit(function, *args))
+
+        def generate(z, gender, ages=None):
+            rows = []
+            gender = labels.one_hot([labels.GENDER_NAMES.index(gender)] * len(z), 2)
+            for row in self.generate_ages(z, gender, ages):
+                rows.append(row)
+                progress.update(len(row))
+            return rows
 
         with (
             tqdm(total=total, desc='Testing', unit=' faces', dynamic_ncols=True) as progress,
@@ -657,19 +686,37 @@ class FaceAging:
         ):
             for first in range(0, len(faces), PAGE_COLUMNS):
                 finish()  # so that no more than a page is kept
-                images = pipeline.to_float(faces[first : first + PAGE_COLUMNS])
+                images = pipeline.to_float(faces[first : first + PAGE_COLUMNS]).numpy()
                 z = self.E(images)
                 page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
-                inputs = [images] * self.num_categories
-                saved.append(writer.submit(self._save_rows, inputs, 'input' + page))
-                for gender, name in enumerate(('male', 'female')):
-                    rows = []
-                    for row in self.generate_ages(z, labels.one_hot([gender] * len(images), 2)):
-                        rows.append(row)
-                        progress.update(len(row))
-                    saved.append(writer.submit(self._save_rows, rows, f'test_as_{name}{page}'))
+                save(self._save_rows, [images] * self.num_categories, 'input' + page)
+                for gender in genders:
+                    rows = generate(z, gender)
+                    save(self._save_rows, rows, f'test_as_{gender}{page}')
+                    if ages is not None:
+                        rows = generate(z, gender, labels.age_label(ages, self.age_upper))
+                    for k, name in enumerate(names[first : first + len(images)]):
+                        path = os.path.join(self._folder('test'), f'ages_{name}_{gender}')
+                        strip = [images[k], *(row[k] for row in rows)]
+                        save(ops.save_strip, strip, ['input', *shown], path + '.png')
+                        if gif:
+                            frames = generate(z[k : k + 1], gender, glide_labels)
+                            finish()
+                            save(ops.save_gif, np.concatenate(frames), glide, path + '.gif')
             finish()
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
+
+    def load_trained(self):
+        """Restore the newest checkpoint in save_dir, else the weights to start from.
+
+        Raises:
+            ops.InputError: there is neither; or as `load_checkpoint`.
+        """
+        if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
+            raise ops.InputError(
+                f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
+                'one first (python main.py), or name the folder of one with --savedir.'
+            )
 
     def _save_rows(self, rows, name):
         """Write equally long rows of images as save_dir/test/<name>; return the picture."""

@@ -53,7 +53,17 @@ _HOLD_OUT = _define_boolean(
     'hold_out', False, 'Leave one face in 20 out of training, to measure on (demo.evaluate).'
 )
 _SAVEDIR = flags.DEFINE_string('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
-_TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on.')
+_TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on, or one picture.')
+_ALIGN = _define_boolean(
+    'align', False, 'Find the faces in the pictures of TESTDIR and test on these, aligned.'
+)
+_GENDER = flags.DEFINE_enum(
+    'gender', 'both', ['male', 'female', 'both'], 'As what a test shows the faces.'
+)
+_AGES = flags.DEFINE_string(
+    'ages', None, "Years on a test's strips, as 5,30,65. Default: the age groups."
+)
+_GIF = _define_boolean('gif', False, 'A test animates each face through the ages too.')
 _USE_TRAINED_MODEL = _define_boolean(
     'use_trained_model',
     True,
@@ -121,6 +131,7 @@ def _run():
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
     try:
+        ages = None if _AGES.value is None else labels.parse_ages(_AGES.value)
         model = FaceAging(
             size_batch=_BATCH_SIZE.value,
             is_training=_IS_TRAIN.value,
@@ -140,12 +151,30 @@ def _run():
             _train(model)
         else:
             print('\n\tTesting Mode')
-            model.custom_test(_TESTDIR.value)
+            model.custom_test(
+                _align(_TESTDIR.value),
+                genders=labels.GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value],
+                ages=ages,
+                gif=_GIF.value,
+            )
     except Stopped as stopped:
         print(f'\n\t{stopped} To go on: {_call_to_go_on()}', file=sys.stderr)
         sys.exit(128 + stopped.signal)
     except (InputError, FloatingPointError, OSError) as error:
         sys.exit(f'\n\t{error}')
+
+
+def _align(source):
+    """Return where the faces to test on are; warn of those that had better be aligned."""
+    from data import align
+
+    if source and _ALIGN.value:
+        aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned')
+        align.align_pictures(source, aligned)
+        return aligned
+    if source:
+        align.warn_of_unaligned(source)
+    return source
 
 
 def _train(model):

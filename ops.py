@@ -11,7 +11,7 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm import tqdm
 
 WEIGHT_STDDEV = 0.02  # of every initial weight, as in DCGAN (Radford et al. 2016, section 4)
@@ -32,6 +32,9 @@ _ONE_LARGE = threading.Lock()
 # Pillow's own limit, for pictures that others open: it only warns of what has up to twice of it.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+TITLE_BAND = 1 / 6  # height of a title's band above a picture, of the picture's width
+TITLE_FONT = 2 / 3  # height of the letters, of the band's: 14 pixels at 128 a face
+FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
 
 
 class InputError(ValueError):
@@ -493,3 +496,55 @@ def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_f
     # Of png the usual level, 6, takes six times as long for a seventh less.
     picture.save(save_path, compress_level=1)
     return grid
+
+
+def titled(images, titles, image_value_range=(-1, 1)):
+    """Put a title above each image, black on white.
+
+    Args:
+        images: array [N, H, W, C] within image_value_range.
+        titles: N strings or numbers.
+        image_value_range: (value of black, value of white).
+
+    Returns:
+        uint8 array [N, H + TITLE_BAND * W, W, C].
+    """
+    images = np.asarray(images)
+    pixels = image_grid(images, image_value_range, size_frame=(len(images), 1))
+    pixels = pixels.reshape(images.shape)
+    width = pixels.shape[2]
+    height = round(width * TITLE_BAND)
+    font = ImageFont.load_default(height * TITLE_FONT)
+    bands = []
+    for title in titles:
+        band = Image.new('L', (width, height), 'white')
+        ImageDraw.Draw(band).text((width / 2, height / 2), str(title), 'black', font, anchor='mm')
+        bands.append(np.asarray(band))
+    bands = np.repeat(np.stack(bands)[..., None], pixels.shape[3], axis=3)
+    return np.concatenate([bands, pixels], axis=1)
+
+
+def save_strip(images, titles, save_path):
+    """Write images [N, H, W, C] in [-1, 1] as one row, each `titled`; return its pixels."""
+    return save_batch_images(titled(images, titles), save_path, (0, 255), (1, len(images)))
+
+
+def save_gif(images, titles, save_path):
+    """Write images [N, H, W, C] in [-1, 1], each `titled`, as an endless animation, to and fro."""
+    frames = titled(images, titles)
+    frames = frames.squeeze(-1) if frames.shape[-1] == 1 else frames
+    # The colours that fit all frames best, which a quarter of the pixels shows as well; with others
+    # bright skin falls into patches. They need no mixing, which would flicker and take half as much
+    # space again.
+    palette = Image.fromarray(np.concatenate(frames[:, ::2, ::2])).convert('RGB')
+    palette = palette.quantize(256, kmeans=1)
+    frames = [
+        Image.fromarray(frame).convert('RGB').quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    durations = [FRAME_MS] * len(frames)
+    durations[0] = durations[-1] = END_FRAME_MS
+    frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
+    frames[0].save(
+        save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
+    )

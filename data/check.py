@@ -20,7 +20,7 @@ import numpy as np
 from PIL import ImageChops
 from tqdm import tqdm
 
-from data import labels, pipeline, readers
+from data import align, labels, pipeline, readers
 from ops import InputError, UnreadableError, open_picture
 
 LISTED = 20  # names under a finding; of more only the number is told
@@ -29,15 +29,6 @@ SMALLEST = 128  # pixels, what a face is resized to by default
 SAMPLED = 300  # faces that a detector looks at: a tenth of a second and more each
 SEED = 2017  # of their choice
 BLOCK = 2**20  # bytes that are read at a time
-# Where the median face of UTKFace has them, in parts of the picture's width and height.
-LANDMARKS = {
-    'left_eye': (0.30, 0.29),
-    'right_eye': (0.68, 0.29),
-    'nose': (0.485, 0.52),
-    'mouth_left': (0.32, 0.68),
-    'mouth_right': (0.66, 0.685),
-}
-NEAR = 0.05  # of the width: a landmark no farther off is in its place
 
 
 @dataclasses.dataclass
@@ -179,36 +170,29 @@ def check_alignment(paths):
     Raises:
         InputError: there is no detector.
     """
-    try:
-        from mtcnn import MTCNN
-    except ImportError as error:
-        raise InputError(
-            '--faces True needs a face detector: install it (pip install "mtcnn>=1,<2").'
-        ) from error
-    detector, places = MTCNN(), []
+    places = []
     chosen = sorted(random.Random(SEED).sample(paths, min(SAMPLED, len(paths))))
     for path in tqdm(chosen, 'Detecting', unit=' faces', dynamic_ncols=True):
-        with open_picture(path) as image:
-            pixels = np.asarray(image)
-        detected = detector.detect_faces(pixels)
-        if detected:
-            face = max(detected, key=lambda face: face['box'][2] * face['box'][3])
-            places.append([face['keypoints'][name] for name in LANDMARKS])
-            places[-1] /= np.array(pixels.shape[1::-1])
+        pixels = align.open_picture(path)
+        faces = align.find_faces(pixels)
+        if len(faces):
+            places.append(faces[0] / pixels.shape[1::-1])
     words = f'In {len(places)} of {len(chosen)} faces, drawn by chance, a detector found a face'
     if not places:
         return f'{words}: cut them out, level, as those of UTKFace.'
-    wanted = np.array([*LANDMARKS.values()])
+    wanted = align.PLACES
     distances = np.linalg.norm(np.array(places) - wanted, axis=-1)  # [faces, landmarks]
     lines = [f'{words}.', '', '| | median | in UTKFace | within 5% |', '|---|---|---|--:|']
     for name, at, place, distance in zip(
-        LANDMARKS, np.median(places, axis=0), wanted, distances.T, strict=True
+        align.LANDMARKS, np.median(places, axis=0), wanted, distances.T, strict=True
     ):
         spots = ' | '.join('{:.2f}, {:.2f}'.format(*spot) for spot in (at, place))
-        lines.append(f'| {name.replace("_", " ")} | {spots} | {(distance <= NEAR).mean():.0%} |')
-    share = (distances.mean(axis=1) <= NEAR).mean()
+        lines.append(
+            f'| {name.replace("_", " ")} | {spots} | {(distance <= align.NEAR).mean():.0%} |'
+        )
+    share = (distances.mean(axis=1) <= align.NEAR).mean()
     lines += ['', f'{share:.0%} lie as in UTKFace, within 5% of the width on average.']
-    if np.linalg.norm(np.median(places, axis=0) - wanted, axis=-1).max() > NEAR:
+    if np.linalg.norm(np.median(places, axis=0) - wanted, axis=-1).max() > align.NEAR:
         lines.append('Most do not: align them, or the model learns to move faces, not to age them.')
     return '\n'.join(lines)
 

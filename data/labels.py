@@ -14,6 +14,11 @@ from ops import InputError
 AGE_UPPER = (5, 10, 15, 20, 30, 40, 50, 60, 70)  # last year of each age group; the rest is older
 GENDER_NAMES = ('male', 'female')
 RACE_NAMES = ('White', 'Black', 'Asian', 'Indian', 'Others')  # as UTKFace numbers and calls them
+# Years from the last limit to the centre of the group over it: the median age of UTKFace's 1,193
+# faces over 70 is 80, that of those over 60 is 71, over 50 is 61.
+LAST_GROUP_CENTRE = 10
+YEARS_A_FRAME = 3  # of an animation: from 2 to 80 in 27 frames, below a megabyte
+MAX_AGE = 120  # years that --ages takes; the oldest people have lived little longer
 HELD_OUT = 20  # one face in so many is left out of training
 
 
@@ -63,6 +68,56 @@ def age_group(age, age_upper=AGE_UPPER):
 def one_hot(index, depth):
     """Return labels float32 [B, depth], 1 at each index and -1 elsewhere, from indices [B]."""
     return np.where(np.asarray(index)[:, None] == np.arange(depth), 1, -1).astype(np.float32)
+
+
+def age_centres(age_upper=AGE_UPPER):
+    """Return the central year of each age group, float array [L]: 2.5 of 0-5, 8 of 6-10, ..."""
+    spans = itertools.pairwise((-1, *age_upper))
+    closed = [(last + 1 + upper) / 2 for last, upper in spans]
+    return np.array([*closed, age_upper[-1] + LAST_GROUP_CENTRE])
+
+
+def age_label(years, age_upper=AGE_UPPER):
+    """Return labels of ages in years, between those of the age groups.
+
+    At the centre of a group it is `one_hot` of that group; from there to the next centre it changes
+    linearly into the next one's. Below the first centre and above the last it stays.
+
+    Args:
+        years: array [...].
+        age_upper: last year of each age group but the last.
+
+    Returns:
+        float32 array [..., L] in [-1, 1], for L age groups.
+    """
+    centres = age_centres(age_upper)
+    groups = np.arange(len(centres))
+    place = np.interp(years, centres, groups)[..., None]
+    return (2 * np.maximum(1 - np.abs(place - groups), 0) - 1).astype(np.float32)
+
+
+def glide_years(age_upper=AGE_UPPER):
+    """Return the years at which an animation shows a face: from the first centre to the last."""
+    centres = age_centres(age_upper).astype(int)
+    return range(centres[0], centres[-1] + 1, YEARS_A_FRAME)
+
+
+def parse_ages(text):
+    """Return ages in years, a tuple, from '5,30,65'.
+
+    Raises:
+        InputError: they are no whole numbers from 0 to MAX_AGE.
+    """
+    try:
+        ages = tuple(int(word) for word in text.split(','))
+    except ValueError:
+        ages = ()
+    if not ages or min(ages) < 0 or max(ages) > MAX_AGE:
+        raise InputError(
+            f'--ages {text!r} are no ages: pass whole numbers of years from 0 to {MAX_AGE}, as '
+            '5,30,65.'
+        )
+    return ages
 
 
 def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):

@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
 LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
 CACD_MAT = 'celebrity2000_meta.mat'
+LONGEST_NAME = 40  # characters: two names of Chinese ones fit into a file's 255 bytes
 OLDEST = 150  # years; a table's larger ages are mistakes
 MALE = ('0', 'm', 'male')
 FEMALE = ('1', 'f', 'female')
@@ -98,9 +99,15 @@ def _choose(folder, paths):
 def list_images(folder, recursive=False):
     """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
 
+    Args:
+        folder: path, where sub-folders don't count also of one picture.
+        recursive: whether pictures in sub-folders count.
+
     Raises:
         InputError: no such folder, or no picture in it.
     """
+    if os.path.isfile(folder) and not recursive:
+        return [folder]
     if not os.path.isdir(folder):
         raise InputError(
             f'There is no folder {folder}: put the images there (README, "Data sets").'
@@ -131,6 +138,24 @@ def list_images(folder, recursive=False):
 def base_name(path):
     """Return the name of a file without its folders; Windows' paths too."""
     return re.split(r'[/\\]', str(path))[-1]
+
+
+def unique_names(paths):
+    """Return a name for each file, its base name without extension, no two alike.
+
+    Of files whose names differ in folder, extension or capitals only, the second gets _2 and so on.
+    Names are cut to LONGEST_NAME characters.
+    """
+    names, taken = [], set()
+    for path in paths:
+        stem = name = os.path.splitext(base_name(path))[0][:LONGEST_NAME]
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f'{stem}_{number}'
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 # ------------------------------------------------------------------------------ UTKFace
@@ -407,6 +432,12 @@ def _read_genders(folder, column, example, to_key):
         )
     )
     return genders, lacking
+
+
+def list_tables(folder):
+    """Return the paths of the tables in a folder that a reader may read."""
+    tables = [os.path.join(folder, name) for name in (LABELS_CSV, GENDERS_CSV, CACD_MAT)]
+    return [table for table in tables if os.path.isfile(table)] + _find_morph_csv(folder)
 
 
 def _find_morph_csv(folder):

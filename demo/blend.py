@@ -9,14 +9,12 @@ import os
 import re
 import sys
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
-
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import ops
 from data import labels, pipeline
+from demo.photos import in_batches
 from face_aging import FaceAging
 
 FACES, SET = 10, 300  # how many are made to test on, and as a data set
@@ -24,7 +22,6 @@ PEOPLE = (2, 3, 4)  # in one face
 MAX_SHARE = 2  # how often the least share of a person in a face goes into the largest
 OLDEST = 90  # years, in the group over 70
 QUALITY = 92  # of the JPEG: 300 faces stay below 3 MB
-SIZE_BATCH = 50  # faces encoded or generated at once
 MADE_UP = re.compile(r'\d+_[01]_madeup\d{3}\.jpg')  # the names that this program gives
 
 
@@ -97,20 +94,12 @@ def make_faces(model, data_set, wanted, random):
     faces, _, _ = pipeline.decode_faces(
         [paths[i] for i in chosen], model.size_image, model.num_input_channels, most_unreadable=0
     )
-    codes = _in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
+    codes = in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
     z = blend(codes, [np.searchsorted(chosen, who) for who in people], shares)
     groups, genders = zip(*wanted, strict=True)
     ages, genders = labels.one_hot(groups, model.num_categories), labels.one_hot(genders, 2)
-    made = _in_batches('Generating', lambda *inputs: model.G(list(inputs)), z, ages, genders)
+    made = in_batches('Generating', lambda *inputs: model.G(list(inputs)), z, ages, genders)
     return np.stack([ops.image_grid(face[None]) for face in made])
-
-
-def _in_batches(title, network, *inputs):
-    """Run a network over inputs [N, ...] with a progress bar; return its outputs [N, ...]."""
-    starts = range(0, len(inputs[0]), SIZE_BATCH)
-    batches = ([x[i : i + SIZE_BATCH] for x in inputs] for i in starts)
-    progress = tqdm(batches, title, len(starts), unit='batch', dynamic_ncols=True)
-    return np.concatenate([network(*batch).numpy() for batch in progress])
 
 
 def years_of(group):

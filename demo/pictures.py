@@ -8,8 +8,6 @@ import pathlib
 import re
 import sys
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
-
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure

@@ -88,6 +88,25 @@ def tiny(tmp_path):
     return make
 
 
+@pytest.fixture
+def vivid(tiny):
+    """A function that makes a tiny model whose faces differ, and saves it in its save_dir.
+
+    With weights as small as the initial ones every code, age and gender has the same grey face.
+    """
+
+    def make(**settings):
+        model = tiny(is_training=False, **settings)
+        for name, variable in model.named_variables.items():
+            if name.endswith('/w') and name[0] in 'EG':
+                scale = 1.4 / np.sqrt(np.prod(variable.shape[:-2]) * min(variable.shape[-2:]))
+                variable.assign(variable / np.std(variable) * scale)
+        model.save_checkpoint()
+        return model
+
+    return make
+
+
 @pytest.fixture(scope='session')
 def drawn_faces(tmp_path_factory):
     """A folder of 14 made-up faces, not to be changed."""

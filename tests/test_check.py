@@ -3,13 +3,12 @@
 import csv
 import os
 import sys
-import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data import check, labels, readers
+from data import align, check, labels, readers
 from tests import draw_faces
 
 
@@ -198,26 +197,27 @@ def test_mistaken_arguments(words, capsys):
 
 @pytest.fixture
 def detector(monkeypatch):
-    """A function that puts a detector of given answers, lists of faces, in mtcnn's place."""
+    """A function that puts answers, arrays of landmarks, in the place of the detector's."""
 
     def answer(*answers):
         remaining = list(answers)
-        fake = types.SimpleNamespace(detect_faces=lambda pixels: remaining.pop(0))
-        module = types.SimpleNamespace(MTCNN=lambda: fake)
-        monkeypatch.setitem(sys.modules, 'mtcnn', module)
+        monkeypatch.setattr(align, 'find_faces', lambda pixels: remaining.pop(0))
 
     return answer
 
 
-def detected(dx=0, dy=0, size=100):
-    """Return a face of UTKFace's landmarks in 130 x 130, moved by parts of the width."""
-    points = {n: ((x + dx) * 130, (y + dy) * 130) for n, (x, y) in check.LANDMARKS.items()}
-    return {'box': [0, 0, size, size], 'keypoints': points}
+def detected(dx=0, dy=0):
+    """Return a face's landmarks in 130 x 130, UTKFace's moved by parts of the width."""
+    return (align.PLACES + np.array([dx, dy])) * 130
+
+
+NOTHING = np.empty([0, 5, 2])
 
 
 def test_alignment(doctor, healthy, detector):
-    small = detected(0.5, size=5)  # in the background
-    detector(*[[small, detected(0.01)]] * 9, [detected(0, 0.1)], [detected(0.06)], [])
+    smaller = detected(0.5)  # in the background
+    faces = [[detected(0.01), smaller]] * 9 + [[detected(0, 0.1)], [detected(0.06)]]
+    detector(*map(np.array, faces), NOTHING)
     text, sentence = doctor('--batch_size', 6, '--faces', 'True')
     assert sentence is None
     assert 'In 11 of 12 faces, drawn by chance, a detector found a face.' in text
@@ -226,24 +226,25 @@ def test_alignment(doctor, healthy, detector):
 
 
 def test_faces_that_lie_elsewhere(doctor, healthy, detector):
-    detector(*[[detected(0, 0.1)]] * 12)
+    detector(*[np.array([detected(0, 0.1)])] * 12)
     text, _ = doctor('--batch_size', 6, '--faces', 'True')
     assert '0% lie as in UTKFace' in text and 'Most do not: align them' in text
 
 
 def test_no_face_at_all(doctor, healthy, detector):
-    detector(*[[]] * 12)
+    detector(*[NOTHING] * 12)
     text, _ = doctor('--batch_size', 6, '--faces', 'True')
     assert 'In 0 of 12 faces' in text and 'cut them out' in text
 
 
 def test_a_sample_of_many(healthy, detector, monkeypatch):
     monkeypatch.setattr(check, 'SAMPLED', 5)
-    detector(*[[detected()]] * 5)
+    detector(*[np.array([detected()])] * 5)
     assert 'In 5 of 5 faces' in check.check_alignment([str(path) for path in healthy.iterdir()])
 
 
 def test_no_detector(doctor, healthy, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mtcnn', None)
+    align._detector.cache_clear()
     _, sentence = doctor('--faces', 'True')
-    assert sentence.startswith('--faces True needs a face detector: install it (pip install')
+    assert sentence.startswith('To find faces a detector is needed: install it (pip install')

@@ -46,6 +46,44 @@ def test_one_hot():
     assert labels.one_hot([3], 10).dtype == np.float32
 
 
+def test_centres_of_the_age_groups():
+    assert list(labels.age_centres()) == [2.5, 8, 13, 18, 25.5, 35.5, 45.5, 55.5, 65.5, 80]
+    assert list(labels.age_centres((17, 40))) == [8.5, 29, 50]
+
+
+@pytest.mark.parametrize('age_upper', [labels.AGE_UPPER, (17, 40)])
+def test_an_age_has_a_label_between_those_of_the_groups(age_upper):
+    centres, count = labels.age_centres(age_upper), len(age_upper) + 1
+    groups = labels.one_hot(range(count), count)
+    np.testing.assert_array_equal(labels.age_label(centres, age_upper), groups)
+    # A quarter of the way from each centre to the next one.
+    years = centres[:-1] * 0.75 + centres[1:] * 0.25
+    expected = groups[:-1] * 0.75 + groups[1:] * 0.25
+    np.testing.assert_allclose(labels.age_label(years, age_upper), expected, atol=1e-6)
+    outside = labels.age_label([[0, 1], [100, 120]], age_upper)
+    assert outside.shape == (2, 2, count) and outside.dtype == np.float32
+    assert (outside[0] == groups[0]).all() and (outside[1] == groups[-1]).all()
+
+
+def test_ages_in_years():
+    assert labels.parse_ages('5, 30,120,0') == (5, 30, 120, 0)
+    for text in ('', '5,', 'five', '-1', '121', '5 30', '30.5', '9' * 5000):
+        with pytest.raises(ops.InputError, match='are no ages: pass whole numbers'):
+            labels.parse_ages(text)
+
+
+def test_animations_glide_from_the_first_centre_to_the_last():
+    years = list(labels.glide_years())
+    assert years[0] <= 2.5 and years[-1] == 80
+    assert len({*np.diff(years)}) == 1 and len(years) < 30
+
+
+def test_names_of_results():
+    paths = ['a/me.jpg', 'a/ME.png', 'b/me.jpg', 'a/me_2.jpg', 'a\\x.y.jpg', 'l' * 250 + '.png']
+    names = readers.unique_names(paths)
+    assert names == ['me', 'ME_2', 'me_3', 'me_2_2', 'x.y', 'l' * 40]
+
+
 def test_faces_are_sorted_and_unlabelled_names_counted(faces):
     for name in ('zebra.jpg', 'a.JPG'):
         shutil.copy(next(faces.iterdir()), faces / name)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -21,6 +22,10 @@ DEFAULTS = {
     'dataset': 'UTKFace',
     'savedir': 'save',
     'testdir': None,
+    'align': False,
+    'gender': 'both',
+    'ages': None,
+    'gif': False,
     'use_trained_model': True,
     'use_init_model': True,
     'datadir': 'data',
@@ -67,8 +72,8 @@ class Recorder:
     def train(self, *args, **settings):
         self.calls.append(('train', args, settings))
 
-    def custom_test(self, folder):
-        self.calls.append(('custom_test', folder))
+    def custom_test(self, folder, **settings):
+        self.calls.append(('custom_test', folder, settings))
 
 
 @pytest.fixture
@@ -95,6 +100,7 @@ def test_choices_are_those_of_the_code():
     """main.py spells them out, so that --help need not wait for TensorFlow."""
     assert flags.FLAGS['cache'].parser.enum_values == list(pipeline.CACHES)
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
+    assert flags.FLAGS['gender'].parser.enum_values == [*labels.GENDER_NAMES, 'both']
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 
 
@@ -125,6 +131,7 @@ def test_true_as_a_word_of_its_own(word):
         (['--cache', 'tape'], 'memory|disk|none'),
         (['--labels', 'guess'], 'utkface|fgnet|morph|cacd|csv'),
         (['--summary_steps', '0'], 'positive'),
+        (['--gender', 'none'], 'male|female|both'),
     ],
 )
 def test_mistaken_flags(words, message):
@@ -171,10 +178,15 @@ def test_pre_training_comes_first(calls):
     assert second == ('train', (2, 0.0002), {'use_init_model': True})
 
 
-def test_testing_flags_reach_the_class(calls):
+def test_testing_flags_reach_the_class(calls, drawn_faces):
+    shutil.copytree(drawn_faces, 'my_photos')
     model, test = calls('--is_train', 'False', '--testdir', 'my_photos', '--savedir', 'save')
     assert model[1]['is_training'] is False and model[1]['save_dir'] == 'save'
-    assert test == ('custom_test', 'my_photos')
+    settings = {'genders': ('male', 'female'), 'ages': None, 'gif': False}
+    assert test == ('custom_test', 'my_photos', settings)
+    words = '--is_train False --testdir my_photos --gender female --ages 5,30 --gif yes'
+    _, test = calls(*words.split())
+    assert test[2] == {'genders': ['female'], 'ages': (5, 30), 'gif': True}
     assert not os.path.exists('save')
 
 
@@ -199,6 +211,10 @@ def test_a_stray_argument_is_an_error(calls):
         (['--is_train', 'False', '--testdir', '{}/empty'], r'No images in .*empty'),
         (['--is_train', 'False', '--testdir', '{}/faces'], r'There is no trained model in'),
         (['--age_groups', '10,10'], r"--age_groups '10,10' are no upper limits"),
+        (
+            ['--is_train', 'False', '--ages', '5,old'],
+            r"--ages '5,old' are no ages: pass .* 5,30,65",
+        ),
         (['--datadir', '{}', '--dataset', 'faces', '--labels', 'csv'], r'labels\.csv cannot be'),
         (['--savedir', '{}/occupied', '--datadir', '{}'], r'occupied'),
     ],
