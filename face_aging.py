@@ -10,6 +10,7 @@ import concurrent.futures
 import glob
 import json
 import os
+import re
 import time
 
 import keras
@@ -660,7 +661,9 @@ class FaceAging:
         for name, variable in variables.items():
             variable.assign(values[name])
         restored = self._resume(state)
-        self._checkpoints = state.get('checkpoints', []) if model_path is None else []
+        kept = state.get('checkpoints', []) if model_path is None else []
+        # They will be removed: no stranger's checkpoint may name other files.
+        self._checkpoints = [name for name in kept if re.fullmatch(r'model-\d+', str(name))]
         print(f'\tSUCCESS ^_^\n\tRestored {origin}, {restored}')
         return True
 

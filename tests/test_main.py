@@ -104,17 +104,17 @@ def test_true_as_a_word_of_its_own(word):
     ('words', 'message'),
     [
         (['--is_train', 'maybe'], 'neither True nor False'),
-        (['--epoch', '0'], 'positive'),
+        (['--epoch', '0'], 'range'),
         (['--epoch', 'ten'], 'ten'),
-        (['--batch_size', '-1'], 'positive'),
-        (['--learning_rate', '-0.1'], 'non-negative'),
+        (['--batch_size', '-1'], 'range'),
+        (['--learning_rate', '-0.1'], 'range'),
         (['--seed', '-1'], 'range'),
         (['--epohc', '3'], 'epohc'),
         (['--testdir'], 'testdir'),
         (['--precision', 'float8'], 'float32|mixed_bfloat16|mixed_float16'),
         (['--cache', 'tape'], 'memory|disk|none'),
         (['--labels', 'guess'], 'utkface|fgnet|morph|cacd|csv'),
-        (['--summary_steps', '0'], 'positive'),
+        (['--summary_steps', '0'], 'range'),
     ],
 )
 def test_mistaken_flags(words, message):
