@@ -29,6 +29,7 @@ USUAL = 0.9  # a size that so many pictures have is the data set's own
 SMALLEST = 128  # pixels, what a face is resized to by default
 SAMPLED = 300  # faces that a detector looks at: a tenth of a second and more each
 SEED = 2017  # of their choice
+WEIGHTS = ('pnet.lz4', 'rnet.lz4', 'onet.lz4')  # the detector's
 BLOCK = 2**20  # bytes that are read at a time
 # Where the median face of UTKFace has them, in parts of the picture's width and height.
 LANDMARKS = {
@@ -178,7 +179,7 @@ def check_alignment(paths):
         how well they lie where UTKFace has them, in words.
 
     Raises:
-        InputError: there is no detector.
+        InputError: there is no detector, or foreign weights are in its way.
     """
     try:
         from mtcnn import MTCNN
@@ -186,6 +187,10 @@ def check_alignment(paths):
         raise InputError(
             '--faces True needs a face detector: install it (pip install "mtcnn>=1,<2").'
         ) from error
+    # It would unpickle files of these names in the current folder rather than its own.
+    for name in WEIGHTS:
+        if os.path.exists(name):
+            raise InputError(f'--faces True would run what is in {name} here: move that elsewhere.')
     detector, places = MTCNN(), []
     chosen = sorted(random.Random(SEED).sample(paths, min(SAMPLED, len(paths))))
     for path in tqdm(chosen, 'Detecting', unit=' faces', dynamic_ncols=True):

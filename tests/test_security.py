@@ -221,6 +221,21 @@ def test_a_table_is_not_written_through_a_link(outside, tmp_path):
     assert len((folder / 'labels.csv').read_text().splitlines()) == 2
 
 
+# --------------------------------------------------------------------------------- detector
+
+
+@pytest.mark.parametrize('name', ['pnet.lz4', 'rnet.lz4', 'onet.lz4'])
+def test_the_detector_unpickles_only_its_own_weights(tmp_path, monkeypatch, name):
+    """mtcnn would take those in the current folder, as in one of photos from a stranger."""
+    read = []
+    monkeypatch.setattr('joblib.load', lambda path: read.append(path) or pytest.fail('unpickled'))
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path(name).write_bytes(b'cos\nabort\n(tR.')
+    with pytest.raises(ops.InputError, match=f'would run what is in {name} here'):
+        check.check_alignment([])
+    assert not read
+
+
 # ------------------------------------------------------------------------------ checkpoints
 
 
