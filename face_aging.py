@@ -797,7 +797,9 @@ class FaceAging:
         checkpoints.restore(origin, values, variables)
         restored = self._resume(state)
         if model_path is None:
-            self._checkpoints = damaged + state.get('checkpoints', [])
+            # They will be removed: no stranger's checkpoint may name other files.
+            own = [n for n in state.get('checkpoints', []) if re.fullmatch(r'model-\d+', str(n))]
+            self._checkpoints = damaged + own
         savedir.tell(f'\tSUCCESS ^_^\n\tRestored {origin}, {restored}')
         return True
 

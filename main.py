@@ -14,6 +14,7 @@ import warnings
 
 from absl import app, flags
 
+MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
 FLAGS_TXT = 'flags.txt'  # in SAVEDIR
@@ -31,13 +32,43 @@ class _BooleanParser(flags.ArgumentParser):
         return self.words[str(argument).lower()]
 
 
+class _NumberParser:
+    """Says in words what a flag takes; refuses nan, which absl finds within all bounds."""
+
+    def convert(self, argument):
+        try:
+            return super().convert(argument)
+        except (ValueError, TypeError):
+            raise ValueError(f'{argument!r} is not {self.syntactic_help}') from None
+
+    def is_outside_bounds(self, value):
+        return not self.lower_bound <= value <= self.upper_bound
+
+
+class _IntegerParser(_NumberParser, flags.IntegerParser):
+    pass
+
+
+class _FloatParser(_NumberParser, flags.FloatParser):
+    pass
+
+
+def _define_number(parser, name, default, text):
+    return flags.DEFINE(parser, name, default, text, serializer=flags.ArgumentSerializer())
+
+
+def _is_path(value):
+    """Whether a flag's value can be a folder; to TensorFlow, a:// is an address."""
+    return value is None or not (value == '' or '\0' in value or '://' in value)
+
+
 def _define_boolean(name, default, text):
     serializer = flags.ArgumentSerializer()
     return flags.DEFINE(_BooleanParser(), name, default, text, serializer=serializer)
 
 
 _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
-_EPOCH = flags.DEFINE_integer('epoch', 50, 'Epochs of training in all.', lower_bound=1)
+_EPOCH = _define_number(_IntegerParser(1, MOST), 'epoch', 50, 'Epochs of training in all.')
 _DATASET = flags.DEFINE_string('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
 _DATADIR = flags.DEFINE_string('datadir', 'data', 'Folder of the data sets.')
 _LABELS = flags.DEFINE_enum(
@@ -73,10 +104,12 @@ _USE_TRAINED_MODEL = _define_boolean(
 _USE_INIT_MODEL = _define_boolean(
     'use_init_model', True, 'Where SAVEDIR has no checkpoint, start from init_model.'
 )
-_BATCH_SIZE = flags.DEFINE_integer('batch_size', 100, 'Faces per training step.', lower_bound=1)
-_LEARNING_RATE = flags.DEFINE_float('learning_rate', 0.0002, "Adam's learning rate.", lower_bound=0)
-_SEED = flags.DEFINE_integer(
-    'seed', 2017, 'Seed of weights, file order and prior.', lower_bound=0, upper_bound=2**32 - 1
+_BATCH_SIZE = _define_number(_IntegerParser(1, MOST), 'batch_size', 100, 'Faces per training step.')
+_LEARNING_RATE = _define_number(
+    _FloatParser(0, 1), 'learning_rate', 0.0002, "Adam's learning rate."
+)
+_SEED = _define_number(
+    _IntegerParser(0, 2**32 - 1), 'seed', 2017, 'Seed of weights, file order and prior.'
 )
 _PRECISION = flags.DEFINE_enum(
     'precision',
@@ -91,18 +124,23 @@ _CACHE = flags.DEFINE_enum(
     ['memory', 'disk', 'none'],
     'Where decoded faces are kept. Default: the first of these that has the space.',
 )
-_SUMMARY_STEPS = flags.DEFINE_integer(
-    'summary_steps', 1, 'Steps from one point of the summaries to the next.', lower_bound=1
+_SUMMARY_STEPS = _define_number(
+    _IntegerParser(1, MOST),
+    'summary_steps',
+    1,
+    'Steps from one point of the summaries to the next.',
 )
-_CHECKPOINT_STEPS = flags.DEFINE_integer(
+_CHECKPOINT_STEPS = _define_number(
+    _IntegerParser(1, MOST),
     'checkpoint_steps',
     None,
     'Steps between two checkpoints, besides one each fifth epoch.',
-    lower_bound=1,
 )
 _DETERMINISTIC = _define_boolean(
     'deterministic', False, 'Make a run on a GPU repeatable to the last bit, at a cost.'
 )
+for _name in ('dataset', 'datadir', 'savedir', 'testdir'):
+    flags.register_validator(_name, _is_path, 'this is no name of a folder')
 
 
 def main(argv):
@@ -160,8 +198,11 @@ def _run():
     except Stopped as stopped:
         print(f'\n\t{stopped} To go on: {_call_to_go_on()}', file=sys.stderr)
         sys.exit(128 + stopped.signal)
-    except (InputError, FloatingPointError, OSError) as error:
+    except (InputError, FloatingPointError) as error:
         sys.exit(f'\n\t{error}')
+    except OSError as error:
+        name, reason = error.filename or 'A file', error.strerror or error
+        sys.exit(f'\n\t{name} cannot be used ({reason}): mend that, or name another path.')
 
 
 def _align(source):
@@ -210,11 +251,14 @@ def _keep_flags():
 
 
 def _parse_flags(argv):
-    """Parse like absl, but let --help, which is no failure, end with status 0."""
+    """Parse like absl, but say a mistake first, and end --help, which is none, with status 0."""
     if '--help' in argv[1:]:
         app.usage(shorthelp=True, writeto_stdout=True)
         sys.exit(0)
-    return app.parse_flags_with_usage(argv)
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, UnicodeDecodeError) as error:  # the latter of a file for --flagfile
+        sys.exit(f'\n\t{error}: see --help.')
 
 
 if __name__ == '__main__':

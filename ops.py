@@ -369,13 +369,14 @@ class Progress(tqdm):
 
 
 @contextlib.contextmanager
-def open_picture(image_path, is_gray=False):
+def open_picture(image_path, is_gray=False, as_seen=False):
     """Decode a picture; while a large one is in use, no other is decoded.
 
     Args:
         image_path: a file of any of FORMATS, whatever its name; of an animation, the first frame.
         is_gray: True for luminance, False for RGB. Transparency is dropped. Grey of 16 bits is
             stretched over the 8, so that the darkest becomes 0 and the brightest 255.
+        as_seen: turn it as its EXIF data say, and show transparency white.
 
     Yields:
         PIL image of mode L or RGB.
@@ -397,8 +398,13 @@ def open_picture(image_path, is_gray=False):
                 if width * height > LARGE_PICTURE:
                     stack.enter_context(_ONE_LARGE)
                 image.load()
+            if as_seen:
+                image = ImageOps.exif_transpose(image)
             if image.mode.startswith('I'):
                 image = _from_16_bits(image)
+            if as_seen and image.has_transparency_data:
+                image = image.convert('RGBA')
+                image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
             if image.mode != mode:
                 image = image.convert(mode)
         except Exception as error:  # Pillow's decoders raise almost anything on damaged data

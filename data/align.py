@@ -24,7 +24,7 @@ import keras
 import numpy as np
 import psutil
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 import ops
@@ -65,27 +65,10 @@ def open_picture(path):
         uint8 array [H, W, 3].
 
     Raises:
-        InputError: the file is missing, damaged, too large or no picture.
+        ops.UnreadableError: the file is missing, damaged, too large or no picture.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image = ImageOps.exif_transpose(image)
-        if image.mode.startswith('I'):  # 16 bits, which Pillow would clip to 8
-            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-        if 'A' in image.getbands() or 'transparency' in image.info:
-            image = image.convert('RGBA')
-            image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-        return np.asarray(image.convert('RGB'))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(
-            f'{path} is too large: reduce it to {Image.MAX_IMAGE_PIXELS:,} pixels or less.'
-        ) from error
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged data
-        raise InputError(
-            f'{path} cannot be read as an image ({error}): replace or remove it.'
-        ) from error
+    with ops.open_picture(path, as_seen=True) as image:
+        return np.asarray(image)
 
 
 def align(pixels, size=SIZE):

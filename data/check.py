@@ -7,6 +7,7 @@ training could start; the exit status is 1 where it could not.
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -200,12 +201,16 @@ def check_alignment(paths):
 def write_labels(folder, faces, paths):
     """Write labels.csv with the faces of some paths; the one before is kept as labels.old.csv."""
     table, start = os.path.join(folder, readers.LABELS_CSV), len(os.path.join(folder, ''))
-    with open(table + '.new', 'w', encoding='utf-8', newline='') as file:
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(table + '.new')
+    with open(table + '.new', 'x', encoding='utf-8', newline='') as file:  # not through a link
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['file', 'age', 'gender'])
         for path in paths:
             age, gender = faces[path]
             name = path[start:].replace(os.sep, '/')
+            if name.startswith(tuple('=+-@')):  # a formula, to a spreadsheet
+                name = './' + name
             writer.writerow([name, age, labels.GENDER_NAMES[gender]])
     if os.path.exists(table):
         os.replace(table, _old_table(folder))
@@ -284,15 +289,23 @@ def _boolean(word):
 
 
 def _positive(word):
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f'{word!r} is no positive number')
+    if not word.isdecimal() or len(word) > 7 or int(word) < 1:
+        raise argparse.ArgumentTypeError(f'{word!r} is no number from 1 to 9,999,999')
     return int(word)
+
+
+def _folder(word):
+    if not word or '\0' in word:
+        raise argparse.ArgumentTypeError(f'{word!r} is no name of a folder')
+    return word
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m data.check', description=__doc__)
-    parser.add_argument('name', help='folder of the faces in DATADIR')
-    parser.add_argument('--datadir', default='data', help='folder of the data sets (%(default)s)')
+    parser.error = lambda message: sys.exit(f'\n\t{message}: see --help.')
+    parser.add_argument('name', type=_folder, help='folder of the faces in DATADIR')
+    datadir = 'folder of the data sets (%(default)s)'
+    parser.add_argument('--datadir', type=_folder, default='data', help=datadir)
     parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
     limits = labels.format_age_upper(labels.AGE_UPPER)
     parser.add_argument('--age_groups', default=limits, help="as main.py's (%(default)s)")

@@ -35,16 +35,18 @@ def parse_age_upper(text):
     """Return the last year of each age group but the last, a tuple, from '5,10,...'.
 
     Raises:
-        InputError: they are no whole numbers from 1 on, each larger than the one before.
+        InputError: they are no whole numbers from 1 to 150, each larger than the one before.
     """
     try:
         upper = tuple(int(word) for word in text.split(','))
     except ValueError:
-        upper = ()
-    if not upper or upper[0] < 1 or any(a >= b for a, b in itertools.pairwise(upper)):
+        upper = (0,)
+    rising = all(a < b for a, b in itertools.pairwise(upper))
+    if not (rising and upper[0] >= 1 and upper[-1] <= readers.OLDEST):
         raise InputError(
-            f'--age_groups {text!r} are no upper limits of age groups: pass whole numbers of years '
-            f'from 1 on, each larger than the one before, as {format_age_upper(AGE_UPPER)}.'
+            f'--age_groups {text[:100]!r} are no upper limits of age groups: pass whole numbers of '
+            f'years from 1 to {readers.OLDEST}, each larger than the one before, as '
+            f'{format_age_upper(AGE_UPPER)}.'
         )
     return upper
 

@@ -23,6 +23,7 @@ LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
 CACD_MAT = 'celebrity2000_meta.mat'
 LONGEST_NAME = 40  # characters: two names of Chinese ones fit into a file's 255 bytes
+MAT_BYTES = 50_000_000  # of a column of it; CACD's have 1.3 million
 OLDEST = 150  # years; a table's larger ages are mistakes
 MALE = ('0', 'm', 'male')
 FEMALE = ('1', 'f', 'female')
@@ -318,13 +319,30 @@ def _read_mat_7_3(path, struct, fields):
     columns = []
     with h5py.File(path, 'r') as file:
         for field in fields:
-            values = file[struct][field][()].ravel()
+            values = _own(_member(_member(file, struct), field))[()].ravel()
             if values.dtype == h5py.ref_dtype:  # a cell array of strings, in UTF-16
                 title = f'Reading {os.path.basename(path)}'
                 values = tqdm(values, title, unit=' names', dynamic_ncols=True, leave=False)
-                values = [file[v][()].astype('<u2').tobytes().decode('utf-16-le') for v in values]
+                values = [_own(file[v])[()] for v in values]
+                values = [v.astype('<u2').tobytes().decode('utf-16-le') for v in values]
             columns.append(list(values))
     return columns
+
+
+def _member(group, name):
+    """Return what a group holds itself, not what it links to: that may be any file."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f'{name} is missing, or a link')
+    return group[name]
+
+
+def _own(dataset):
+    """Return a dataset whose values are in the file itself, and not more than CACD has."""
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f'{dataset.name} is kept in another file')
+    if dataset.nbytes > MAT_BYTES:
+        raise ValueError(f'{dataset.name} is larger than {MAT_BYTES:,} bytes')
+    return dataset
 
 
 # --------------------------------------------------------------------------- labels.csv

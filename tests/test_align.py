@@ -202,7 +202,7 @@ def test_a_huge_header(tmp_path, side):
     (tmp_path / 'a.png').write_bytes(png_header(side, side))
     with warnings.catch_warnings():
         warnings.simplefilter('error')  # Pillow's own
-        with pytest.raises(align.InputError, match=r'a\.png is too large: reduce it to 90,000,000'):
+        with pytest.raises(align.InputError, match=r'a\.png cannot be read .*90,000,000'):
             align.open_picture(tmp_path / 'a.png')
 
 

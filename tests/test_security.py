@@ -1,0 +1,271 @@
+"""Files from strangers: they run no code, and nothing is read or written but what they are for."""
+
+import ast
+import json
+import os
+import pathlib
+
+import h5py
+import joblib
+import mtcnn
+import numpy as np
+import pytest
+import scipy.io
+import tensorflow as tf
+
+import ops
+from data import align, check, labels, readers
+from tests import draw_faces
+from tests.test_readers import CACD_NAMES, write_mat_7_3
+
+ROOT = pathlib.Path(ops.__file__).parent
+# What runs code that is in a file or in a string, or a program by a shell.
+MODULES = {
+    'pickle',
+    'cPickle',
+    'dill',
+    'shelve',
+    'marshal',
+    'joblib',
+    'cloudpickle',
+    'yaml',
+    'code',
+}
+CALLS = {'eval', 'exec', 'compile', '__import__'}
+ATTRIBUTES = {'load_model', 'load_weights', 'model_from_json', 'load_library'}
+OS_ATTRIBUTES = {'system', 'popen'}
+
+
+def dangers(source):
+    """Return what of a program's text runs foreign code, in words."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found += [a.name for a in names if a.name.split('.')[0] in MODULES]
+            case ast.ImportFrom(module=str(module)) if module.split('.')[0] in MODULES:
+                found.append(module)
+            case ast.Call(func=ast.Name(id=name)) if name in CALLS:
+                found.append(name)
+            case ast.Attribute(attr=name) if name in ATTRIBUTES:
+                found.append(name)
+            case ast.Attribute(value=ast.Name(id='os'), attr=name) if name in OS_ATTRIBUTES:
+                found.append(name)
+            case ast.keyword(arg='allow_pickle' | 'shell', value=value) if not (
+                isinstance(value, ast.Constant) and value.value is False
+            ):
+                found.append(node.arg)
+    return found
+
+
+def test_nothing_unpickles_or_runs_what_it_reads():
+    paths = [path for path in ROOT.rglob('*.py') if '.venv' not in path.parts]
+    assert len(paths) > 20
+    for path in paths:
+        assert dangers(path.read_text(encoding='utf-8')) == [], path
+
+
+@pytest.mark.parametrize(
+    'source',
+    [
+        'import pickle',
+        'from joblib import load',
+        'import a, pickle as p',
+        'eval(x)',
+        'np.load(x, allow_pickle=True)',
+        'np.load(x, allow_pickle=y)',
+        'subprocess.run(x, shell=True)',
+        'os.system(x)',
+        'keras.saving.load_model(x)',
+    ],
+)
+def test_dangers_are_seen(source):
+    assert dangers(source)
+
+
+# ------------------------------------------------------------------------------------ .mat
+
+
+def link(file, tmp_path):
+    del file['celebrityData/name']
+    file['celebrityData/name'] = h5py.ExternalLink(
+        str(tmp_path / 'other.mat'), 'celebrityData/name'
+    )
+
+
+def link_the_struct(file, tmp_path):
+    del file['celebrityData']
+    file['celebrityData'] = h5py.ExternalLink(str(tmp_path / 'other.mat'), 'celebrityData')
+
+
+def soft_link(file, tmp_path):
+    file['#refs#/away'] = h5py.ExternalLink(str(tmp_path / 'other.mat'), 'celebrityData')
+    del file['celebrityData']
+    file['celebrityData'] = h5py.SoftLink('/#refs#/away')
+
+
+def replace(file, name, **options):
+    del file[name]
+    return file.create_dataset(name, **options)
+
+
+def store_elsewhere(file, tmp_path):
+    external = [(str(tmp_path / 'secret'), 0, 24)]
+    replace(file, 'celebrityImageData/age', shape=(1, 3), dtype='f8', external=external)
+
+
+def map_elsewhere(file, tmp_path):
+    layout = h5py.VirtualLayout((1, 3), 'f8')
+    layout[...] = h5py.VirtualSource(str(tmp_path / 'other.mat'), 'celebrityImageData/age', (1, 3))
+    del file['celebrityImageData/age']
+    file.create_virtual_dataset('celebrityImageData/age', layout)
+
+
+def name_elsewhere(file, tmp_path):
+    """A cell of the table is kept in another file."""
+    external = [(str(tmp_path / 'secret'), 0, 8)]
+    dataset = file.create_dataset('#refs#/away', (4, 1), '<u2', external=external)
+    file['celebrityImageData/name'][0, 0] = dataset.ref
+
+
+def inflate(file, tmp_path):
+    replace(file, 'celebrityImageData/age', shape=(1, 10**12), dtype='f8', chunks=(1, 1000))
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (link, 'a link'),
+        (link_the_struct, 'a link'),
+        (soft_link, 'a link'),
+        (store_elsewhere, 'kept in another file'),
+        (map_elsewhere, 'kept in another file'),
+        (name_elsewhere, 'kept in another file'),
+        (inflate, 'larger than 50,000,000 bytes'),
+    ],
+)
+def test_a_mat_file_is_read_alone(tmp_path, change, reason):
+    """HDF5 can show what is in other files as its own."""
+    for name in ('meta.mat', 'other.mat'):
+        write_mat_7_3(tmp_path / name, CACD_NAMES, [52, 24, 16])
+    (tmp_path / 'secret').write_bytes(np.array([52.0, 24, 16]).tobytes())
+    assert len(readers.read_cacd_mat(tmp_path / 'meta.mat')) == 3
+    with h5py.File(tmp_path / 'meta.mat', 'r+') as file:
+        change(file, tmp_path)
+    with pytest.raises(ops.InputError, match=rf"as CACD's table \(.*{reason}"):
+        readers.read_cacd_mat(tmp_path / 'meta.mat')
+
+
+def test_an_old_mat_file_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr('pickle.loads', lambda *_, **__: pytest.fail('unpickled'))
+    monkeypatch.setattr('pickle.load', lambda *_, **__: pytest.fail('unpickled'))
+    cells = np.array(['__import__("os").abort()', b'cos\nabort\n(tR.', {'f': 1}], object)
+    people = {'identity': np.arange(3), 'name': cells}
+    pictures = {'age': np.array([1, 2, 3]), 'identity': np.arange(3), 'name': cells}
+    table = {'celebrityImageData': pictures, 'celebrityData': people}
+    scipy.io.savemat(tmp_path / 'meta.mat', table)
+    assert readers.read_cacd_mat(tmp_path / 'meta.mat')
+
+
+# ------------------------------------------------------------------------------------ tables
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A picture outside of the data set tmp_path/set, of which tables may not know."""
+    draw_faces.draw_face(25, 0, seed=0).save(tmp_path / 'secret.jpg')
+    draw_faces.draw_data_set(tmp_path / 'set', 4)
+    return tmp_path / 'secret.jpg'
+
+
+@pytest.mark.filterwarnings('ignore:3 of 4 images')
+def test_a_table_names_pictures_of_its_folder_only(outside, tmp_path):
+    names = ['../secret.jpg', str(outside), 'x/../../secret.jpg', '..\\secret.jpg', '/etc/passwd']
+    names += ['../set/../secret.jpg', 'file://' + str(outside), '=WEBSERVICE("http://x")']
+    inside = next((tmp_path / 'set').iterdir()).name
+    rows = [f'"{name.replace(chr(34), chr(34) * 2)}",30,0' for name in [*names, inside]]
+    (tmp_path / 'set' / 'labels.csv').write_text('\n'.join(['file,age,gender', *rows]))
+    with pytest.warns(UserWarning, match=f'{len(names)} lines of .* name no image'):
+        paths, _, _ = labels.list_faces(str(tmp_path / 'set'))
+    assert paths == [str(tmp_path / 'set' / inside)]
+
+
+def test_cells_are_no_formulas(tmp_path):
+    draw_faces.draw_data_set(tmp_path / 'set', 1)
+    name = os.listdir(tmp_path / 'set')[0]
+    row = f'{name},=1+1,"=cmd|\' /C calc\'!A0"'
+    (tmp_path / 'set' / 'labels.csv').write_text(f'file,age,gender\n{row}\n')
+    with pytest.raises(ops.InputError, match=r'an age in labels\.csv that is no number'):
+        labels.list_faces(str(tmp_path / 'set'))
+
+
+def test_a_written_table_holds_no_formulas(tmp_path):
+    names = ['=1+1.jpg', '@x.jpg', '+1.jpg', '-1.jpg', 'plain.jpg']
+    faces = {str(tmp_path / name): (30, 0) for name in names}
+    for path in faces:
+        draw_faces.draw_face(30, 0, seed=0).save(path)
+    check.write_labels(str(tmp_path), faces, list(faces))
+    lines = (tmp_path / 'labels.csv').read_text().splitlines()[1:]
+    assert [line[0] for line in lines] == ['.', '.', '.', '.', 'p']
+    assert labels.list_faces(str(tmp_path))[0] == sorted(faces)
+
+
+def test_a_table_is_not_written_through_a_link(outside, tmp_path):
+    """Links that came with a data set, where labels.csv goes and where it is prepared."""
+    precious, folder = tmp_path / 'precious', tmp_path / 'set'
+    precious.write_text('file,age,gender\n')
+    os.symlink(precious, folder / 'labels.csv.new')
+    os.symlink(precious, folder / 'labels.csv')
+    path = str(next(path for path in folder.iterdir() if path.suffix == '.jpg'))
+    check.write_labels(str(folder), {path: (30, 0)}, [path])
+    assert precious.read_text() == 'file,age,gender\n'
+    assert not (folder / 'labels.csv').is_symlink()
+    assert len((folder / 'labels.csv').read_text().splitlines()) == 2
+
+
+# --------------------------------------------------------------------------------- detector
+
+
+def test_the_detector_unpickles_only_its_own_weights(tmp_path, monkeypatch):
+    """mtcnn would take those in the current folder, as in one of photos from a stranger."""
+    load, read = joblib.load, []
+    monkeypatch.setattr('joblib.load', lambda path: read.append(path) or load(path))
+    monkeypatch.chdir(tmp_path)
+    names = 'pnet.lz4', 'rnet.lz4', 'onet.lz4'
+    for name in names:
+        pathlib.Path(name).write_bytes(b'cos\nabort\n(tR.')
+    align._stage.cache_clear()
+    align._detector.cache_clear()
+    align.find_faces(np.zeros([64, 64, 3], np.uint8))
+    own = pathlib.Path(mtcnn.__file__).parent / 'assets' / 'weights'
+    assert sorted(map(pathlib.Path, read)) == sorted(own / name for name in names)
+
+
+# ------------------------------------------------------------------------------ checkpoints
+
+
+@pytest.mark.usefixtures('no_init_model')
+def test_a_checkpoint_names_no_files_to_remove(tiny, tmp_path):
+    """Those that superseded ones are removed by are its own."""
+    precious = tmp_path / 'precious.txt'
+    precious.write_text('mine')
+    model = tiny()
+    model.save_checkpoint()
+    folder = pathlib.Path(model.save_dir) / 'checkpoint'
+    with open(folder / 'checkpoint') as file:
+        assert 'model-0' in file.read()
+    tensors = {name: value.numpy() for name, value in model._saved_variables().items()}
+    names = ['../../precious', str(tmp_path / 'precious'), '*', 'model-*', '', 7]
+    tensors['training_state'] = json.dumps(model._run_state(names))
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / 'model-0'),
+        tensor_names=list(tensors),
+        shape_and_slices=[''] * len(tensors),
+        tensors=list(tensors.values()),
+    )
+    model = tiny()
+    assert model.load_checkpoint()
+    for model.step in (1, 2, 3, 4):
+        model.save_checkpoint()
+    assert precious.read_text() == 'mine'
+    assert 'model-0.index' in os.listdir(folder)
