@@ -398,7 +398,8 @@ class FaceAging:
         """Hold save_dir for this process, with a log in it; `train` does so, if nobody has.
 
         Raises:
-            ops.InputError: another process holds it, or it cannot be written to.
+            ops.InputError: another process holds it.
+            OSError: it cannot be written to.
         """
         if self._is_running or not self.is_chief:
             yield

@@ -453,10 +453,15 @@ def read_face(image_path, image_size=128, is_gray=False):
         UnreadableError: as `open_picture`.
     """
     with open_picture(image_path, is_gray) as image:
-        extrema = np.ravel(image.getextrema()).tolist()
-        table = _stretch(np.arange(256), min(extrema), max(extrema)).tolist()
-        image = image.point(table * len(image.getbands()))
-        return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
+        return to_face(image, image_size)
+
+
+def to_face(image, image_size=128):
+    """Stretch and resize a PIL image of mode L or RGB as `read_face` does; return the array."""
+    extrema = np.ravel(image.getextrema()).tolist()
+    table = _stretch(np.arange(256), min(extrema), max(extrema)).tolist()
+    image = image.point(table * len(image.getbands()))
+    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def load_image(image_path, image_size=64, image_value_range=(-1, 1), is_gray=False):

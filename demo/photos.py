@@ -1,6 +1,5 @@
 """What the games aging, morph and kids share: a trained model, and photos as its inputs."""
 
-import io
 import os
 
 import numpy as np
@@ -87,10 +86,10 @@ def open_faces(paths, model):
                     f'No face is found in {path}: take a photo in which one is seen from the front.'
                 )
             face = crops[0]
-        file = io.BytesIO()
-        Image.fromarray(face).save(file, 'png')
-        faces.append(ops.load_image(file, model.size_image, is_gray=model.num_input_channels == 1))
-    return np.stack(faces).reshape(len(faces), *model.E.input.shape[1:])
+        image = Image.fromarray(face).convert('L' if model.num_input_channels == 1 else 'RGB')
+        faces.append(ops.to_face(image, model.size_image))
+    faces = np.stack(faces).reshape(len(faces), *model.E.input.shape[1:])
+    return pipeline.to_float(faces).numpy()
 
 
 def result_path(model, *names):

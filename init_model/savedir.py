@@ -49,17 +49,13 @@ def held(folder):
         the number of the process that held it last, '' unless that was killed.
 
     Raises:
-        InputError: another process holds it, or it cannot be written to.
+        InputError: another process holds it.
+        OSError: it cannot be written to.
     """
     path = os.path.join(folder, LOCK)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with open(path, 'a', encoding='utf-8'):
-            pass
-    except OSError as error:
-        raise InputError(
-            f'{folder} cannot be written to ({error.strerror}): pass another --savedir.'
-        ) from error
+    os.makedirs(folder, exist_ok=True)
+    with open(path, 'a', encoding='utf-8'):
+        pass  # now it is there, and nothing of it lost
     with open(path, 'r+', encoding='utf-8') as file:
         try:
             portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)

@@ -119,7 +119,7 @@ def test_several_faces_the_largest_first():
         assert np.abs(a * own + b - WANTED).max() < TOLERANCE
 
 
-@pytest.mark.parametrize('size', [(1, 1), (3, 2000), (300, 200)])
+@pytest.mark.parametrize('size', [(1, 1), (1, 3000), (300, 200)])
 def test_no_face(size):
     assert align.align(np.full([*size[::-1], 3], 99, np.uint8)) == []
 
@@ -200,10 +200,13 @@ def png_header(width, height):
 @pytest.mark.parametrize('side', [20_000, 12_000])
 def test_a_huge_header(tmp_path, side):
     (tmp_path / 'a.png').write_bytes(png_header(side, side))
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')  # Pillow's own
-        with pytest.raises(align.InputError, match=r'a\.png cannot be read .*90,000,000'):
-            align.open_picture(tmp_path / 'a.png')
+    message = r'a\.png cannot be read .*90,000,000'
+    with (
+        warnings.catch_warnings(record=True) as warned,
+        pytest.raises(align.InputError, match=message),
+    ):
+        align.open_picture(tmp_path / 'a.png')
+    assert not warned  # by Pillow
 
 
 @pytest.mark.parametrize('content', [b'', b'a text', png_header(9, 9)])

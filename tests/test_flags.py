@@ -24,6 +24,7 @@ RANGES = {
     'learning_rate': (0, 1),
     'seed': (0, 2**32 - 1),
     'summary_steps': (1, main.MOST),
+    'checkpoint_steps': (1, main.MOST),
 }
 CHOICES = ('precision', 'cache', 'labels')
 FOLDERS = ('dataset', 'datadir', 'savedir', 'testdir')
@@ -69,6 +70,8 @@ def calls(monkeypatch, tmp_path):
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
     monkeypatch.setattr('main._keep_flags', lambda: None)
+    monkeypatch.setattr(Recorder, 'running', lambda _: contextlib.nullcontext())
+    monkeypatch.setattr('main._align', lambda source: source)
     monkeypatch.chdir(tmp_path)
     yield recorded
     assert not os.listdir(tmp_path)
@@ -172,7 +175,8 @@ def test_values_that_the_class_refuses(tiny_main, faces, tmp_path, monkeypatch, 
     with pytest.raises(SystemExit, match=message) as error:
         tiny_main(*words)
     assert '\n' not in error.value.code.strip()
-    assert {path.name for path in pathlib.Path().rglob('*')} <= {'save', 'flags.txt'}
+    left = {path.name for path in pathlib.Path().rglob('*')}
+    assert left <= {'save', 'flags.txt', 'lock', 'train.log'}
 
 
 def test_a_folder_that_is_read_only(tiny_main, faces, tmp_path, monkeypatch):
