@@ -200,13 +200,8 @@ def png_header(width, height):
 @pytest.mark.parametrize('side', [20_000, 12_000])
 def test_a_huge_header(tmp_path, side):
     (tmp_path / 'a.png').write_bytes(png_header(side, side))
-    message = r'a\.png cannot be read .*90,000,000'
-    with (
-        warnings.catch_warnings(record=True) as warned,
-        pytest.raises(align.InputError, match=message),
-    ):
+    with pytest.raises(align.InputError, match=r'a\.png cannot be read .*90,000,000'):
         align.open_picture(tmp_path / 'a.png')
-    assert not warned  # by Pillow
 
 
 @pytest.mark.parametrize('content', [b'', b'a text', png_header(9, 9)])

@@ -4,9 +4,9 @@ import ast
 import json
 import os
 import pathlib
+import sys
 
 import h5py
-import joblib
 import mtcnn
 import numpy as np
 import pytest
@@ -228,7 +228,7 @@ def test_a_table_is_not_written_through_a_link(outside, tmp_path):
 
 def test_the_detector_unpickles_only_its_own_weights(tmp_path, monkeypatch):
     """mtcnn would take those in the current folder, as in one of photos from a stranger."""
-    load, read = joblib.load, []
+    load, read = sys.modules['joblib'].load, []  # which mtcnn has imported
     monkeypatch.setattr('joblib.load', lambda path: read.append(path) or load(path))
     monkeypatch.chdir(tmp_path)
     names = 'pnet.lz4', 'rnet.lz4', 'onet.lz4'
