@@ -17,7 +17,6 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 import init_model
 import ops
@@ -682,7 +681,7 @@ class FaceAging:
             return rows
 
         with (
-            tqdm(total=total, desc='Testing', unit=' faces', dynamic_ncols=True) as progress,
+            ops.Progress(total=total, desc='Testing', unit=' faces') as progress,
             concurrent.futures.ThreadPoolExecutor(1) as writer,
         ):
             for first in range(0, len(faces), PAGE_COLUMNS):

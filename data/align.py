@@ -25,7 +25,6 @@ import numpy as np
 import psutil
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
 import ops
 from data import readers
@@ -265,7 +264,7 @@ def align_pictures(source, dest):
     shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
     os.makedirs(aside)
     bases = _base_names(paths)
-    for path in tqdm(paths, 'Aligning', unit=' pictures', dynamic_ncols=True):
+    for path in ops.Progress(paths, 'Aligning', unit=' pictures'):
         try:
             crops = align(open_picture(path))
         except InputError as error:
@@ -364,7 +363,7 @@ def _align_files(paths, targets):
                 )
             )
             results = pool.map(_align_file, paths, targets, chunksize=8)
-        results = tqdm(results, 'Aligning', len(paths), unit=' faces', dynamic_ncols=True)
+        results = ops.Progress(results, 'Aligning', len(paths), unit=' faces')
         yield from zip(paths, results, strict=True)
 
 

@@ -19,10 +19,9 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing
 
 import numpy as np
 from PIL import ImageChops
-from tqdm import tqdm
 
 from data import align, labels, pipeline, readers
-from ops import InputError, UnreadableError, open_picture
+from ops import InputError, Progress, UnreadableError, open_picture
 
 LISTED = 20  # names under a finding; of more only the number is told
 USUAL = 0.9  # a size that so many pictures have is the data set's own
@@ -65,9 +64,7 @@ def look_at(path):
 def look_at_all(paths):
     """Return a dict from paths to their Pictures, looked at in parallel, with a progress bar."""
     with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow and hashlib run side by side
-        pictures = tqdm(
-            pool.map(look_at, paths), 'Checking', len(paths), unit=' faces', dynamic_ncols=True
-        )
+        pictures = Progress(pool.map(look_at, paths), 'Checking', len(paths), unit=' faces')
         return dict(zip(paths, pictures, strict=True))
 
 
@@ -173,7 +170,7 @@ def check_alignment(paths):
     """
     places = []
     chosen = sorted(random.Random(SEED).sample(paths, min(SAMPLED, len(paths))))
-    for path in tqdm(chosen, 'Detecting', unit=' faces', dynamic_ncols=True):
+    for path in Progress(chosen, 'Detecting', unit=' faces'):
         pixels = align.open_picture(path)
         faces = align.find_faces(pixels)
         if len(faces):

@@ -14,11 +14,10 @@ import sys
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 import face_aging
 from data import labels, pipeline, readers
-from ops import InputError
+from ops import InputError, Progress
 
 MEASURES = ('L1', 'PSNR', 'SSIM')
 
@@ -37,7 +36,7 @@ def measure(reconstruct, faces, ages, genders, size_batch):
         float32 array [N, 3], MEASURES of each face; the PSNR of a perfect one is infinite.
     """
     rows = []
-    with tqdm(total=len(faces), desc='Measuring', unit=' faces', dynamic_ncols=True) as progress:
+    with Progress(total=len(faces), desc='Measuring', unit=' faces') as progress:
         for first in range(0, len(faces), size_batch):
             batch = slice(first, first + size_batch)
             image = pipeline.to_float(faces[batch])

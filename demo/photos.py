@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import face_aging
 import ops
@@ -40,7 +39,7 @@ def in_batches(title, network, *inputs):
     """Run a network over inputs [N, ...] with a progress bar; return its outputs [N, ...]."""
     starts = range(0, len(inputs[0]), SIZE_BATCH)
     batches = ([x[i : i + SIZE_BATCH] for x in inputs] for i in starts)
-    progress = tqdm(batches, title, len(starts), unit='batch', dynamic_ncols=True)
+    progress = ops.Progress(batches, title, len(starts), unit='batch')
     return np.concatenate([network(*batch).numpy() for batch in progress])
 
 

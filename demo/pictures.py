@@ -15,7 +15,6 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import signal
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
-from tqdm import tqdm
 
 import ops
 from demo.method import CRITIC, INK, NET, draw_method
@@ -188,7 +187,7 @@ def make_pictures(save_dir):
         'loss_epoch.png': lambda: _png(draw_losses(*read_losses(summary))),
         'method.png': lambda: _png(draw_method(FaceAging(is_training=False))),
     }
-    progress = tqdm(makers.items(), 'Pictures', unit=' pictures', dynamic_ncols=True)
+    progress = ops.Progress(makers.items(), 'Pictures', unit=' pictures')
     return {name: make() for name, make in progress}
 
 
