@@ -9,9 +9,9 @@ import collections
 import concurrent.futures
 import contextlib
 import json
+import math
 import os
 import re
-import signal
 import time
 
 import keras
@@ -20,7 +20,8 @@ import tensorflow as tf
 
 import init_model
 import ops
-from data import labels, order, pipeline, readers
+from data import labels, pipeline, readers
+from data.order import Order, digest, take_up
 from init_model import checkpoints, savedir
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
@@ -114,7 +115,7 @@ class FaceAging:
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
         self.cache = cache
         self.summary_steps = summary_steps
-        self.checkpoint_steps = checkpoint_steps
+        self.checkpoint_steps = checkpoint_steps or math.inf
         self.precision = keras.config.dtype_policy().name
         if strategy is None:
             strategy = ops.distribution() if is_training else tf.distribute.get_strategy()
@@ -233,7 +234,8 @@ class FaceAging:
         Returns:
             dict of the eight losses before the update (see `losses`).
         """
-        return self._update(*map(self._share, (image, age, gender, z_prior)))[0]
+        batch = (ops.share(self.strategy, value) for value in (image, age, gender, z_prior))
+        return self._update(*batch)[0]
 
     def forward(self, image, age, gender, z_prior):
         """Run all four networks on a batch, as `train_step` takes it; return what they make of it.
@@ -295,16 +297,6 @@ class FaceAging:
         del outputs['G']
         return loss, {name: tf.concat(local(values), 0) for name, values in outputs.items()}
 
-    def _share(self, value):
-        """Spread an array [B, ...] over the replicas, in order."""
-        share = len(value) // self.strategy.num_replicas_in_sync
-
-        def of_replica(context):
-            first = context.replica_id_in_sync_group * share
-            return tf.convert_to_tensor(value[first : first + share])
-
-        return self.strategy.experimental_distribute_values_from_function(of_replica)
-
     def _trainable(self):
         """What each of the three optimizers updates."""
         return (
@@ -358,7 +350,7 @@ class FaceAging:
             paths, ages, genders = labels.list_faces(
                 self.data_dir, self.hold_out, self.reader, self.age_upper
             )
-            self._require_faces(len(paths))
+            labels.require_batches(self.data_dir, len(paths), self.size_batch)
             self._prepare(learning_rate, beta1, tuple(weights))
             self._forget_run()
             if use_trained_model and not self.load_checkpoint() and use_init_model:
@@ -376,10 +368,10 @@ class FaceAging:
             )
             for path, reason in [*unreadable.items()][pipeline.LISTED :]:  # the others were told
                 savedir.keep(f'Left out: {path!r}: {reason}')
-            self._require_faces(len(faces))
+            labels.require_batches(self.data_dir, len(faces), self.size_batch)
             paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
-            data = order.digest(self.data_dir, paths, ages, genders)
-            self._order = order.take_up(
+            data = digest(self.data_dir, paths, ages, genders)
+            self._order = take_up(
                 self._order, len(faces), self.size_batch, self.seed, enable_shuffle, data
             )
             ages = labels.one_hot(ages, self.num_categories)
@@ -413,15 +405,6 @@ class FaceAging:
             finally:
                 self._is_running = False
 
-    def _require_faces(self, count):
-        """Raise an InputError if a data set is too small for the samples and one batch."""
-        if count < 2 * self.size_batch:
-            raise ops.InputError(
-                f'{self.data_dir} holds {count} faces, too few for batches of {self.size_batch} '
-                f'(samples and one batch take {2 * self.size_batch}): pass --batch_size '
-                f'{max(count // 2, 1)} or less, or add faces.'
-            )
-
     def _run_epochs(self, data, num_epochs, learning_rate, enable_shuffle):
         """Train until num_epochs are done, from where the run stands.
 
@@ -440,16 +423,15 @@ class FaceAging:
         faces, ages, genders = data
         shown, images = pipeline.take(faces, self._order.samples)  # not trained on
         samples = pipeline.to_float(images), ages[shown], genders[shown]
-        if self.is_chief:
-            self._prepare_save_dir()
-        writer = self._writer()
+        writer = self._open_summary()
         with contextlib.closing(writer), writer.as_default(), savedir.signals() as received:
             summarize = tf.function(_summarize, autograph=False)
             while self.epoch < num_epochs:
                 if not self._order.done:
                     self._totals.clear()
+                order = self._order.rest_of_epoch(enable_shuffle)
                 progress = ops.Progress(
-                    self._batches(*data, self._order.rest_of_epoch(enable_shuffle)),
+                    pipeline.distributed_batches(self.strategy, *data, order, self.size_batch),
                     f'Epoch {self.epoch + 1}/{num_epochs}',
                     count,
                     initial=self._order.done,
@@ -460,13 +442,13 @@ class FaceAging:
                 self._finish_epoch(progress.desc, samples)
                 stopping = ops.on_any_worker(self.strategy, received)
                 is_due = self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs
-                if stopping or is_due or self._is_checkpoint_step():
+                if stopping or is_due or self.step % self.checkpoint_steps == 0:
                     self._save()
                 ops.meet_workers(
                     self.strategy, self.step
                 )  # none may leave while the chief still writes
                 if stopping:
-                    self._stop(received)
+                    savedir.stop(received, self.save_dir, self.step)
 
     def _train_epoch(self, batches, learning_rate, summarize, received):
         """Take a step for each of the batches, a progress bar that shows the losses.
@@ -497,21 +479,21 @@ class FaceAging:
             rate = learning_rate(self.step)
             for optimizer in self.optimizers:
                 optimizer.learning_rate = rate
-            loss, outputs = self._update(*batch, self._share(z_prior))
+            loss, outputs = self._update(*batch, ops.share(self.strategy, z_prior))
             self.step += 1
             self._order.done += 1
             pending.append((self.step, loss, {**outputs, 'z_prior': z_prior}, tf.constant(rate)))
             # After the last one the epoch is finished first.
             is_last = self._order.done == batches.total
             stopping = not is_last and ops.on_any_worker(self.strategy, received)
-            saving = stopping or (not is_last and self._is_checkpoint_step())
+            saving = stopping or (not is_last and self.step % self.checkpoint_steps == 0)
             if is_last or saving or time.time() - fetched > FETCH_EVERY:
                 fetch()
             if saving:
                 self._save()
             if stopping:
                 ops.meet_workers(self.strategy, self.step)
-                self._stop(received)
+                savedir.stop(received, self.save_dir, self.step)
 
     def _finish_epoch(self, title, samples):
         """Tell an epoch's mean losses, and write its pictures of the samples."""
@@ -535,48 +517,25 @@ class FaceAging:
         row |= {'seconds': f'{seconds:.1f}', 'faces_per_second': f'{speed:.2f}'}
         savedir.add_to_history(self.save_dir, row)
 
-    def _is_checkpoint_step(self):
-        return bool(self.checkpoint_steps) and self.step % self.checkpoint_steps == 0
-
-    def _stop(self, received):
-        """Raise Stopped."""
-        number = signal.Signals(received[0] if received else signal.SIGTERM)
-        raise ops.Stopped(
-            number,
-            f'Stopped by {number.name} after step {self.step}, which is saved: '
-            f'{self.save_dir}/checkpoint/model-{self.step}.',
-        )
-
     def _save(self):
         """Write a checkpoint, after what the summaries have of its run."""
         if self.is_chief:
             tf.summary.flush()
             self.save_checkpoint()
 
-    def _prepare_save_dir(self):
-        """Make save_dir that of the run at this step: its disk has room, nothing in it is later."""
-        folder = self._folder('checkpoint')
+    def _open_summary(self):
+        """Return what writes the summaries; nothing in save_dir is of a later step then.
+
+        Raises:
+            ops.InputError: the disk has no room for the checkpoints.
+        """
+        if not self.is_chief:
+            return tf.summary.create_noop_writer()
         more = max(KEEP_CHECKPOINTS + 1 - len(self._checkpoints), 1)  # one while it is written
-        checkpoints.require_space(folder, more * checkpoints.size_of(self._saved_variables()))
+        size = checkpoints.size_of(self._saved_variables())
+        checkpoints.require_space(self._folder('checkpoint'), more * size)
         savedir.rewind(self.save_dir, self.step)
-
-    def _batches(self, faces, ages, genders, order):
-        """Yield batches in the given order, each replica's share of them apart."""
-        order = order[: len(order) // self.size_batch * self.size_batch]
-        share = self.size_batch // self.strategy.num_replicas_in_sync
-
-        def of_worker(context):  # a machine reads its own part of every batch
-            parts = order.reshape(len(order) // self.size_batch, context.num_input_pipelines, -1)
-            part = parts[:, context.input_pipeline_id].ravel()
-            return pipeline.batches(faces, ages, genders, part, share)
-
-        return self.strategy.distribute_datasets_from_function(of_worker)
-
-    def _writer(self):
-        """Return what writes the summaries."""
-        if self.is_chief:
-            return tf.summary.create_file_writer(self._folder('summary'))
-        return tf.summary.create_noop_writer()
+        return tf.summary.create_file_writer(self._folder('summary'))
 
     # ------------------------------------------------------------------------------- results
 
@@ -839,7 +798,7 @@ class FaceAging:
     def _forget_run(self):
         """Be at the start of a run."""
         self.epoch = self.step = 0
-        self._order = None  # of the faces, see order.Order
+        self._order = None  # of the faces, an Order
         self._totals = collections.Counter()  # of the epoch's losses, and seconds
 
     def _resume(self, state):
@@ -855,7 +814,7 @@ class FaceAging:
             return f'{words} of a training with weights {weights}'
         self.epoch = state['epoch']
         if 'order' in state:
-            self._order = order.Order.from_state(state)
+            self._order = Order.from_state(state)
         self._totals.update(state.get('totals', {}))
         return words
 

@@ -290,6 +290,17 @@ def is_chief(strategy):
     return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
 
 
+def share(strategy, value):
+    """Spread an array [B, ...] over the replicas, in order."""
+    size = len(value) // strategy.num_replicas_in_sync
+
+    def of_replica(context):
+        first = context.replica_id_in_sync_group * size
+        return tf.convert_to_tensor(value[first : first + size])
+
+    return strategy.experimental_distribute_values_from_function(of_replica)
+
+
 def on_any_worker(strategy, flag):
     """Whether a flag is set on any of the workers, all of which ask at the same step."""
     if strategy.cluster_resolver is None:

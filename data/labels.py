@@ -161,6 +161,16 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
     return [path for path, _ in faces], groups, genders
 
 
+def require_batches(folder, count, size_batch):
+    """Raise an InputError if the faces of a data set are too few for the samples and one batch."""
+    if count < 2 * size_batch:
+        raise InputError(
+            f'{folder} holds {count} faces, too few for batches of {size_batch} (samples and one '
+            f'batch take {2 * size_batch}): pass --batch_size {max(count // 2, 1)} or less, or add '
+            'faces.'
+        )
+
+
 def require_labels(folder, name, reading):
     """Raise an InputError that says what to do where a reading has no faces to train on.
 

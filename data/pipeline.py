@@ -158,6 +158,24 @@ def batches(faces, ages, genders, order, size_batch):
     return indices.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
+def distributed_batches(strategy, faces, ages, genders, order, size_batch):
+    """Gather `batches`, each replica's share of them apart.
+
+    Args:
+        strategy: tf.distribute's.
+        faces, ages, genders, order, size_batch: as for `batches`; B is that of all replicas.
+    """
+    order = order[: len(order) // size_batch * size_batch]
+    share = size_batch // strategy.num_replicas_in_sync
+
+    def of_worker(context):  # a machine reads its own part of every batch
+        parts = order.reshape(len(order) // size_batch, context.num_input_pipelines, -1)
+        part = parts[:, context.input_pipeline_id].ravel()
+        return batches(faces, ages, genders, part, share)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
 def to_float(faces):
     """Scale uint8 pixels to float32 in [-1, 1]."""
     return tf.cast(faces, tf.float32) * 2 / 255 - 1

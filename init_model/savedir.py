@@ -19,7 +19,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
-from ops import InputError
+from ops import InputError, Stopped
 
 LOCK, LOG, HISTORY, SUMMARY = 'lock', 'train.log', 'history.csv', 'summary'
 STOPPING = b'\n\tStopping after this step and a checkpoint; once more stops at once.\n'
@@ -136,6 +136,21 @@ def signals():
         yield received
     finally:
         restore()
+
+
+def stop(received, folder, step):
+    """Raise Stopped for signals that were received, by another worker if by none here.
+
+    Args:
+        received: list of their numbers.
+        folder, step: of the run, which is saved.
+    """
+    number = signal.Signals(received[0] if received else signal.SIGTERM)
+    raise Stopped(
+        number,
+        f'Stopped by {number.name} after step {step}, which is saved: '
+        f'{folder}/checkpoint/model-{step}.',
+    )
 
 
 def rewind(folder, step):
