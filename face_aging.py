@@ -753,8 +753,9 @@ class FaceAging:
             origin, settings, self._settings(), is_training=self.optimizers[0].built
         )
         variables = self._saved_variables() if state else self.named_variables
+        order = Order.from_state(state) if 'order' in state else None
         checkpoints.restore(origin, values, variables)
-        restored = self._resume(state)
+        restored = self._resume(state, order)
         if model_path is None:
             # They will be removed: no stranger's checkpoint may name other files.
             own = [n for n in state.get('checkpoints', []) if re.fullmatch(r'model-\d+', str(n))]
@@ -801,7 +802,7 @@ class FaceAging:
         self._order = None  # of the faces, an Order
         self._totals = collections.Counter()  # of the epoch's losses, and seconds
 
-    def _resume(self, state):
+    def _resume(self, state, order):
         """Take over a `_run_state`, if it is one of this training; return what it is, in words."""
         self._forget_run()
         if not state:
@@ -813,8 +814,7 @@ class FaceAging:
         if weights != tuple(self.weights):
             return f'{words} of a training with weights {weights}'
         self.epoch = state['epoch']
-        if 'order' in state:
-            self._order = Order.from_state(state)
+        self._order = order
         self._totals.update(state.get('totals', {}))
         return words
 

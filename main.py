@@ -200,6 +200,12 @@ def _run():
         sys.exit(128 + stopped.signal)
     except (InputError, FloatingPointError) as error:
         sys.exit(f'\n\t{error}')
+    except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
+        reason = error.message.splitlines()[0]
+        sys.exit(
+            f'\n\tNo memory or no room on the disk ({reason}): pass a smaller --batch_size, or '
+            'another --savedir.'
+        )
     except OSError as error:
         name, reason = error.filename or 'A file', error.strerror or error
         sys.exit(f'\n\t{name} cannot be used ({reason}): mend that, or name another path.')

@@ -7,6 +7,8 @@ import warnings
 
 import numpy as np
 
+from ops import InputError
+
 
 class Order:
     """Which faces the batches of a training hold, and its z_prior, from one generator.
@@ -58,11 +60,22 @@ class Order:
 
     @classmethod
     def from_state(cls, state):
-        """Make an order of what `state` has returned."""
+        """Make an order of what `state` has returned.
+
+        Raises:
+            InputError: it is none.
+        """
         order = cls(0, state.get('size_batch'), seed=0)
-        order._indices = np.array(state['order'])
-        order._random.set_state(state['random'])
-        order.done, order._data = state.get('done', 0), state.get('data')
+        try:
+            order._indices = np.array(state['order'], np.int64)
+            order._random.set_state(state['random'])
+            order.done, order._data = int(state.get('done', 0)), state.get('data')
+            if sorted(order._indices) != [*range(len(order._indices))]:
+                raise ValueError('some are missing')
+        except (LookupError, OverflowError, TypeError, ValueError) as error:
+            raise InputError(
+                f'The order of the faces in the checkpoint is damaged ({error}): restore a copy.'
+            ) from error
         return order
 
     def fits(self, size_data, data):

@@ -148,8 +148,8 @@ def read(prefix, names):
             there = reader.get_variable_to_shape_map()
             values = {name: reader.get_tensor(name) for name in names if name in there}
             state = json.loads(reader.get_tensor(STATE)) if STATE in there else {}
-        if state and not {'epoch', 'weights'} <= set(state):
-            raise ValueError(f'its {STATE} tells no epoch')
+        if state and not (type(state['epoch']) is int and type(state['weights']) is list):
+            raise ValueError(f'its {STATE} is none')
     except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
         raise InputError(
             f'The checkpoint {prefix} cannot be read ({str(error).splitlines()[0]}): restore '

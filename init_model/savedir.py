@@ -83,7 +83,8 @@ def _write(file, text):
 @contextlib.contextmanager
 def logged(folder):
     """Keep what is told and warned of in the log of a folder: with what it ran, how it ended."""
-    handler = logging.FileHandler(os.path.join(folder, LOG), encoding='utf-8')
+    path = os.path.join(folder, LOG)
+    handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
     show = warnings.showwarning
 

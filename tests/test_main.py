@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
@@ -177,6 +178,22 @@ def test_pre_training_comes_first(calls):
     _, first, second = calls('--use_trained_model', 'False', '--epoch', '2')
     assert first == ('train', (10, 0.0002), {'use_trained_model': False, 'weights': (0, 0, 0)})
     assert second == ('train', (2, 0.0002), {'use_init_model': True})
+
+
+def test_an_unfinished_pre_training_is_finished_first(calls, monkeypatch):
+    monkeypatch.setattr(Recorder, 'is_unfinished', lambda _, *args: args == (10, (0, 0, 0)))
+    _, first, second = calls('--epoch', '2')
+    assert first == ('train', (10, 0.0002), {'use_trained_model': True, 'weights': (0, 0, 0)})
+    assert second == ('train', (2, 0.0002), {'use_init_model': True})
+
+
+def test_memory_that_is_not_there(calls, monkeypatch):
+    def fail(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating\n a tensor')
+
+    monkeypatch.setattr(Recorder, 'train', fail)
+    with pytest.raises(SystemExit, match=r'\(OOM when allocating\): pass a smaller --batch_size'):
+        calls()
 
 
 def test_testing_flags_reach_the_class(calls, drawn_faces):

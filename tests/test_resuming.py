@@ -175,7 +175,7 @@ def test_the_program_says_how_to_go_on(faces, tmp_path, number):
 
 
 @pytest.mark.usefixtures('eagerly')
-def test_an_unfinished_pre_training_is_finished_first(tiny, faces, monkeypatch):
+def test_an_unfinished_training_is_told_from_others(tiny, faces, monkeypatch):
     model = tiny(size_batch=7)
     assert not model.is_unfinished(2, (0, 0, 0))
     model.train(num_epochs=1, weights=(0, 0, 0))
@@ -203,8 +203,8 @@ def test_a_run_killed_at_random_moments(faces, tmp_path):
         assert process.returncode == -signal.SIGKILL, err
     folder = str(tmp_path / 'killed' / 'checkpoint')
     epoch = checkpoints.read_newest(folder, names=())[2]['epoch'] + 2
-    for savedir in ('killed', 'straight'):
-        process = run_tiny_main(*words, savedir, '--epoch', epoch, cwd=tmp_path)
+    for name in ('killed', 'straight'):
+        process = run_tiny_main(*words, name, '--epoch', epoch, cwd=tmp_path)
         _, err = process.communicate()
         assert process.returncode == 0, err
     assert_same_run(str(tmp_path / 'killed'), str(tmp_path / 'straight'))

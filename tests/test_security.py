@@ -269,3 +269,26 @@ def test_a_checkpoint_names_no_files_to_remove(tiny, tmp_path):
         model.save_checkpoint()
     assert precious.read_text() == 'mine'
     assert 'model-0.index' in os.listdir(folder)
+
+
+@pytest.mark.usefixtures('no_init_model')
+@pytest.mark.parametrize(
+    'crafted',
+    [
+        {'epoch': 'many'},
+        {'weights': 7},
+        {'order': [0, 5], 'random': ['MT19937', [0] * 624, 0, 0, 0.0]},
+        {'order': 'abc', 'random': None},
+        {'order': [0, 1], 'random': ['MT19937', [1, 2], 0, 0, 0.0]},
+        {'order': [0, 1]},
+    ],
+)
+def test_a_crafted_state_is_named_and_nothing_restored(tiny, crafted):
+    model = tiny()
+    model._run_state = lambda names, own=model._run_state: {**own(names), **crafted}
+    model.save_checkpoint()
+    other = tiny()
+    other.named_variables['E_fc/b'].assign(np.ones(50))
+    with pytest.raises(ops.InputError, match='restore a copy'):
+        other.load_checkpoint()
+    assert (other.named_variables['E_fc/b'].numpy() == 1).all()
