@@ -82,7 +82,7 @@ class FaceAging:
         num_gen_channels=1024,  # of the generator's first map
         enable_tile_label=True,  # repeat the labels until they weigh as much as z
         tile_ratio=1.0,  # length of a tiled label by that of z
-        is_training=True,  # False spares the optimizers
+        is_training=True,  # False spares the optimizers, and the weights are 0 until restored
         save_dir='save',  # where summary, samples, test and checkpoint are written
         dataset_name='UTKFace',  # folder in data_dir
         data_dir='data',  # folder of the data sets
@@ -141,7 +141,8 @@ class FaceAging:
             )
 
         print('\n\tBuilding graph ...')
-        with strategy.scope():
+        drawn = contextlib.nullcontext() if is_training else ops.zero_weights()
+        with strategy.scope(), drawn:
             self.E = self.encoder()
             self.G = self.generator()
             self.D_z = self.discriminator_z()
@@ -641,7 +642,7 @@ class FaceAging:
 
         with (
             ops.Progress(total=total, desc='Testing', unit=' faces') as progress,
-            concurrent.futures.ThreadPoolExecutor(1) as writer,
+            concurrent.futures.ThreadPoolExecutor() as writer,
         ):
             for first in range(0, len(faces), PAGE_COLUMNS):
                 finish()  # so that no more than a page is kept

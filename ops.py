@@ -66,9 +66,28 @@ class UnreadableError(InputError):
 # ---------------------------------------------------------------------------------- networks
 
 
+_draws_weights = True
+
+
+@contextlib.contextmanager
+def zero_weights():
+    """Leave the weights of layers made within at 0: drawing those to be restored takes a while."""
+    global _draws_weights
+    _draws_weights = False
+    try:
+        yield
+    finally:
+        _draws_weights = True
+
+
+def _initial(distribution):
+    """Return what draws initial weights from a distribution of Keras', unless they stay 0."""
+    return distribution(stddev=WEIGHT_STDDEV) if _draws_weights else keras.initializers.Zeros()
+
+
 def conv2d(x, num_channels, size_kernel=5, stride=2, name=None):
     """Convolve a map [B, H, W, C] into [B, ceil(H / stride), ceil(W / stride), num_channels]."""
-    init = keras.initializers.TruncatedNormal(stddev=WEIGHT_STDDEV)
+    init = _initial(keras.initializers.TruncatedNormal)
     return _Conv2D(
         num_channels, size_kernel, stride, padding='same', kernel_initializer=init, name=name
     )(x)
@@ -76,7 +95,7 @@ def conv2d(x, num_channels, size_kernel=5, stride=2, name=None):
 
 def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None):
     """Spread a map [B, H, W, C] into [B, H * stride, W * stride, num_channels], transposed."""
-    init = keras.initializers.RandomNormal(stddev=WEIGHT_STDDEV)
+    init = _initial(keras.initializers.RandomNormal)
     return _Conv2DTranspose(
         num_channels, size_kernel, stride, padding='same', kernel_initializer=init, name=name
     )(x)
@@ -163,7 +182,7 @@ def _conv_dx(dy, w):
 
 def fc(x, num_outputs, name=None):
     """Connect every input of [B, C] with every output of [B, num_outputs]."""
-    init = keras.initializers.RandomNormal(stddev=WEIGHT_STDDEV)
+    init = _initial(keras.initializers.RandomNormal)
     return keras.layers.Dense(num_outputs, kernel_initializer=init, name=name)(x)
 
 

@@ -67,6 +67,11 @@ def test_tiled_labels(tiny, settings, inputs):
     assert tiny(**settings).named_variables['G_fc/w'].shape[0] == inputs
 
 
+def test_weights_that_are_to_be_restored_are_not_drawn(tiny):
+    weights, drawn = weights_of(tiny(is_training=False)), weights_of(tiny())
+    assert all(not weights[name].any() and drawn[name].any() for name in weights if '/w' in name)
+
+
 def test_other_sizes(tiny):
     model = tiny(size_image=64, num_input_channels=1, num_z_channels=20, age_upper=(9, 18, 50))
     z = model.E(tf.zeros([2, 64, 64, 1]))
