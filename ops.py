@@ -385,9 +385,6 @@ class Progress(tqdm):
             self.shown = self.n
         return False  # nothing is there to be cleared
 
-    def set_postfix_str(self, s='', refresh=True):
-        super().set_postfix_str(s, refresh and not self.is_plain)
-
     def close(self):
         if self.is_plain and not self.disable:
             self.refresh()

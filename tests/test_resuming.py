@@ -280,14 +280,14 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(tiny, faces, capsys, how
     tiny(checkpoint_steps=1).train(num_epochs=1)
     folder = faces.parent / 'save' / 'checkpoint'
     damage(folder / f'model-2.{ending}', how)
-    model = tiny(checkpoint_steps=1)
+    model = tiny()
     with pytest.warns(UserWarning, match=r'model-2 cannot be read .* The one before it is used'):
         model.train(num_epochs=2)
     assert 'checkpoint/model-1, epoch 0, step 1' in capsys.readouterr().out
     assert model.step == 4
     assert {path.name.split('.')[0] for path in folder.iterdir()} == {
         'checkpoint',
-        'model-3',
+        'model-1',
         'model-4',
     }
 
