@@ -47,10 +47,7 @@ SHOWN = (
     'Ez {E_z_loss:.4f} Dz {D_z_loss_z:.4f} Dzp {D_z_loss_prior:.4f} / '
     'Gi {G_img_loss:.4f} Di {D_img_loss_input:.4f} DiG {D_img_loss_G:.4f}'
 )
-
-
-# Of the losses, those names in that order.
-LOSSES = tuple(re.findall(r'{(\w+):', SHOWN))
+LOSSES = tuple(re.findall(r'{(\w+):', SHOWN))  # their names, in that order
 
 
 class FaceAging:
@@ -445,9 +442,8 @@ class FaceAging:
                 is_due = self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs
                 if stopping or is_due or self.step % self.checkpoint_steps == 0:
                     self._save()
-                ops.meet_workers(
-                    self.strategy, self.step
-                )  # none may leave while the chief still writes
+                # None may leave while the chief still writes.
+                ops.meet_workers(self.strategy, self.step)
                 if stopping:
                     savedir.stop(received, self.save_dir, self.step)
 
@@ -465,12 +461,12 @@ class FaceAging:
         def fetch():
             nonlocal fetched
             for step, *point in pending:
-                losses = {name: float(value) for name, value in point[0].items()}
-                ops.require_finite(losses, f'at step {step}', self._checkpoints)
+                values = {name: float(value) for name, value in point[0].items()}
+                ops.require_finite(values, f'at step {step}', self._checkpoints)
                 if step % self.summary_steps == 0:
                     summarize(tf.constant(step, tf.int64), *point)
-                self._totals.update(losses)
-            batches.set_postfix_str(SHOWN.format(**losses))
+                self._totals.update(values)
+            batches.set_postfix_str(SHOWN.format(**values))
             pending.clear()
             self._totals['seconds'] += time.time() - fetched
             fetched = time.time()
