@@ -755,8 +755,8 @@ class FaceAging:
         restored = self._resume(state, order)
         if model_path is None:
             # They will be removed: no stranger's checkpoint may name other files.
-            own = [n for n in state.get('checkpoints', []) if re.fullmatch(r'model-\d+', str(n))]
-            self._checkpoints = damaged + own
+            names = damaged + state.get('checkpoints', []) if state else []
+            self._checkpoints = [n for n in names if re.fullmatch(r'model-\d+', str(n))]
         savedir.tell(f'\tSUCCESS ^_^\n\tRestored {origin}, {restored}')
         return True
 

@@ -23,6 +23,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 import face_aging
 import ops
 from init_model import checkpoints, savedir
+from tests.conftest import GOLDEN
 
 ROOT = pathlib.Path(face_aging.__file__).parent
 # main.py with a tiny model behind its flags, as a process of its own.
@@ -290,6 +291,21 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(tiny, faces, capsys, how
         'model-1',
         'model-4',
     }
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_damaged_checkpoint_of_another_program_is_left_alone(tiny, faces):
+    """It is not the run's own, and only those are removed."""
+    folder = faces.parent / 'save' / 'checkpoint'
+    shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', folder)
+    (folder / 'model-9.index').write_bytes(b'damaged')
+    names = 'model-init', 'model-9'
+    lines = [f'model_checkpoint_path: "{names[-1]}"']
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+    (folder / 'checkpoint').write_text('\n'.join(lines))
+    with pytest.warns(UserWarning, match='model-9 cannot be read'):
+        tiny(checkpoint_steps=1).train(num_epochs=2)
+    assert (folder / 'model-9.index').exists() and (folder / 'model-init.index').exists()
 
 
 @pytest.mark.usefixtures('eagerly')
