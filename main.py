@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import sys
-import warnings
 
 from absl import app, flags
 
@@ -161,9 +160,9 @@ def _run():
 
     from data import labels
     from face_aging import FaceAging
-    from ops import InputError, Stopped
+    from ops import InputError, Stopped, plain_warnings
 
-    warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
+    plain_warnings()
     keras.utils.set_random_seed(_SEED.value)
     keras.config.set_dtype_policy(_PRECISION.value)
     if _DETERMINISTIC.value:

@@ -41,6 +41,11 @@ class InputError(ValueError):
     """What the user gave cannot be used; the message is one sentence that says what to do."""
 
 
+def plain_warnings():
+    """Show warnings to a program's user: what is said, not where in the code."""
+    warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
+
+
 class Stopped(KeyboardInterrupt):
     """A signal ended a training, after a step and a checkpoint.
 

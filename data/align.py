@@ -454,7 +454,7 @@ def main(argv=None):
     parser.add_argument('source', help='folder of the pictures')
     parser.add_argument('dest', help='folder of the crops, made if need be')
     words = parser.parse_args(argv)
-    warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
+    ops.plain_warnings()
     try:
         count = align_folder(words.source, words.dest)
     except (InputError, OSError) as error:

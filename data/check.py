@@ -197,7 +197,7 @@ def check_alignment(paths):
 
 def write_labels(folder, faces, paths):
     """Write labels.csv with the faces of some paths; the one before is kept as labels.old.csv."""
-    table, start = os.path.join(folder, readers.LABELS_CSV), len(os.path.join(folder, ''))
+    table = os.path.join(folder, readers.LABELS_CSV)
     with contextlib.suppress(FileNotFoundError):
         os.remove(table + '.new')
     with open(table + '.new', 'x', encoding='utf-8', newline='') as file:  # not through a link
@@ -205,7 +205,7 @@ def write_labels(folder, faces, paths):
         writer.writerow(['file', 'age', 'gender'])
         for path in paths:
             age, gender = faces[path]
-            name = path[start:].replace(os.sep, '/')
+            name = readers.name_in(folder, path)
             if name.startswith(tuple('=+-@')):  # a formula, to a spreadsheet
                 name = './' + name
             writer.writerow([name, age, labels.GENDER_NAMES[gender]])
@@ -236,8 +236,7 @@ def check(folder, words):
     total = len(faces) + len(reading.skipped)
     print(f'{folder}: {total:,} images, {len(faces):,} with a label, read as {reader}.\n')
     pictures = look_at_all(list(faces))
-    start = len(os.path.join(folder, ''))
-    short = {path: path[start:].replace(os.sep, '/') for path in (*faces, *reading.skipped)}
+    short = {path: readers.name_in(folder, path) for path in (*faces, *reading.skipped)}
     named = readers.Reading(
         skipped={short[path]: reason for path, reason in reading.skipped.items()},
         odd={short[path]: reason for path, reason in reading.odd.items()},

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 import warnings
 
 import numpy as np
 
+from data import readers
 from ops import InputError
 
 
@@ -111,7 +111,6 @@ def digest(folder, paths, ages, genders):
         folder: of the data set; where it lies does not count.
         paths, ages, genders: as from `labels.list_faces`.
     """
-    start = len(os.path.join(folder, ''))
-    names = [path[start:].replace(os.sep, '/') for path in paths]
+    names = [readers.name_in(folder, path) for path in paths]
     text = json.dumps([names, ages.tolist(), genders.tolist()])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -141,6 +141,11 @@ def base_name(path):
     return re.split(r'[/\\]', str(path))[-1]
 
 
+def name_in(folder, path):
+    """Return the path of a file within its data set, with / on every system."""
+    return path[len(os.path.join(folder, '')) :].replace(os.sep, '/')
+
+
 def unique_names(paths):
     """Return a name for each file, its base name without extension, no two alike.
 
@@ -352,8 +357,7 @@ def read_labels_csv(folder, paths):
     """Any data: labels.csv in the folder, with the columns file, age, gender."""
     table = os.path.join(folder, LABELS_CSV)
     reading, labels = Reading(), {}
-    start = len(os.path.join(folder, ''))
-    by_name = {_to_key(path[start:]): path for path in paths}
+    by_name = {_to_key(name_in(folder, path)): path for path in paths}
     by_folded = {_fold(name): path for name, path in by_name.items()}
     contradicted, missing = set(), []
     for line, row in _read_table(table, ('file', 'age', 'gender')):
