@@ -516,8 +516,8 @@ class Watched(face_aging.FaceAging):
         self.seen.append([self.step, process.memory_info().rss, process.num_fds(), len(events)])
 
 face_aging.INIT_MODEL = str(GOLDEN / 'tiny32' / 'checkpoint')
-model = Watched(size_batch=4, data_dir='.', dataset_name='faces', **TINY)
-model.train(300)
+model = Watched(size_batch=2, data_dir='.', dataset_name='faces', **TINY)
+model.train(100)
 print(json.dumps(model.seen))
 """
 
