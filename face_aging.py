@@ -464,7 +464,7 @@ class FaceAging:
                 values = {name: float(value) for name, value in point[0].items()}
                 ops.require_finite(values, f'at step {step}', self._checkpoints)
                 if step % self.summary_steps == 0:
-                    summarize(tf.constant(step, tf.int64), *point)
+                    summarize(step, *point)
                 self._totals.update(values)
             batches.set_postfix_str(SHOWN.format(**values))
             pending.clear()
@@ -479,7 +479,9 @@ class FaceAging:
             loss, outputs = self._update(*batch, ops.share(self.strategy, z_prior))
             self.step += 1
             self._order.done += 1
-            pending.append((self.step, loss, {**outputs, 'z_prior': z_prior}, tf.constant(rate)))
+            # NumPy's numbers: TensorFlow keeps each of Python's that it made a tensor of, for good.
+            step, rate = np.int64(self.step), np.float32(rate)
+            pending.append((step, loss, {**outputs, 'z_prior': z_prior}, rate))
             # After the last one the epoch is finished first.
             is_last = self._order.done == batches.total
             stopping = not is_last and ops.on_any_worker(self.strategy, received)
@@ -503,11 +505,11 @@ class FaceAging:
             return
         name = f'{self.epoch:02d}.png'
         images, ages, genders = samples
-        columns = int(np.sqrt(len(images)))
+        columns, step = int(np.sqrt(len(images))), np.int64(self.step)  # as in _train_epoch
         shown = self.sample(images, ages, genders, name)
-        tf.summary.image('samples', shown[None], self.step)
+        tf.summary.image('samples', shown[None], step)
         shown = self.test(images[:columns], genders[:columns], name)
-        tf.summary.image('test', shown[None], self.step)
+        tf.summary.image('test', shown[None], step)
         tf.summary.flush()
         row = {'epoch': self.epoch, 'step': self.step}
         row |= {name: f'{mean[name]:.6f}' for name in LOSSES}

@@ -345,7 +345,7 @@ def meet_workers(strategy, step):
 def _sum_over_replicas(strategy, value):
     """Return the sum of what each replica has for a value, a float."""
     values = strategy.experimental_distribute_values_from_function(
-        lambda _: tf.constant(value, tf.float64)
+        lambda _: tf.constant(np.array(value, float))  # not Python's, which TensorFlow would keep
     )
     return float(strategy.reduce('SUM', values, axis=None))
 
