@@ -13,6 +13,7 @@ import math
 import os
 import re
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -446,6 +447,8 @@ class FaceAging:
                 ops.meet_workers(self.strategy, self.step)
                 if stopping:
                     savedir.stop(received, self.save_dir, self.step)
+            if ops.on_any_worker(self.strategy, received):  # during the last checkpoint
+                savedir.stop(received, self.save_dir, self.step)
 
     def _train_epoch(self, batches, learning_rate, summarize, received):
         """Take a step for each of the batches, a progress bar that shows the losses.
@@ -532,7 +535,11 @@ class FaceAging:
             return tf.summary.create_noop_writer()
         more = max(KEEP_CHECKPOINTS + 1 - len(self._checkpoints), 1)  # one while it is written
         size = checkpoints.size_of(self._saved_variables())
-        checkpoints.require_space(self._folder('checkpoint'), more * size)
+        folder = self._folder('checkpoint')
+        checkpoints.require_space(folder, more * size)
+        if not self._is_continued and checkpoints.there(folder):
+            savedir.set_aside(folder)  # else a kill before the first checkpoint would revive them
+            self._checkpoints = []
         savedir.rewind(self.save_dir, self.step)
         return tf.summary.create_file_writer(self._folder('summary'))
 
@@ -719,7 +726,7 @@ class FaceAging:
         return {**self.named_variables, **{v.path: v for o in optimizers for v in o.variables}}
 
     def load_checkpoint(self, model_path=None):
-        """Restore the networks; from a checkpoint of this program also the optimizers and the run.
+        """Restore the networks; from save_dir's checkpoint also the optimizers and the run.
 
         Args:
             model_path: folder of a checkpoint of this program or of the original (TensorFlow 1), or
@@ -732,14 +739,17 @@ class FaceAging:
             ops.InputError: it is damaged, of other sizes or of other age groups; nothing is
                 changed then.
         """
-        folder = model_path or os.path.join(self.save_dir, 'checkpoint')
-        print(f'\n\tLoading {"pre-trained" if model_path is None else "init"} model ...')
+        goes_on = model_path is None
+        folder = os.path.join(self.save_dir, 'checkpoint') if goes_on else model_path
+        print(f'\n\tLoading {"pre-trained" if goes_on else "init"} model ...')
         damaged = []
         if os.path.isfile(os.path.join(folder, 'checkpoint')):
             origin, values, state, damaged = checkpoints.read_newest(
                 folder, self._saved_variables()
             )
             settings = state.get('settings', state)
+            if not goes_on:
+                state = {}
         elif init_model.is_in(folder):
             manifest = init_model.read_manifest(folder)
             origin = f'{folder}, epoch {manifest["epochs"]}'
@@ -749,13 +759,14 @@ class FaceAging:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
         checkpoints.require_settings(
-            origin, settings, self._settings(), is_training=self.optimizers[0].built
+            origin, settings, self._settings(), is_training=goes_on and self.optimizers[0].built
         )
         variables = self._saved_variables() if state else self.named_variables
         order = Order.from_state(state) if 'order' in state else None
         checkpoints.restore(origin, values, variables)
         restored = self._resume(state, order)
-        if model_path is None:
+        if goes_on:
+            self._is_continued = True
             # They will be removed: no stranger's checkpoint may name other files.
             names = damaged + state.get('checkpoints', []) if state else []
             self._checkpoints = [n for n in names if re.fullmatch(r'model-\d+', str(n))]
@@ -767,13 +778,20 @@ class FaceAging:
         folder = os.path.join(self.save_dir, 'checkpoint')
         if not os.path.isfile(os.path.join(folder, 'checkpoint')):
             return False
-        state = checkpoints.read_newest(folder, names=())[2]
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of damaged ones load_checkpoint will tell
+            state = checkpoints.read_newest(folder, names=())[2]
         return tuple(state.get('weights', ())) == tuple(weights) and state['epoch'] < num_epochs
 
     def _settings(self):
         """Return what the weights, and how they are trained, hang on, for JSON."""
         sizes = {name: getattr(self, name) for name in SIZES}
-        return {**sizes, 'age_upper': self.age_upper, 'precision': self.precision}
+        return {
+            **sizes,
+            'age_upper': self.age_upper,
+            'precision': self.precision,
+            'tensorflow': tf.__version__,
+        }
 
     def _run_state(self, names):
         """Return what makes a run go on where it stopped, besides the variables, for JSON.
@@ -785,11 +803,7 @@ class FaceAging:
             'epoch': self.epoch,
             'step': self.step,
             'weights': self.weights,
-            'settings': {
-                **self._settings(),
-                'format': checkpoints.FORMAT,
-                'tensorflow': tf.__version__,
-            },
+            'settings': {**self._settings(), 'format': checkpoints.FORMAT},
             'checkpoints': names,
             'totals': self._totals,
         }
@@ -798,6 +812,7 @@ class FaceAging:
     def _forget_run(self):
         """Be at the start of a run."""
         self.epoch = self.step = 0
+        self._is_continued = False  # from a checkpoint in save_dir
         self._order = None  # of the faces, an Order
         self._totals = collections.Counter()  # of the epoch's losses, and seconds
 

@@ -6,6 +6,8 @@ Write the faces in a folder at ten ages, as male and as female:
     python main.py --is_train False --testdir my_photos
 """
 
+import contextlib
+import itertools
 import os
 import shlex
 import signal
@@ -58,7 +60,13 @@ def _define_number(parser, name, default, text):
 
 def _is_path(value):
     """Whether a flag's value can be a folder; to TensorFlow, a:// is an address."""
-    return value is None or not (value == '' or '\0' in value or '://' in value)
+    if value in (None, ''):
+        return value is None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # it could not even be told
+        return False
+    return not ('\0' in value or '://' in value)
 
 
 def _define_boolean(name, default, text):
@@ -146,12 +154,19 @@ def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    received = []
+
+    def stop(number, _):
+        received.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
     try:
         _run()
     except KeyboardInterrupt:
-        print('\n\tStopped.', file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        with contextlib.suppress(OSError):  # Ctrl-C may have ended what reads it
+            print('\n\tStopped.', file=sys.stderr)
+        sys.exit(128 + (received or [signal.SIGINT])[0])
 
 
 def _run():
@@ -160,7 +175,7 @@ def _run():
 
     from data import labels
     from face_aging import FaceAging
-    from ops import InputError, Stopped, plain_warnings
+    from ops import InputError, Stopped, plain_warnings, say
 
     plain_warnings()
     keras.utils.set_random_seed(_SEED.value)
@@ -195,7 +210,7 @@ def _run():
                 gif=_GIF.value,
             )
     except Stopped as stopped:
-        print(f'\n\t{stopped} To go on: {_call_to_go_on()}', file=sys.stderr)
+        say(f'\n\t{stopped} To go on: {_call_to_go_on()}', sys.stderr)
         sys.exit(128 + stopped.signal)
     except (InputError, FloatingPointError) as error:
         sys.exit(f'\n\t{error}')
@@ -242,17 +257,30 @@ def _train(model):
 
 
 def _call_to_go_on():
-    path = shlex.quote(os.path.join(_SAVEDIR.value, FLAGS_TXT))
-    call = f'python main.py --flagfile {path}'
-    return call if _USE_TRAINED_MODEL.value else f'{call} --use_trained_model True'
+    path = os.path.join(_SAVEDIR.value, FLAGS_TXT)
+    words = _words()
+    if _is_line(path):
+        words = [f'--flagfile={path}', *itertools.filterfalse(_is_line, words)]
+    if not _USE_TRAINED_MODEL.value:
+        words += ['--use_trained_model', 'True']
+    return shlex.join(['python', 'main.py', *words])
 
 
 def _keep_flags():
     """Write this call's flags to SAVEDIR, as --flagfile reads them."""
-    own = flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('is_train'))
-    words = [flag.serialize() for flag in own if flag.value is not None]
     with open(os.path.join(_SAVEDIR.value, FLAGS_TXT), 'w', encoding='utf-8') as file:
-        print(*words, sep='\n', file=file)
+        print(*filter(_is_line, _words()), sep='\n', file=file)
+
+
+def _words():
+    """Return this call's flags as words of a command line."""
+    own = flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('is_train'))
+    return [flag.serialize() for flag in own if flag.value is not None]
+
+
+def _is_line(word):
+    """Whether --flagfile, which strips lines, reads a word as it is."""
+    return word.strip().splitlines() == [word]
 
 
 def _parse_flags(argv):

@@ -368,6 +368,18 @@ def require_finite(values, when, checkpoints):
             )
 
 
+def say(text, file=None):
+    """Print a line, on standard output by default; from when nobody reads it any more, none.
+
+    So a training saves its step when Ctrl-C ends a `tee` behind it, too.
+    """
+    file = file or sys.stdout
+    try:
+        print(text, file=file, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+
+
 class Progress(tqdm):
     """tqdm's bar on standard error; where that is no terminal, a plain line now and then."""
 
@@ -386,7 +398,7 @@ class Progress(tqdm):
         if not self.is_plain:
             return super().display(msg, pos)
         if msg is None and self.n != self.shown:
-            print(self, file=self.fp, flush=True)
+            say(self, sys.stderr)
             self.shown = self.n
         return False  # nothing is there to be cleared
 

@@ -98,19 +98,33 @@ def remove(folder, name):
 def listed(folder):
     """Return the names of the checkpoints in the file `checkpoint` of a folder, the newest first.
 
-    Only the base name of what is written there counts, so that a folder that was moved opens.
+    Only the base name of what is written there counts, so that a folder that was moved opens. If
+    the file is damaged, what lies in the folder counts, the latest step first.
 
     Raises:
-        InputError: the file names no checkpoint.
+        InputError: it is damaged, and there is no checkpoint.
     """
     try:
         found = tf.train.get_checkpoint_state(folder)
     except ValueError:  # it names no checkpoint
         found = None
     if found is None:
-        raise InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
+        names = there(folder)
+        if not names:
+            raise InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
+        warnings.warn(f'{folder}/checkpoint is damaged: {names[0]} is the newest.', stacklevel=2)
+        return names
     paths = [found.model_checkpoint_path, *reversed(found.all_model_checkpoint_paths)]
     return list(dict.fromkeys(re.split(r'[/\\]', path)[-1] for path in paths))
+
+
+def there(folder):
+    """Return the names of a training's checkpoints that lie in a folder, the latest step first."""
+    files = os.listdir(folder) if os.path.isdir(folder) else []
+    steps = [
+        int(match[1]) for match in (re.fullmatch(r'model-(\d+)\.index', f) for f in files) if match
+    ]
+    return [f'model-{step}' for step in sorted(steps, reverse=True)]
 
 
 @contextlib.contextmanager
@@ -191,7 +205,7 @@ def require_settings(origin, settings, own, is_training):
         origin: what the settings are of, for messages.
         settings: dict of sizes, age_upper, precision, format; what it lacks is not compared, but
             the age groups, which are the original's then.
-        own: dict of the model's sizes, age_upper and precision.
+        own: dict of the model's sizes, age_upper, precision and version of TensorFlow.
         is_training: whether the optimizers are to be restored too; they hang on the precision.
 
     Raises:
@@ -213,7 +227,8 @@ def require_settings(origin, settings, own, is_training):
     differing = [
         f'{name} is {settings[name]} there, {value} here'
         for name, value in own.items()
-        if name not in ('age_upper', 'precision') and settings.get(name, value) != value
+        if name not in ('age_upper', 'precision', 'tensorflow')
+        and settings.get(name, value) != value
     ]
     if differing:
         raise InputError(
@@ -228,6 +243,13 @@ def require_settings(origin, settings, own, is_training):
             )
         warnings.warn(
             f'{origin} was trained in {precision} and goes on in {own["precision"]}.', stacklevel=2
+        )
+    version = settings.get('tensorflow', own['tensorflow'])
+    if is_training and version != own['tensorflow']:
+        warnings.warn(
+            f'{origin} was trained by TensorFlow {version} and goes on by {own["tensorflow"]}: not '
+            'to the last bit as it would have.',
+            stacklevel=2,
         )
 
 

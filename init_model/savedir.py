@@ -19,7 +19,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
-from ops import InputError, Stopped
+from ops import InputError, Stopped, say
 
 LOCK, LOG, HISTORY, SUMMARY = 'lock', 'train.log', 'history.csv', 'summary'
 STOPPING = b'\n\tStopping after this step and a checkpoint; once more stops at once.\n'
@@ -30,7 +30,7 @@ _log.propagate = False
 
 def tell(text):
     """Print a text, and keep it in the log, if there is one."""
-    print(text)
+    say(text)
     keep(text)
 
 
@@ -85,6 +85,7 @@ def logged(folder):
     """Keep what is told and warned of in the log of a folder: with what it ran, how it ended."""
     path = os.path.join(folder, LOG)
     handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
+    handler.handleError = lambda _: None  # a full disk: the next checkpoint tells of it
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
     show = warnings.showwarning
 
@@ -109,7 +110,8 @@ def logged(folder):
     finally:
         warnings.showwarning = show
         _log.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # once more, of a full disk
+            handler.close()
 
 
 @contextlib.contextmanager
@@ -124,7 +126,8 @@ def signals():
     def note(number, _):
         received.append(number)
         restore()
-        os.write(2, STOPPING)  # print() may be what was interrupted
+        with contextlib.suppress(OSError):  # Ctrl-C ends what reads the output, too
+            os.write(2, STOPPING)  # print() may be what was interrupted
 
     def restore():
         for number, handler in usual.items():
@@ -157,24 +160,42 @@ def stop(received, folder, step):
 def rewind(folder, step):
     """Take out of a summary and a history what came after a step, which is done again.
 
-    At the first step of a run, those of an earlier run are renamed, to summary.1 and so on.
+    At the first step of a run, those of an earlier run are set aside.
     """
     history = os.path.join(folder, HISTORY)
     if not step:
-        for path in (os.path.join(folder, SUMMARY), history):
-            if os.path.exists(path):
-                names = (f'{path}.{number}' for number in itertools.count(1))
-                os.rename(path, next(name for name in names if not os.path.exists(name)))
+        set_aside(os.path.join(folder, SUMMARY))
+        set_aside(history)
         return
     for path in glob.glob(os.path.join(glob.escape(folder), SUMMARY, '*tfevents*')):
         _rewind_events(path, step)
     if os.path.exists(history):
-        with open(history, encoding='utf-8', newline='') as file:
-            lines = [line for line in file.read().splitlines(True) if line.endswith('\n')]
-        kept = [line for line in lines[1:] if int(line.split(',')[1]) <= step]
-        with open(history + '.new', 'w', encoding='utf-8', newline='') as file:
-            file.writelines(lines[:1] + kept)
-        os.replace(history + '.new', history)
+        _rewind_history(history, step)
+
+
+def set_aside(path):
+    """Rename a file or folder, if it is there, to path.1, or to the first number that is free."""
+    if os.path.exists(path):
+        names = (f'{path}.{number}' for number in itertools.count(1))
+        os.rename(path, next(name for name in names if not os.path.exists(name)))
+
+
+def _rewind_history(path, step):
+    """Take out of a history what came after a step; set it aside if it is not as it was written."""
+    with open(path, encoding='utf-8', errors='replace', newline='') as file:
+        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    if rows and len(rows[-1]) < len(header):
+        rows.pop()  # by a process that was killed
+    try:
+        column = header.index('step')
+        kept = [row for row in rows if int(row[column]) <= step]
+    except (LookupError, ValueError):
+        warnings.warn(f'{path} is damaged: it is set aside, a new one begun.', stacklevel=2)
+        set_aside(path)
+        return
+    with open(path + '.new', 'w', encoding='utf-8', newline='') as file:
+        csv.writer(file, lineterminator='\n').writerows([header, *kept])
+    os.replace(path + '.new', path)
 
 
 def _rewind_events(path, step):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ops
-from data import labels, pipeline, readers
+from data import labels, order, pipeline, readers
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,21 @@ def test_faces_are_sorted_and_unlabelled_names_counted(faces):
     for path, age, gender in zip(paths, ages, genders, strict=True):
         years, expected = readers.parse_name(path)
         assert (age, gender) == (labels.age_group(years), expected)
+
+
+def test_a_large_data_set_is_listed_without_opening_a_picture(tmp_path, monkeypatch):
+    count = 23_000
+    for i in range(count):
+        (tmp_path / f'{1 + i % 100}_{i % 2}_0_{i}.jpg').touch()  # none could be read
+
+    def refuse(*_):
+        raise AssertionError('a file is opened')
+
+    monkeypatch.setattr(ops, 'open_picture', refuse)
+    monkeypatch.setattr('builtins.open', refuse)
+    paths, ages, genders = labels.list_faces(str(tmp_path))
+    assert len(paths) == len(ages) == count and genders.sum() == count // 2
+    assert order.digest(str(tmp_path), paths, ages, genders)
 
 
 def test_holding_faces_out(faces):

@@ -1,5 +1,6 @@
 """The class: networks, training runs and what they leave behind, testing, checkpoints."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -555,6 +556,8 @@ def test_a_missing_variable_is_named(tiny, tmp_path):
 def test_a_damaged_checkpoint_is_named(tiny, tmp_path, file, damage):
     tiny().save_checkpoint()
     path = tmp_path / 'save' / 'checkpoint' / file
+    if file == 'checkpoint':  # else what it should have listed is found
+        path.with_name('model-0.index').unlink()
     if damage == 'remove':
         path.unlink()
     else:
@@ -564,3 +567,16 @@ def test_a_damaged_checkpoint_is_named(tiny, tmp_path, file, damage):
     with pytest.raises(ops.InputError, match=r'save/checkpoint/\S+ (is damaged|cannot be read)'):
         model.load_checkpoint()
     assert_same(before, weights_of(model))
+
+
+@pytest.mark.parametrize('text', ['', '\x07garbage', 'model_checkpoint_path: "../model-9"'])
+def test_a_damaged_list_of_whole_checkpoints(tiny, tmp_path, text):
+    for step in (0, 9, 10):
+        model = tiny()
+        model.step = step
+        model.save_checkpoint()
+    (tmp_path / 'save' / 'checkpoint' / 'checkpoint').write_text(text)
+    other = tiny()
+    with pytest.warns(UserWarning) if '9' not in text else contextlib.nullcontext():
+        assert other.load_checkpoint()
+    assert other.step == (10 if '9' not in text else 9)

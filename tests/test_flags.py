@@ -107,9 +107,10 @@ def test_choices(calls, name, text):
 @each
 @given(text=WORDS)
 @example(text='s3://bucket/faces')
+@example(text='not UTF-8 \udcff')
 def test_folders(calls, name, text):
     sentence = call(f'--{name}={text}')
-    if text == '' or '\0' in text or '://' in text:
+    if text == '' or '\0' in text or '://' in text or '\udcff' in text:
         assert f'--{name}=' in sentence and 'no name of a folder' in sentence
     else:
         assert sentence is None

@@ -4,7 +4,9 @@ import contextlib
 import os
 import pathlib
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -185,6 +187,27 @@ def test_an_unfinished_pre_training_is_finished_first(calls, monkeypatch):
     _, first, second = calls('--epoch', '2')
     assert first == ('train', (10, 0.0002), {'use_trained_model': True, 'weights': (0, 0, 0)})
     assert second == ('train', (2, 0.0002), {'use_init_model': True})
+
+
+@pytest.mark.parametrize('name', ['plain', ' a b ', 'two\nlines', '-x #y', "it's", 'ü\u2028'])
+def test_what_is_told_to_go_on_repeats_the_call(calls, monkeypatch, name):
+    told, keep = [], main._keep_flags
+    monkeypatch.setattr(main, '_keep_flags', lambda: (keep(), told.append(main._call_to_go_on())))
+    model, _, train = calls(f'--savedir={name}', f'--dataset={name}', '--use_trained_model=False')
+    words = shlex.split(told[0])
+    assert words[:2] == ['python', 'main.py']
+    assert calls(*words[2:]) == [model, train]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step(monkeypatch, capsys, number):
+    usual = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(main, '_run', lambda: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as exit:
+        main.main(['main.py'])
+    signal.signal(signal.SIGTERM, usual)
+    assert exit.value.code == 128 + number
+    assert capsys.readouterr().err == '\n\tStopped.\n'
 
 
 def test_memory_that_is_not_there(calls, monkeypatch):

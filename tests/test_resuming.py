@@ -157,7 +157,7 @@ def run_tiny_main(*words, **settings):
     command = [sys.executable, '-c', TINY_MAIN, *map(str, words)]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'}
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
-    return subprocess.Popen(command, env=environment, **pipes, **settings)
+    return subprocess.Popen(command, env=environment, **{**pipes, **settings})
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -171,9 +171,54 @@ def test_the_program_says_how_to_go_on(faces, tmp_path, number):
         _, err = process.communicate()
     assert process.returncode == 128 + number
     told = re.search(r'To go on: python main.py (.*)', err)
-    assert told[1] == "--flagfile 'a place/flags.txt' --use_trained_model True"
+    assert told[1] == "'--flagfile=a place/flags.txt' --use_trained_model True"
     assert 'Traceback' not in err
     assert re.search(r'Ended by Stopped: ', (tmp_path / 'a place' / 'train.log').read_text())
+
+
+def test_ctrl_c_ends_what_reads_the_output_too(faces, tmp_path):
+    """As `tee` behind a training does."""
+    words = '--datadir . --dataset faces --batch_size 4 --use_trained_model False'.split()
+    with run_tiny_main(*words, cwd=tmp_path, stderr=subprocess.STDOUT) as process:
+        for line in process.stdout:
+            if line.startswith('Epoch 1/10'):
+                break
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 128 + signal.SIGINT
+    assert 'Ended by Stopped: ' in (tmp_path / 'save' / 'train.log').read_text()
+    assert checkpoints.read_newest(str(tmp_path / 'save' / 'checkpoint'), names=())
+
+
+def test_output_that_nobody_reads(monkeypatch, capfd):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, 'w') as pipe:
+        ops.say('one', pipe)
+        ops.say('two', pipe)
+    ops.say('three')
+    assert capfd.readouterr().out == 'three\n'
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_signal_during_the_last_save(tiny, faces, monkeypatch):
+    model = tiny()
+    save = model.save_checkpoint
+
+    def save_and_raise():
+        save()
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(model, 'save_checkpoint', save_and_raise)
+    with pytest.raises(ops.Stopped, match='Stopped by SIGTERM after step 2, which is saved'):
+        model.train(num_epochs=1)  # of pre-training, after which main would go on
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_seed_of_its_own(tiny, faces):
+    tiny().train(num_epochs=1)
+    with pytest.warns(UserWarning, match='goes on by the seed that it began with'):
+        tiny(seed=1).train(num_epochs=2)
 
 
 @pytest.mark.usefixtures('eagerly')
@@ -181,7 +226,11 @@ def test_an_unfinished_training_is_told_from_others(tiny, faces, monkeypatch):
     model = tiny(size_batch=7)
     assert not model.is_unfinished(2, (0, 0, 0))
     model.train(num_epochs=1, weights=(0, 0, 0))
-    assert model.is_unfinished(2, (0, 0, 0))
+    model.train(num_epochs=2, weights=(0, 0, 0))
+    damage(faces.parent / 'save' / 'checkpoint' / 'model-2.index', 'cut')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # that it is damaged is told once, where it is opened
+        assert model.is_unfinished(2, (0, 0, 0))
     assert not model.is_unfinished(1, (0, 0, 0)) and not model.is_unfinished(2, (1, 0, 0))
 
 
@@ -368,6 +417,23 @@ def test_another_precision(tiny, precision):
     assert tested.load_checkpoint()
 
 
+def test_another_version_of_tensorflow(tiny, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(tf, '__version__', '2.0')
+        tiny().save_checkpoint()
+    with pytest.warns(UserWarning, match='was trained by TensorFlow 2.0 and goes on by 2'):
+        assert tiny().load_checkpoint()
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_checkpoint_to_start_from_is_no_run_to_go_on(tiny, faces, tmp_path, monkeypatch):
+    tiny(save_dir=str(tmp_path / 'other')).train(num_epochs=2)
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(tmp_path / 'other' / 'checkpoint'))
+    model = tiny()
+    model.train(num_epochs=1)
+    assert (model.epoch, model.step) == (1, 2)
+
+
 def test_a_newer_version_is_named(tiny, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, 'FORMAT', checkpoints.FORMAT + 1)
@@ -415,6 +481,56 @@ def test_an_earlier_run_is_set_aside(tiny, faces, tmp_path):
     assert len((save / 'history.csv').read_text().splitlines()) == 2
     assert len((save / 'history.csv.2').read_text().splitlines()) == 3
     assert (save / 'summary').is_dir() and (save / 'summary.1').is_dir()
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_start_over_that_is_killed_before_it_saves(tiny, faces, tmp_path, monkeypatch):
+    """The earlier run is not taken for its beginning."""
+    straight = str(tmp_path / 'straight')
+    tiny(save_dir=straight).train(num_epochs=3)
+    for _ in range(2):
+        tiny(size_batch=3).train(num_epochs=2)
+
+    def fail():
+        raise MemoryError
+
+    model = tiny()
+    at_step(model, monkeypatch, 4, fail)
+    with pytest.raises(MemoryError):
+        model.train(num_epochs=3, use_trained_model=False)
+    save = tmp_path / 'save'
+    assert checkpoints.listed(str(save / 'checkpoint.1'))[0] == 'model-6'
+    tiny().train(num_epochs=3)
+    assert_same_run(str(save), straight)
+    assert len(list((save / 'checkpoint').glob('*.index'))) == 1
+
+
+@pytest.mark.usefixtures('eagerly')
+@pytest.mark.parametrize(
+    ('damaged', 'rows'),
+    [
+        (lambda text: text + '\n', 3),
+        (lambda text: text.rstrip(), 3),
+        (lambda text: text + '3,6,0.3', 3),
+        (lambda text: text.replace(',', ';'), 1),
+        (lambda text: text.replace(',2,', ',two,'), 1),
+        (lambda text: '', 1),
+        (lambda text: text.encode('utf-16'), 1),
+    ],
+)
+def test_a_history_that_was_edited(tiny, faces, tmp_path, damaged, rows):
+    tiny().train(num_epochs=2)
+    path = tmp_path / 'save' / 'history.csv'
+    edited = damaged(path.read_text())
+    path.write_bytes(edited if isinstance(edited, bytes) else edited.encode())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always', UserWarning)
+        tiny().train(num_epochs=3)
+    with open(path, encoding='utf-8') as file:
+        assert [row['epoch'] for row in csv.DictReader(file)] == ['1', '2', '3'][-rows:]
+    is_kept = (tmp_path / 'save' / 'history.csv.1').exists()
+    assert is_kept == any('history.csv is damaged' in str(warning.message) for warning in told)
+    assert is_kept == (rows == 1)
 
 
 @pytest.mark.usefixtures('eagerly')
@@ -471,6 +587,14 @@ def test_weights_that_are_not_finite_are_not_saved(tiny):
 
 
 # ------------------------------------------------------------------------------------- log
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no such device')
+def test_a_log_without_room(tmp_path, capsys):
+    os.symlink('/dev/full', tmp_path / savedir.LOG)
+    with savedir.logged(str(tmp_path)):
+        savedir.tell('a line')
+    assert capsys.readouterr() == ('a line\n', '')
 
 
 @pytest.mark.usefixtures('eagerly')
