@@ -150,23 +150,25 @@ for _name in ('dataset', 'datadir', 'savedir', 'testdir'):
     flags.register_validator(_name, _is_path, 'this is no name of a folder')
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends the program as Ctrl-C does."""
+
+
+def _terminate(*_):
+    raise Terminated
+
+
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
-    received = []
-
-    def stop(number, _):
-        received.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         _run()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         with contextlib.suppress(OSError):  # Ctrl-C may have ended what reads it
             print('\n\tStopped.', file=sys.stderr)
-        sys.exit(128 + (received or [signal.SIGINT])[0])
+        sys.exit(128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT))
 
 
 def _run():

@@ -19,13 +19,15 @@ class Order:
     Attributes:
         size_batch: B.
         done: batches of the present epoch that are done.
+        seed: of the generator; None if it is not known.
     """
 
     def __init__(self, size_data, size_batch, seed, enable_shuffle=True, data=None):
         """Draw an order of size_data faces; data is their `digest`."""
         self.size_batch = size_batch
         self.done = 0
-        self._seed, self._data = seed, data
+        self.seed = seed
+        self._data = data
         self._random = np.random.RandomState(seed)
         self._indices = np.arange(size_data)
         if enable_shuffle:
@@ -55,7 +57,7 @@ class Order:
             'random': [name, keys.tolist(), *rest],
             'done': self.done,
             'size_batch': self.size_batch,
-            'seed': self._seed,
+            'seed': self.seed,
             'data': self._data,
         }
 
@@ -67,7 +69,7 @@ class Order:
             InputError: it is none.
         """
         order = cls(0, state.get('size_batch'), seed=0)
-        order._seed = state.get('seed')
+        order.seed = state.get('seed')
         try:
             order._indices = np.array(state['order'], np.int64)
             order._random.set_state(state['random'])
@@ -84,10 +86,6 @@ class Order:
         """Whether it is of so many faces with such a `digest`."""
         return len(self._indices) == size_data and self._data in (data, None)
 
-    def is_of_another(self, seed):
-        """Whether it was drawn by another seed, as far as that is known."""
-        return self._seed not in (seed, None)
-
 
 def take_up(order, size_data, size_batch, seed, enable_shuffle, data):
     """Return the order to train by: the given one, if it is of these faces, else a new one.
@@ -100,8 +98,8 @@ def take_up(order, size_data, size_batch, seed, enable_shuffle, data):
         if order:
             warnings.warn('The data set had other faces: a new order is drawn.', stacklevel=2)
         return Order(size_data, size_batch, seed, enable_shuffle, data)
-    if order.is_of_another(seed):
-        warnings.warn('The run goes on by the seed that it began with.', stacklevel=2)
+    if order.seed not in (seed, None):
+        warnings.warn(f'The run goes on by its seed {order.seed}, not {seed}.', stacklevel=2)
     if order.done and order.size_batch != size_batch:
         warnings.warn(
             f'The batches were of {order.size_batch}, now of {size_batch}: the epoch starts again.',

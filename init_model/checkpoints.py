@@ -121,10 +121,9 @@ def listed(folder):
 def there(folder):
     """Return the names of a training's checkpoints that lie in a folder, the latest step first."""
     files = os.listdir(folder) if os.path.isdir(folder) else []
-    steps = [
-        int(match[1]) for match in (re.fullmatch(r'model-(\d+)\.index', f) for f in files) if match
-    ]
-    return [f'model-{step}' for step in sorted(steps, reverse=True)]
+    matches = (re.fullmatch(r'model-(\d+)\.index', file) for file in files)
+    steps = sorted((int(match[1]) for match in matches if match), reverse=True)
+    return [f'model-{step}' for step in steps]
 
 
 @contextlib.contextmanager
