@@ -217,7 +217,7 @@ def _rewind_events(path, step):
                 break
             file.seek(4, os.SEEK_CUR)
             kept = file.tell()
-    if kept < size:
+    if 0 < kept < size:  # else it is no event file, but somebody's
         os.truncate(path, kept)
 
 

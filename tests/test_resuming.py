@@ -544,6 +544,9 @@ def test_a_torn_end_of_an_event_file_is_cut_off(tiny, faces, tmp_path):
         path.write_bytes(whole + torn)
         savedir.rewind(str(tmp_path / 'save'), 2)
         assert path.read_bytes() == whole
+    path.write_bytes(b'a note about the tfevents of this run')
+    savedir.rewind(str(tmp_path / 'save'), 2)
+    assert path.read_bytes().startswith(b'a note')
 
 
 # --------------------------------------------------------------------------------- numbers
