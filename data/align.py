@@ -48,6 +48,7 @@ LONGEST = 1024  # pixels, the longer side of what the detector is shown
 SMALLEST = 20  # pixels, the smallest face that the detector finds
 ONET = 48  # pixels, height and width of what its last network sees
 QUALITY = 95  # of JPEG and WebP, so that another loss can't be seen
+ASIDE = '.new'  # folder in that of --align's crops, for those of the call under way
 NO_FACE = 'no face'
 NO_FACE_LIST = 'no_face.txt'  # in DEST, the names of the pictures without one
 NAMED = 3  # pictures in a warning; of more only the number is told
@@ -247,23 +248,47 @@ def align_pictures(source, dest):
     """Cut every face out of a few pictures, into a folder that holds these alone then.
 
     They are PNG files, without loss. Those of one picture are <picture>.png or, where there are
-    several, <picture>_<k>.png, the largest face first. Where that name could be another picture's
-    too, the suffix stays in it: a.jpg.png beside a.png.png.
+    several, <picture>_<k>.png, the largest face first; of ten or more, k has zeros in front. Names
+    are cut as by `readers.unique_names`. Where that name could be another picture's too, the suffix
+    stays in it: a.jpg.png beside a.png.png.
 
     Args:
         source: folder, sub-folders not included, or one picture.
-        dest: folder of the crops; those of an earlier call are removed.
+        dest: folder of the crops, or a link to one; those of an earlier call, its PNG files, are
+            removed, and nothing else.
 
     Raises:
-        InputError: no face in any picture; dest stays as it is.
+        InputError: no face in any picture, one that lies in dest, or dest is no folder; dest stays
+            as it is.
     """
     paths = readers.list_images(source)
-    if os.path.realpath(os.path.dirname(paths[0])) == os.path.realpath(dest):
-        raise InputError(f'The faces in {dest} are aligned already: leave --align out.')
-    aside, failures = dest + '.new', {}
-    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
-    os.makedirs(aside)
-    bases = _base_names(paths)
+    if inside := [path for path in paths if _lies_in(path, dest)]:
+        raise InputError(
+            f'{inside[0]} lies in {dest}, where --align keeps what it cuts out: the faces there '
+            'are aligned already, so leave --align out, or move your own pictures elsewhere.'
+        )
+    _require_folder(dest)
+    aside = os.path.join(dest, ASIDE)
+    os.makedirs(aside, exist_ok=True)
+    try:
+        _remove_crops(aside)  # of a run that was killed
+        failures = _cut_all_out(paths, aside)
+        if len(failures) == len(paths):
+            raise InputError(_nothing(source, failures))
+        _warn_of(failures)
+        _remove_crops(dest)
+        for name in os.listdir(aside):
+            os.replace(os.path.join(aside, name), os.path.join(dest, name))
+    finally:
+        _remove_crops(aside)
+        for folder in (aside, dest):
+            with contextlib.suppress(OSError):  # it is not empty
+                os.rmdir(folder)
+
+
+def _cut_all_out(paths, folder):
+    """Write every face in pictures to a folder; return why there is none, a dict from paths."""
+    failures, bases = {}, _base_names(paths)
     for path in ops.Progress(paths, 'Aligning', unit=' pictures'):
         try:
             crops = align(open_picture(path))
@@ -272,15 +297,30 @@ def align_pictures(source, dest):
             continue
         for k, crop in enumerate(crops, 1):
             number = f'_{k:0{len(str(len(crops)))}}' if len(crops) > 1 else ''  # sorted by name
-            Image.fromarray(crop).save(os.path.join(aside, f'{bases[path]}{number}.png'))
+            Image.fromarray(crop).save(os.path.join(folder, f'{bases[path]}{number}.png'))
         if not crops:
             failures[path] = NO_FACE
-    if len(failures) == len(paths):
-        shutil.rmtree(aside)
-        raise InputError(_nothing(source, failures))
-    _warn_of(failures)
-    shutil.rmtree(dest, ignore_errors=True)
-    os.replace(aside, dest)
+    return failures
+
+
+def _remove_crops(folder):
+    """Remove what `_cut_all_out` wrote to a folder; all else in it may be the user's."""
+    with os.scandir(folder) as entries:
+        crops = [e.path for e in entries if e.name.endswith('.png') and not e.is_dir()]
+    for path in crops:
+        os.remove(path)
+
+
+def _lies_in(path, folder):
+    """Whether a path is a folder or lies anywhere below it, once all links are followed."""
+    path, folder = (os.path.join(os.path.realpath(p), '') for p in (path, folder))
+    return path.startswith(folder)
+
+
+def _require_folder(path):
+    """Raise an InputError where a folder is to be written to and something else is."""
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise InputError(f'{path} is no folder: remove it, or name another one.')
 
 
 def _base_names(paths):
@@ -320,10 +360,10 @@ def align_folder(source, dest):
     Raises:
         InputError: no picture, or no face in any.
     """
-    real = [os.path.join(os.path.realpath(folder), '') for folder in (source, dest)]
-    if real[0].startswith(real[1]) or real[1].startswith(real[0]):
+    if _lies_in(source, dest) or _lies_in(dest, source):
         raise InputError(f'{source} and {dest} must not lie in one another: name another DEST.')
     paths = readers.list_images(source, recursive=True)
+    _require_folder(dest)
     names = {path: os.path.relpath(path, source) for path in paths}
     targets = {path: os.path.join(dest, name) for path, name in names.items()}
     for folder in {os.path.dirname(target) for target in targets.values()}:

@@ -278,8 +278,67 @@ def test_crops_of_an_earlier_call_go(tmp_path):
         align.align_pictures(str(tmp_path / 'none'), out)
     with pytest.raises(align.InputError, match='aligned already'):
         align.align_pictures(out, out)
-    assert files_in(tmp_path / 'out') == ['new.png']
-    assert not (tmp_path / 'out.new').exists()
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['new.png']
+
+
+@pytest.mark.usefixtures('find_marks')
+@pytest.mark.parametrize('source', ['out/mine', 'out/mine/a.png', 'link', 'links', 'out/.new'])
+def test_pictures_in_the_folder_of_the_crops_are_refused(tmp_path, source):
+    """Also those in a folder of their own there, and by links, which lead out of it or into it."""
+    for name in ('mine/a.png', 'mine/b.jpg', '.new/c.png', 'd.png'):
+        mark(tmp_path / 'out' / name, 1)
+    (tmp_path / 'link').symlink_to(tmp_path / 'out' / 'mine')
+    mark(tmp_path / 'links' / 'own.jpg', 1)
+    (tmp_path / 'links' / 'z.png').symlink_to(tmp_path / 'out' / 'd.png')
+    before = files_in(tmp_path / 'out')
+    with pytest.raises(align.InputError, match=r'lies in .*out, .* aligned already, so leave'):
+        align.align_pictures(str(tmp_path / source), str(tmp_path / 'out'))
+    assert files_in(tmp_path / 'out') == before
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_only_crops_are_removed(tmp_path):
+    """From a folder behind a link too; a run that was killed left a crop aside."""
+    mark(tmp_path / 'raw' / 'a.jpg', 1)
+    for name in ('mine/a.png', 'b.jpg', 'old.png', '.new/half.png'):
+        mark(tmp_path / 'real' / name, 1)
+    (tmp_path / 'real' / 'folder.png').mkdir()
+    (tmp_path / 'out').symlink_to('real')
+    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
+    assert files_in(tmp_path / 'real') == ['a.png', 'b.jpg', 'mine/a.png']
+    assert (tmp_path / 'out').is_symlink()
+    left = {path.name for path in (tmp_path / 'real').iterdir()}
+    assert left == {'a.png', 'b.jpg', 'mine', 'folder.png'}
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_crops_need_a_folder(tmp_path):
+    mark(tmp_path / 'raw' / 'a.jpg', 1)
+    (tmp_path / 'file').write_text('mine')
+    (tmp_path / 'link').symlink_to('nowhere')
+    for name in ('file', 'link'):
+        with pytest.raises(align.InputError, match=f'{name} is no folder: remove it'):
+            align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'link', 'raw']
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_a_call_that_is_stopped_leaves_the_crops_before_it(tmp_path, monkeypatch):
+    def stop(path):
+        if path.endswith('b.jpg'):
+            raise KeyboardInterrupt
+        return read(path)
+
+    for name in 'ab':
+        mark(tmp_path / 'raw' / f'{name}.jpg', 1)
+    mark(tmp_path / 'out' / 'old.png', 1)
+    read = align.open_picture
+    monkeypatch.setattr(align, 'open_picture', stop)
+    for name in ('out', 'new'):
+        with pytest.raises(KeyboardInterrupt):
+            align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['old.png']
+    assert not (tmp_path / 'new').exists()
 
 
 # ----------------------------------------------------------------- a data set: data.align
