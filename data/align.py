@@ -17,6 +17,7 @@ import re
 import shutil
 import sys
 import warnings
+import zlib
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
 
@@ -326,6 +327,10 @@ def _require_folder(path):
 def _base_names(paths):
     """Return a dict from the paths of pictures in a folder to unambiguous names of their crops."""
     names = {path: os.path.basename(path) for path in paths}
+    most = readers.LONGEST_NAME
+    longest = [path for path in paths if len(os.path.splitext(names[path])[0]) >= most]
+    for path, stem in zip(longest, readers.unique_names(longest), strict=True):
+        names[path] = stem + os.path.splitext(names[path])[1]
     stems = {path: os.path.splitext(name)[0] for path, name in names.items()}
     claims, numbered = collections.Counter(), {}
     for path, stem in stems.items():
@@ -371,8 +376,8 @@ def align_folder(source, dest):
     for table in readers.list_tables(source):
         copy = os.path.join(dest, os.path.basename(table))
         if not os.path.exists(copy):
-            shutil.copyfile(table, copy + '.new')
-            os.replace(copy + '.new', copy)
+            shutil.copyfile(table, _aside(copy))
+            os.replace(_aside(copy), copy)
     options = {'encoding': 'utf-8', 'errors': 'surrogateescape', 'newline': '\n'}
     with open(os.path.join(dest, NO_FACE_LIST), 'a+', **options) as file:
         file.seek(0)
@@ -423,9 +428,19 @@ def _align_file(path, target):
         return NO_FACE
     suffix = os.path.splitext(target)[1].lower()
     crop = Image.fromarray(cut_out(pixels, faces[0]))
-    crop.save(target + '.new', Image.registered_extensions()[suffix], quality=QUALITY)
-    os.replace(target + '.new', target)  # whole, or not there, whenever this is killed
+    crop.save(_aside(target), Image.registered_extensions()[suffix], quality=QUALITY)
+    os.replace(_aside(target), target)  # whole, or not there, whenever this is killed
     return ''
+
+
+def _aside(path):
+    """Return the path beside a file where its content is written first, which is its alone.
+
+    A name as long as they may be would be too long with more behind it.
+    """
+    folder, name = os.path.split(path)
+    digest = zlib.crc32(os.fsencode(name))
+    return os.path.join(folder, f'{name[: readers.LONGEST_NAME]}.{digest:08x}.new')
 
 
 def _nothing(source, failures):

@@ -229,8 +229,7 @@ def mark(path, faces, colour=10):
     pixels = np.full([50, 50 * max(faces, 1), 3], colour, np.uint8)
     pixels[0, 0] = 50 * faces + 25
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path.with_suffix('.new'), 'png')
-    path.with_suffix('.new').rename(path)
+    Image.fromarray(pixels).save(path, 'png')
 
 
 def files_in(folder):
@@ -263,6 +262,20 @@ def test_names_of_crops(tmp_path):
         'two_2.png',
     ]
     assert Image.open(tmp_path / 'out' / 'one.png').size == (200, 200)
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_long_names_are_cut(tmp_path):
+    """Of pictures that differ behind the cut only, each has crops of its own."""
+    short, long = 'a' * 40, 'a' * 250
+    for name in (short + '.jpg', long + 'b.jpg', long + '.jpg', 'x.jpg'):
+        mark(tmp_path / 'raw' / name, 2)
+    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
+    bases = [short + '.jpg', short + '_2.jpg', short + '_3.jpg', 'x']
+    crops = [f'{base}_{k}.png' for base in bases for k in (1, 2)]
+    assert files_in(tmp_path / 'out') == sorted(crops)
+    align.align_pictures(str(tmp_path / 'raw' / (long + '.jpg')), str(tmp_path / 'out'))
+    assert files_in(tmp_path / 'out') == [short + '_1.png', short + '_2.png']
 
 
 @pytest.mark.usefixtures('find_marks')
@@ -394,7 +407,7 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
     run(raw, out)
     before = (out / LABELLED[0]).read_bytes()
     (out / LABELLED[1]).unlink()
-    (out / (LABELLED[1] + '.new')).write_bytes(b'half')  # what a killed run leaves
+    pathlib.Path(align._aside(out / LABELLED[1])).write_bytes(b'half')  # what a killed run leaves
     mark(raw / '50_0_late.jpg', 1)
     mark(raw / LABELLED[0], 1, colour=200)
     looked_at = []
@@ -406,6 +419,16 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
     assert sorted(looked_at) == ['001A43a.JPG', '50_0_late.jpg']
     assert (out / LABELLED[0]).read_bytes() == before
     assert files_in(out) == sorted([*LABELLED, '50_0_late.jpg', 'no_face.txt'])
+
+
+def test_names_as_long_as_they_may_be(raw, tmp_path):
+    names = ['1_0_' + 'a' * 246 + f'{k}.jpg' for k in (1, 2)]
+    for name in names:
+        mark(raw / name, 1)
+    assert align._aside(raw / names[0]) != align._aside(raw / names[1])
+    with pytest.warns(UserWarning, match='No face'):
+        run(raw, tmp_path / 'out')
+    assert {*names} < {*files_in(tmp_path / 'out')}
 
 
 def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch):
