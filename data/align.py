@@ -15,7 +15,8 @@ import multiprocessing
 import os
 import re
 import shutil
-import sys
+import signal
+import threading
 import warnings
 import zlib
 
@@ -28,7 +29,7 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
-from data import readers
+from data import programs, readers
 from ops import InputError
 
 SIZE = 200  # pixels, height and width of a crop: UTKFace's
@@ -401,18 +402,38 @@ def _align_files(paths, targets):
     workers = min(os.cpu_count(), memory, len(paths) // FACES_PER_WORKER)
     with contextlib.ExitStack() as stack:
         results = map(_align_file, paths, targets)
-        if workers > 1:  # processes, since much of the detector's work is Python's
-            pool = stack.enter_context(
-                concurrent.futures.ProcessPoolExecutor(
-                    workers, multiprocessing.get_context('spawn'), _use_one_thread
+        try:
+            if workers > 1:  # processes, since much of the detector's work is Python's
+                pool = concurrent.futures.ProcessPoolExecutor(
+                    workers, multiprocessing.get_context('spawn'), _prepare_worker
                 )
-            )
-            results = pool.map(_align_file, paths, targets, chunksize=8)
-        results = ops.Progress(results, 'Aligning', len(paths), unit=' faces')
-        yield from zip(paths, results, strict=True)
+                stack.callback(pool.shutdown, cancel_futures=True)
+                with _ignoring_interrupts():  # and so will the processes, while they start
+                    results = pool.map(_align_file, paths, targets, chunksize=8)
+            results = ops.Progress(results, 'Aligning', len(paths), unit=' faces')
+            yield from zip(paths, results, strict=True)
+        except concurrent.futures.BrokenExecutor as error:
+            raise InputError(
+                'A process that finds faces was ended by the system, most likely for lack of '
+                'memory: close other programs and start again, what is done stays done.'
+            ) from error
 
 
-def _use_one_thread():
+@contextlib.contextmanager
+def _ignoring_interrupts():
+    """Ignore Ctrl-C for a moment; it can be minded in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _prepare_worker():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -504,16 +525,13 @@ def _stage(name):
         keras.config.set_dtype_policy(policy)
 
 
+@programs.one_sentence('Stopped. Started again, it does what is missing.')
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m data.align', description=__doc__)
     parser.add_argument('source', help='folder of the pictures')
     parser.add_argument('dest', help='folder of the crops, made if need be')
     words = parser.parse_args(argv)
-    ops.plain_warnings()
-    try:
-        count = align_folder(words.source, words.dest)
-    except (InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    count = align_folder(words.source, words.dest)
     print(f'{words.dest} has {count:,} faces, {SIZE} x {SIZE} pixels each.')
 
 

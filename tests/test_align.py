@@ -1,5 +1,6 @@
 """Faces cut out of pictures, made-up ones, so that they lie as in UTKFace."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -354,6 +355,24 @@ def test_a_call_that_is_stopped_leaves_the_crops_before_it(tmp_path, monkeypatch
     assert not (tmp_path / 'new').exists()
 
 
+def test_a_photo_that_the_camera_says_is_turned(tmp_path):
+    """Held upside down, which the detector does not mind, but cut out it must stand."""
+    photo, eyes = paste(NAMES[0], 2, 10)
+    exif = Image.Exif()
+    (tmp_path / 'raw').mkdir()
+    for orientation, turn in ((6, 90), (8, -90), (3, 180)):
+        exif[0x0112] = orientation
+        path = tmp_path / 'raw' / f'{orientation}.png'
+        photo.rotate(turn, expand=True).save(path, exif=exif)
+    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
+    ((a, b),) = eyes_in_crops(photo)
+    assert np.abs(a * eyes + b - WANTED).max() < TOLERANCE
+    (expected,) = align.align(np.asarray(photo))
+    for name in ('3.png', '6.png', '8.png'):
+        with Image.open(tmp_path / 'out' / name) as crop:
+            np.testing.assert_array_equal(np.asarray(crop), expected)
+
+
 # ----------------------------------------------------------------- a data set: data.align
 
 
@@ -431,13 +450,17 @@ def test_names_as_long_as_they_may_be(raw, tmp_path):
     assert {*names} < {*files_in(tmp_path / 'out')}
 
 
-def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch):
+def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys):
     def die(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr('os.replace', die)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended:
         run(raw, tmp_path / 'out')
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.endswith(
+        '\n\tStopped. Started again, it does what is missing.\n'
+    )
     with pytest.raises(align.InputError, match='No images'):
         readers.list_images(str(tmp_path / 'out'), recursive=True)
 
@@ -451,6 +474,9 @@ def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch):
         ('nowhere', 'out', 'There is no folder'),
         ('none', 'out', r'No face was found in .*none \(1 pictures\)'),
         ('text', 'out', r'a\.jpg cannot be read as an image'),
+        ('text/a.jpg', 'out', r'a\.jpg is a file: name the folder of the pictures'),
+        ('raw', 'text/a.jpg', r'a\.jpg is no folder: remove it'),
+        ('raw', 'text/a.jpg/out', r'a\.jpg/out cannot be used \(Not a directory\): mend that'),
     ],
 )
 def test_where_nothing_can_be_done(raw, tmp_path, source, dest, message):
@@ -474,6 +500,30 @@ def test_in_parallel(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match='No face was found in .*0.png, .*1.png, .*2.png'):
         assert align.align_folder(str(tmp_path / 'raw'), str(tmp_path / 'out')) == 1
     assert files_in(tmp_path / 'out') == [NAMES[0], 'no_face.txt']
+
+
+def test_a_worker_that_the_system_ends(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(align, 'FACES_PER_WORKER', 1)
+    monkeypatch.setattr('os.cpu_count', lambda: 2)
+    monkeypatch.setattr(align, '_prepare_worker', functools.partial(os._exit, 9))
+    with pytest.raises(SystemExit, match='lack of memory: close other programs') as error:
+        run(raw, tmp_path / 'out')
+    assert '\n' not in error.value.code.strip()
+
+
+def test_unreadable_pictures_among_others(raw, tmp_path):
+    """They are named, not listed as without a face, and looked at again."""
+    for k in range(4):
+        (raw / f'9_1_bad{k}.jpg').write_text('no picture')
+    for _ in range(2):
+        with pytest.warns(UserWarning) as warned:
+            count = align.align_folder(str(raw), str(tmp_path / 'out'))
+        said = [str(warning.message) for warning in warned]
+        assert count == len(LABELLED)
+        assert [f'bad{k}.jpg cannot be read' in said[k] for k in range(3)] == [True] * 3
+        assert said[3] == '4 pictures cannot be read.' and said[4].endswith('40_1_none.jpg.')
+    assert files_in(tmp_path / 'out') == sorted([*LABELLED, 'no_face.txt'])
+    assert (tmp_path / 'out' / 'no_face.txt').read_text() == '40_1_none.jpg\n'
 
 
 # ------------------------------------------------------------------ the warning, and main.py

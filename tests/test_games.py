@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -269,6 +270,26 @@ def test_without_a_model_nothing_is_written(folder, monkeypatch):
     monkeypatch.setattr('face_aging.INIT_MODEL', 'nowhere')
     assert 'There is no trained model in save/checkpoint' in error_of(kids.main, MAN, WOMAN)
     assert written() == []
+
+
+@pytest.mark.parametrize(('game', 'people'), [(aging, 1), (morph, 2), (kids, 2)])
+def test_a_game_ends_by_a_sentence(folder, monkeypatch, capsys, game, people):
+    """Where results cannot be written, and after Ctrl-C; Pillow's warnings are shown plainly."""
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(warnings, 'formatwarning', lambda *_: 'code')
+    photo_paths = [str(MAN), str(WOMAN)][:people]
+    pathlib.Path('file').touch()
+    said = error_of(game.main, *photo_paths, '--savedir', 'file/out')
+    assert said == '\n\tfile/out cannot be used (Not a directory): mend that, or name another path.'
+    assert warnings.formatwarning('Odd.', UserWarning, 'a.py', 1) == '\tWarning: Odd.\n'
+    monkeypatch.setattr(photos, 'open_model', stop)
+    with pytest.raises(SystemExit) as exit:
+        game.main(photo_paths)
+    assert exit.value.code == 130
+    assert capsys.readouterr().err.endswith('\n\tStopped.\n')
 
 
 def test_a_photo_without_a_face(folder):
