@@ -108,6 +108,21 @@ def test_a_seed_makes_the_same_children(model, pair):
     assert np.abs(first - other).max() > 0.1
 
 
+def test_faces_in_bytes_and_in_floats_may_be_mixed():
+    class Echo:
+        def E(self, images):
+            return tf.reshape(images, [len(images), -1])
+
+    as_bytes = np.random.RandomState(0).randint(0, 256, [2, 4, 4, 3], np.uint8)
+    as_floats = as_bytes.astype(np.float32) * 2 / 255 - 1
+    expected = photos.encode(Echo(), [*as_bytes])
+    assert expected.dtype == np.float32 and expected.min() < -0.9 < 0.9 < expected.max()
+    for images in ([*as_floats], [as_bytes[0], as_floats[1]], [as_floats[0], as_bytes[1]]):
+        np.testing.assert_allclose(photos.encode(Echo(), images), expected, atol=1e-6)
+    doubles = [as_bytes[0], as_floats[1].astype(float)]
+    np.testing.assert_allclose(photos.encode(Echo(), doubles), expected, atol=1e-6)
+
+
 # -------------------------------------------------------------------------------- photos
 
 
