@@ -265,6 +265,18 @@ def test_names_of_crops(tmp_path):
     assert Image.open(tmp_path / 'out' / 'one.png').size == (200, 200)
 
 
+def test_ten_faces_of_a_picture_are_sorted_by_name(tmp_path, monkeypatch):
+    mark(tmp_path / 'a.jpg', 0)
+    crops = [np.full([2, 2, 3], k, np.uint8) for k in range(10)]
+    monkeypatch.setattr(align, 'align', lambda pixels: crops)
+    align.align_pictures(str(tmp_path / 'a.jpg'), str(tmp_path / 'out'))
+    names = files_in(tmp_path / 'out')
+    assert names == [f'a_{k:02}.png' for k in range(1, 11)]
+    assert [Image.open(tmp_path / 'out' / name).getpixel((0, 0))[0] for name in names] == [
+        *range(10)
+    ]
+
+
 @pytest.mark.usefixtures('find_marks')
 def test_long_names_are_cut(tmp_path):
     """Of pictures that differ behind the cut only, each has crops of its own."""
