@@ -247,7 +247,7 @@ def warn_of_unaligned(source):
 
 
 def align_pictures(source, dest):
-    """Cut every face out of a few pictures, into a folder that holds these alone then.
+    """Cut every face out of a few pictures, into a folder that holds no other crops then.
 
     They are PNG files, without loss. Those of one picture are <picture>.png or, where there are
     several, <picture>_<k>.png, the largest face first; of ten or more, k has zeros in front. Names
@@ -364,7 +364,8 @@ def align_folder(source, dest):
         how many faces dest has now of source.
 
     Raises:
-        InputError: no picture, or no face in any.
+        InputError: no picture or no face in any, dest is no folder, one lies in the other, or the
+            system ended a process.
     """
     if _lies_in(source, dest) or _lies_in(dest, source):
         raise InputError(f'{source} and {dest} must not lie in one another: name another DEST.')
