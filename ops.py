@@ -459,7 +459,7 @@ def open_picture(image_path, is_gray=False, as_seen=False):
 def _reason(error):
     """Return in a few words why a picture cannot be read."""
     if isinstance(error, Image.UnidentifiedImageError):
-        return 'no picture'
+        return 'no picture of a known format'
     if isinstance(error, Image.DecompressionBombError):
         return f'more than {MAX_PIXELS:,} pixels, or than {MAX_SIDE:,} on a side'
     text = getattr(error, 'strerror', None) or str(error) or type(error).__name__

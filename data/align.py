@@ -15,8 +15,10 @@ import multiprocessing
 import os
 import re
 import shutil
-import sys
+import signal
+import threading
 import warnings
+import zlib
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
 
@@ -27,7 +29,7 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
-from data import readers
+from data import programs, readers
 from ops import InputError
 
 SIZE = 200  # pixels, height and width of a crop: UTKFace's
@@ -48,6 +50,7 @@ LONGEST = 1024  # pixels, the longer side of what the detector is shown
 SMALLEST = 20  # pixels, the smallest face that the detector finds
 ONET = 48  # pixels, height and width of what its last network sees
 QUALITY = 95  # of JPEG and WebP, so that another loss can't be seen
+ASIDE = '.new'  # folder in that of --align's crops, for those of the call under way
 NO_FACE = 'no face'
 NO_FACE_LIST = 'no_face.txt'  # in DEST, the names of the pictures without one
 NAMED = 3  # pictures in a warning; of more only the number is told
@@ -244,26 +247,50 @@ def warn_of_unaligned(source):
 
 
 def align_pictures(source, dest):
-    """Cut every face out of a few pictures, into a folder that holds these alone then.
+    """Cut every face out of a few pictures, into a folder that holds no other crops then.
 
     They are PNG files, without loss. Those of one picture are <picture>.png or, where there are
-    several, <picture>_<k>.png, the largest face first. Where that name could be another picture's
-    too, the suffix stays in it: a.jpg.png beside a.png.png.
+    several, <picture>_<k>.png, the largest face first; of ten or more, k has zeros in front. Names
+    are cut as by `readers.unique_names`. Where that name could be another picture's too, the suffix
+    stays in it: a.jpg.png beside a.png.png.
 
     Args:
         source: folder, sub-folders not included, or one picture.
-        dest: folder of the crops; those of an earlier call are removed.
+        dest: folder of the crops, or a link to one; those of an earlier call, its PNG files, are
+            removed, and nothing else.
 
     Raises:
-        InputError: no face in any picture; dest stays as it is.
+        InputError: no face in any picture, one that lies in dest, or dest is no folder; dest stays
+            as it is.
     """
     paths = readers.list_images(source)
-    if os.path.realpath(os.path.dirname(paths[0])) == os.path.realpath(dest):
-        raise InputError(f'The faces in {dest} are aligned already: leave --align out.')
-    aside, failures = dest + '.new', {}
-    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
-    os.makedirs(aside)
-    bases = _base_names(paths)
+    if inside := [path for path in paths if _lies_in(path, dest)]:
+        raise InputError(
+            f'{inside[0]} lies in {dest}, where --align keeps what it cuts out: the faces there '
+            'are aligned already, so leave --align out, or move your own pictures elsewhere.'
+        )
+    _require_folder(dest)
+    aside = os.path.join(dest, ASIDE)
+    os.makedirs(aside, exist_ok=True)
+    try:
+        _remove_crops(aside)  # of a run that was killed
+        failures = _cut_all_out(paths, aside)
+        if len(failures) == len(paths):
+            raise InputError(_nothing(source, failures))
+        _warn_of(failures)
+        _remove_crops(dest)
+        for name in os.listdir(aside):
+            os.replace(os.path.join(aside, name), os.path.join(dest, name))
+    finally:
+        _remove_crops(aside)
+        for folder in (aside, dest):
+            with contextlib.suppress(OSError):  # it is not empty
+                os.rmdir(folder)
+
+
+def _cut_all_out(paths, folder):
+    """Write every face in pictures to a folder; return why there is none, a dict from paths."""
+    failures, bases = {}, _base_names(paths)
     for path in ops.Progress(paths, 'Aligning', unit=' pictures'):
         try:
             crops = align(open_picture(path))
@@ -272,20 +299,39 @@ def align_pictures(source, dest):
             continue
         for k, crop in enumerate(crops, 1):
             number = f'_{k:0{len(str(len(crops)))}}' if len(crops) > 1 else ''  # sorted by name
-            Image.fromarray(crop).save(os.path.join(aside, f'{bases[path]}{number}.png'))
+            Image.fromarray(crop).save(os.path.join(folder, f'{bases[path]}{number}.png'))
         if not crops:
             failures[path] = NO_FACE
-    if len(failures) == len(paths):
-        shutil.rmtree(aside)
-        raise InputError(_nothing(source, failures))
-    _warn_of(failures)
-    shutil.rmtree(dest, ignore_errors=True)
-    os.replace(aside, dest)
+    return failures
+
+
+def _remove_crops(folder):
+    """Remove what `_cut_all_out` wrote to a folder; all else in it may be the user's."""
+    with os.scandir(folder) as entries:
+        crops = [e.path for e in entries if e.name.endswith('.png') and not e.is_dir()]
+    for path in crops:
+        os.remove(path)
+
+
+def _lies_in(path, folder):
+    """Whether a path is a folder or lies anywhere below it, once all links are followed."""
+    path, folder = (os.path.join(os.path.realpath(p), '') for p in (path, folder))
+    return path.startswith(folder)
+
+
+def _require_folder(path):
+    """Raise an InputError where a folder is to be written to and something else is."""
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise InputError(f'{path} is no folder: remove it, or name another one.')
 
 
 def _base_names(paths):
     """Return a dict from the paths of pictures in a folder to unambiguous names of their crops."""
     names = {path: os.path.basename(path) for path in paths}
+    most = readers.LONGEST_NAME
+    longest = [path for path in paths if len(os.path.splitext(names[path])[0]) >= most]
+    for path, stem in zip(longest, readers.unique_names(longest), strict=True):
+        names[path] = stem + os.path.splitext(names[path])[1]
     stems = {path: os.path.splitext(name)[0] for path, name in names.items()}
     claims, numbered = collections.Counter(), {}
     for path, stem in stems.items():
@@ -318,12 +364,13 @@ def align_folder(source, dest):
         how many faces dest has now of source.
 
     Raises:
-        InputError: no picture, or no face in any.
+        InputError: no picture or no face in any, dest is no folder, one lies in the other, or the
+            system ended a process.
     """
-    real = [os.path.join(os.path.realpath(folder), '') for folder in (source, dest)]
-    if real[0].startswith(real[1]) or real[1].startswith(real[0]):
+    if _lies_in(source, dest) or _lies_in(dest, source):
         raise InputError(f'{source} and {dest} must not lie in one another: name another DEST.')
     paths = readers.list_images(source, recursive=True)
+    _require_folder(dest)
     names = {path: os.path.relpath(path, source) for path in paths}
     targets = {path: os.path.join(dest, name) for path, name in names.items()}
     for folder in {os.path.dirname(target) for target in targets.values()}:
@@ -331,8 +378,8 @@ def align_folder(source, dest):
     for table in readers.list_tables(source):
         copy = os.path.join(dest, os.path.basename(table))
         if not os.path.exists(copy):
-            shutil.copyfile(table, copy + '.new')
-            os.replace(copy + '.new', copy)
+            shutil.copyfile(table, _aside(copy))
+            os.replace(_aside(copy), copy)
     options = {'encoding': 'utf-8', 'errors': 'surrogateescape', 'newline': '\n'}
     with open(os.path.join(dest, NO_FACE_LIST), 'a+', **options) as file:
         file.seek(0)
@@ -356,18 +403,38 @@ def _align_files(paths, targets):
     workers = min(os.cpu_count(), memory, len(paths) // FACES_PER_WORKER)
     with contextlib.ExitStack() as stack:
         results = map(_align_file, paths, targets)
-        if workers > 1:  # processes, since much of the detector's work is Python's
-            pool = stack.enter_context(
-                concurrent.futures.ProcessPoolExecutor(
-                    workers, multiprocessing.get_context('spawn'), _use_one_thread
+        try:
+            if workers > 1:  # processes, since much of the detector's work is Python's
+                pool = concurrent.futures.ProcessPoolExecutor(
+                    workers, multiprocessing.get_context('spawn'), _prepare_worker
                 )
-            )
-            results = pool.map(_align_file, paths, targets, chunksize=8)
-        results = ops.Progress(results, 'Aligning', len(paths), unit=' faces')
-        yield from zip(paths, results, strict=True)
+                stack.callback(pool.shutdown, cancel_futures=True)
+                with _ignoring_interrupts():  # and so will the processes, while they start
+                    results = pool.map(_align_file, paths, targets, chunksize=8)
+            results = ops.Progress(results, 'Aligning', len(paths), unit=' faces')
+            yield from zip(paths, results, strict=True)
+        except concurrent.futures.BrokenExecutor as error:
+            raise InputError(
+                'A process that finds faces was ended by the system, most likely for lack of '
+                'memory: close other programs and start again, what is done stays done.'
+            ) from error
 
 
-def _use_one_thread():
+@contextlib.contextmanager
+def _ignoring_interrupts():
+    """Ignore Ctrl-C for a moment; it can be minded in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _prepare_worker():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
@@ -383,9 +450,19 @@ def _align_file(path, target):
         return NO_FACE
     suffix = os.path.splitext(target)[1].lower()
     crop = Image.fromarray(cut_out(pixels, faces[0]))
-    crop.save(target + '.new', Image.registered_extensions()[suffix], quality=QUALITY)
-    os.replace(target + '.new', target)  # whole, or not there, whenever this is killed
+    crop.save(_aside(target), Image.registered_extensions()[suffix], quality=QUALITY)
+    os.replace(_aside(target), target)  # whole, or not there, whenever this is killed
     return ''
+
+
+def _aside(path):
+    """Return the path beside a file where its content is written first, which is its alone.
+
+    A name as long as they may be would be too long with more behind it.
+    """
+    folder, name = os.path.split(path)
+    digest = zlib.crc32(os.fsencode(name))
+    return os.path.join(folder, f'{name[: readers.LONGEST_NAME]}.{digest:08x}.new')
 
 
 def _nothing(source, failures):
@@ -449,16 +526,13 @@ def _stage(name):
         keras.config.set_dtype_policy(policy)
 
 
+@programs.one_sentence('Stopped. Started again, it does what is missing.')
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m data.align', description=__doc__)
     parser.add_argument('source', help='folder of the pictures')
     parser.add_argument('dest', help='folder of the crops, made if need be')
     words = parser.parse_args(argv)
-    ops.plain_warnings()
-    try:
-        count = align_folder(words.source, words.dest)
-    except (InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    count = align_folder(words.source, words.dest)
     print(f'{words.dest} has {count:,} faces, {SIZE} x {SIZE} pixels each.')
 
 

@@ -105,13 +105,17 @@ def list_images(folder, recursive=False):
         recursive: whether pictures in sub-folders count.
 
     Raises:
-        InputError: no such folder, or no picture in it.
+        InputError: no such folder or picture, or none in it.
     """
-    if os.path.isfile(folder) and not recursive:
+    if os.path.isfile(folder):
+        if recursive:
+            raise InputError(f'{folder} is a file: name the folder of the pictures.')
         return [folder]
     if not os.path.isdir(folder):
         raise InputError(
             f'There is no folder {folder}: put the images there (README, "Data sets").'
+            if recursive
+            else f'There is no folder or picture {folder}: name one that is there.'
         )
     folders, visited, paths = [folder], {os.path.realpath(folder)}, []
     while folders:

@@ -5,10 +5,9 @@ both for female.
 """
 
 import argparse
-import sys
 
 import ops
-from data import labels, readers
+from data import labels, programs, readers
 from demo import photos
 
 
@@ -29,6 +28,7 @@ def age(model, image, years, gender):
     return photos.generate(model, z, ages, labels.one_hot([gender] * len(years), 2))
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.aging', description=__doc__)
     parser.add_argument('photo', help='of a face')
@@ -36,23 +36,20 @@ def main(argv=None):
     parser.add_argument('--gender', choices=[*labels.GENDER_NAMES, 'both'], default='both')
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
-    try:
-        years = words.ages and labels.parse_ages(words.ages)
-        model = photos.open_model(words)
-        (image,) = photos.open_faces([words.photo], model)
-        titles = ['input', *(years or labels.age_names(model.age_upper))]
-        years = years or labels.age_centres(model.age_upper)
-        glide = labels.glide_years(model.age_upper)
-        (name,) = readers.unique_names([words.photo])
-        for gender, word in enumerate(labels.GENDER_NAMES):
-            if words.gender in (word, 'both'):
-                path = photos.result_path(model, 'ages', name, word)
-                strip = [image, *age(model, image, years, gender)]
-                ops.save_strip(strip, titles, path + '.png')
-                ops.save_gif(age(model, image, glide, gender), glide, path + '.gif')
-                print(f'Wrote {path}.png and .gif')
-    except (ops.InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    years = words.ages and labels.parse_ages(words.ages)
+    model = photos.open_model(words)
+    (image,) = photos.open_faces([words.photo], model)
+    titles = ['input', *(years or labels.age_names(model.age_upper))]
+    years = years or labels.age_centres(model.age_upper)
+    glide = labels.glide_years(model.age_upper)
+    (name,) = readers.unique_names([words.photo])
+    for gender, word in enumerate(labels.GENDER_NAMES):
+        if words.gender in (word, 'both'):
+            path = photos.result_path(model, 'ages', name, word)
+            strip = [image, *age(model, image, years, gender)]
+            ops.save_strip(strip, titles, path + '.png')
+            ops.save_gif(age(model, image, glide, gender), glide, path + '.gif')
+            print(f'Wrote {path}.png and .gif')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from PIL import Image
 
 import ops
 from data import labels, pipeline
-from demo.photos import in_batches
+from demo import photos
 from face_aging import FaceAging
 
 FACES, SET = 10, 300  # how many are made to test on, and as a data set
@@ -94,11 +94,11 @@ def make_faces(model, data_set, wanted, random):
     faces, _, _ = pipeline.decode_faces(
         [paths[i] for i in chosen], model.size_image, model.num_input_channels, most_unreadable=0
     )
-    codes = in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
+    codes = photos.in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
     z = blend(codes, [np.searchsorted(chosen, who) for who in people], shares)
     groups, genders = zip(*wanted, strict=True)
     ages, genders = labels.one_hot(groups, model.num_categories), labels.one_hot(genders, 2)
-    made = in_batches('Generating', lambda *inputs: model.G(list(inputs)), z, ages, genders)
+    made = photos.generate(model, z, ages, genders)
     return np.stack([ops.image_grid(face[None]) for face in made])
 
 

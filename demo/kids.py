@@ -5,12 +5,11 @@ youngest age group, and shown as a boy and as a girl. Writes kids_<A>_<B>.png to
 """
 
 import argparse
-import sys
 
 import numpy as np
 
 import ops
-from data import labels, readers
+from data import labels, programs, readers
 from demo import photos
 
 MOST = 100  # children in a picture
@@ -36,6 +35,7 @@ def kids(model, first, second, count, seed):
     return photos.generate(model, np.concatenate([z, z]), youngest, genders)
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.kids', description=__doc__)
     parser.add_argument('photos', nargs=2, metavar='PHOTO', help='of a face')
@@ -47,19 +47,16 @@ def main(argv=None):
         parser.error(f'--count is from 1 to {MOST}')
     if not 0 <= words.seed < 2**32:
         parser.error('--seed is from 0 to 4294967295')
-    try:
-        model = photos.open_model(words)
-        images = photos.open_faces(words.photos, model)
-        boys, girls = np.split(kids(model, *images, words.count, words.seed), 2)
-        numbers = range(1, words.count + 1)
-        rows = [images[0], *boys, images[1], *girls]
-        titles = ['input', *(f'boy {k}' for k in numbers), 'input', *(f'girl {k}' for k in numbers)]
-        path = photos.result_path(model, 'kids', *readers.unique_names(words.photos)) + '.png'
-        frame = 2, words.count + 1
-        ops.save_batch_images(ops.titled(rows, titles), path, (0, 255), frame)
-        print(f'Wrote {path}')
-    except (ops.InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    model = photos.open_model(words)
+    images = photos.open_faces(words.photos, model)
+    boys, girls = np.split(kids(model, *images, words.count, words.seed), 2)
+    numbers = range(1, words.count + 1)
+    rows = [images[0], *boys, images[1], *girls]
+    titles = ['input', *(f'boy {k}' for k in numbers), 'input', *(f'girl {k}' for k in numbers)]
+    path = photos.result_path(model, 'kids', *readers.unique_names(words.photos)) + '.png'
+    frame = 2, words.count + 1
+    ops.save_batch_images(ops.titled(rows, titles), path, (0, 255), frame)
+    print(f'Wrote {path}')
 
 
 if __name__ == '__main__':

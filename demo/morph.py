@@ -7,12 +7,11 @@ SAVEDIR/test.
 """
 
 import argparse
-import sys
 
 import numpy as np
 
 import ops
-from data import labels, readers
+from data import labels, programs, readers
 from demo import photos
 
 FRAMES = 25  # of the animation, one way
@@ -74,6 +73,7 @@ def read_labels(paths, ages=None, genders=None):
     return ages, [labels.GENDER_NAMES.index(word) for word in words]
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.morph', description=__doc__)
     parser.add_argument('photos', nargs=2, metavar='PHOTO', help='of a face')
@@ -81,19 +81,16 @@ def main(argv=None):
     parser.add_argument('--genders', help='of both, as male,female; default: from the names')
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
-    try:
-        ages, genders = read_labels(words.photos, words.ages, words.genders)
-        model = photos.open_model(words)
-        images = photos.open_faces(words.photos, model)
-        faces = morph(model, *images, ages, genders)
-        years = [f'{age:.0f}' for age in _shares(len(faces)) @ ages]
-        path = photos.result_path(model, 'morph', *readers.unique_names(words.photos))
-        strip = [images[0], *faces[::STRIP_STEP], images[1]]
-        ops.save_strip(strip, ['input', *years[::STRIP_STEP], 'input'], path + '.png')
-        ops.save_gif(faces, years, path + '.gif')
-        print(f'Wrote {path}.png and .gif')
-    except (ops.InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    ages, genders = read_labels(words.photos, words.ages, words.genders)
+    model = photos.open_model(words)
+    images = photos.open_faces(words.photos, model)
+    faces = morph(model, *images, ages, genders)
+    years = [f'{age:.0f}' for age in _shares(len(faces)) @ ages]
+    path = photos.result_path(model, 'morph', *readers.unique_names(words.photos))
+    strip = [images[0], *faces[::STRIP_STEP], images[1]]
+    ops.save_strip(strip, ['input', *years[::STRIP_STEP], 'input'], path + '.png')
+    ops.save_gif(faces, years, path + '.gif')
+    print(f'Wrote {path}.png and .gif')
 
 
 if __name__ == '__main__':

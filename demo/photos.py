@@ -19,8 +19,9 @@ def encode(model, images):
         model: a FaceAging, trained.
         images: N arrays [S, S, C], uint8 or float in [-1, 1], faces that lie as in UTKFace.
     """
-    images = np.stack(images)
-    return model.E(pipeline.to_float(images) if images.dtype == np.uint8 else images).numpy()
+    # Each by itself: stacked, bytes beside floats would become floats from 0 to 255.
+    floats = [pipeline.to_float(x) if x.dtype == np.uint8 else x for x in images]
+    return model.E(np.stack(floats).astype(np.float32)).numpy()
 
 
 def generate(model, z, ages, genders):

@@ -1,5 +1,6 @@
 """Faces cut out of pictures, made-up ones, so that they lie as in UTKFace."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -229,8 +230,7 @@ def mark(path, faces, colour=10):
     pixels = np.full([50, 50 * max(faces, 1), 3], colour, np.uint8)
     pixels[0, 0] = 50 * faces + 25
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path.with_suffix('.new'), 'png')
-    path.with_suffix('.new').rename(path)
+    Image.fromarray(pixels).save(path, 'png')
 
 
 def files_in(folder):
@@ -265,6 +265,32 @@ def test_names_of_crops(tmp_path):
     assert Image.open(tmp_path / 'out' / 'one.png').size == (200, 200)
 
 
+def test_ten_faces_of_a_picture_are_sorted_by_name(tmp_path, monkeypatch):
+    mark(tmp_path / 'a.jpg', 0)
+    crops = [np.full([2, 2, 3], k, np.uint8) for k in range(10)]
+    monkeypatch.setattr(align, 'align', lambda pixels: crops)
+    align.align_pictures(str(tmp_path / 'a.jpg'), str(tmp_path / 'out'))
+    names = files_in(tmp_path / 'out')
+    assert names == [f'a_{k:02}.png' for k in range(1, 11)]
+    assert [Image.open(tmp_path / 'out' / name).getpixel((0, 0))[0] for name in names] == [
+        *range(10)
+    ]
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_long_names_are_cut(tmp_path):
+    """Of pictures that differ behind the cut only, each has crops of its own."""
+    short, long = 'a' * 40, 'a' * 250
+    for name in (short + '.jpg', long + 'b.jpg', long + '.jpg', 'x.jpg'):
+        mark(tmp_path / 'raw' / name, 2)
+    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
+    bases = [short + '.jpg', short + '_2.jpg', short + '_3.jpg', 'x']
+    crops = [f'{base}_{k}.png' for base in bases for k in (1, 2)]
+    assert files_in(tmp_path / 'out') == sorted(crops)
+    align.align_pictures(str(tmp_path / 'raw' / (long + '.jpg')), str(tmp_path / 'out'))
+    assert files_in(tmp_path / 'out') == [short + '_1.png', short + '_2.png']
+
+
 @pytest.mark.usefixtures('find_marks')
 def test_crops_of_an_earlier_call_go(tmp_path):
     for name in ('old', 'new'):
@@ -278,8 +304,85 @@ def test_crops_of_an_earlier_call_go(tmp_path):
         align.align_pictures(str(tmp_path / 'none'), out)
     with pytest.raises(align.InputError, match='aligned already'):
         align.align_pictures(out, out)
-    assert files_in(tmp_path / 'out') == ['new.png']
-    assert not (tmp_path / 'out.new').exists()
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['new.png']
+
+
+@pytest.mark.usefixtures('find_marks')
+@pytest.mark.parametrize('source', ['out/mine', 'out/mine/a.png', 'link', 'links', 'out/.new'])
+def test_pictures_in_the_folder_of_the_crops_are_refused(tmp_path, source):
+    """Also those in a folder of their own there, and by links, which lead out of it or into it."""
+    for name in ('mine/a.png', 'mine/b.jpg', '.new/c.png', 'd.png'):
+        mark(tmp_path / 'out' / name, 1)
+    (tmp_path / 'link').symlink_to(tmp_path / 'out' / 'mine')
+    mark(tmp_path / 'links' / 'own.jpg', 1)
+    (tmp_path / 'links' / 'z.png').symlink_to(tmp_path / 'out' / 'd.png')
+    before = files_in(tmp_path / 'out')
+    with pytest.raises(align.InputError, match=r'lies in .*out, .* aligned already, so leave'):
+        align.align_pictures(str(tmp_path / source), str(tmp_path / 'out'))
+    assert files_in(tmp_path / 'out') == before
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_only_crops_are_removed(tmp_path):
+    """From a folder behind a link too; a run that was killed left a crop aside."""
+    mark(tmp_path / 'raw' / 'a.jpg', 1)
+    for name in ('mine/a.png', 'b.jpg', 'old.png', '.new/half.png'):
+        mark(tmp_path / 'real' / name, 1)
+    (tmp_path / 'real' / 'folder.png').mkdir()
+    (tmp_path / 'out').symlink_to('real')
+    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
+    assert files_in(tmp_path / 'real') == ['a.png', 'b.jpg', 'mine/a.png']
+    assert (tmp_path / 'out').is_symlink()
+    left = {path.name for path in (tmp_path / 'real').iterdir()}
+    assert left == {'a.png', 'b.jpg', 'mine', 'folder.png'}
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_crops_need_a_folder(tmp_path):
+    mark(tmp_path / 'raw' / 'a.jpg', 1)
+    (tmp_path / 'file').write_text('mine')
+    (tmp_path / 'link').symlink_to('nowhere')
+    for name in ('file', 'link'):
+        with pytest.raises(align.InputError, match=f'{name} is no folder: remove it'):
+            align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'link', 'raw']
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_a_call_that_is_stopped_leaves_the_crops_before_it(tmp_path, monkeypatch):
+    def stop(path):
+        if path.endswith('b.jpg'):
+            raise KeyboardInterrupt
+        return read(path)
+
+    for name in 'ab':
+        mark(tmp_path / 'raw' / f'{name}.jpg', 1)
+    mark(tmp_path / 'out' / 'old.png', 1)
+    read = align.open_picture
+    monkeypatch.setattr(align, 'open_picture', stop)
+    for name in ('out', 'new'):
+        with pytest.raises(KeyboardInterrupt):
+            align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['old.png']
+    assert not (tmp_path / 'new').exists()
+
+
+def test_a_photo_that_the_camera_says_is_turned(tmp_path):
+    """Held upside down, which the detector does not mind, but cut out it must stand."""
+    photo, eyes = paste(NAMES[0], 2, 10)
+    exif = Image.Exif()
+    (tmp_path / 'raw').mkdir()
+    for orientation, turn in ((6, 90), (8, -90), (3, 180)):
+        exif[0x0112] = orientation
+        path = tmp_path / 'raw' / f'{orientation}.png'
+        photo.rotate(turn, expand=True).save(path, exif=exif)
+    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
+    ((a, b),) = eyes_in_crops(photo)
+    assert np.abs(a * eyes + b - WANTED).max() < TOLERANCE
+    (expected,) = align.align(np.asarray(photo))
+    for name in ('3.png', '6.png', '8.png'):
+        with Image.open(tmp_path / 'out' / name) as crop:
+            np.testing.assert_array_equal(np.asarray(crop), expected)
 
 
 # ----------------------------------------------------------------- a data set: data.align
@@ -335,7 +438,7 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
     run(raw, out)
     before = (out / LABELLED[0]).read_bytes()
     (out / LABELLED[1]).unlink()
-    (out / (LABELLED[1] + '.new')).write_bytes(b'half')  # what a killed run leaves
+    pathlib.Path(align._aside(out / LABELLED[1])).write_bytes(b'half')  # what a killed run leaves
     mark(raw / '50_0_late.jpg', 1)
     mark(raw / LABELLED[0], 1, colour=200)
     looked_at = []
@@ -349,13 +452,27 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
     assert files_in(out) == sorted([*LABELLED, '50_0_late.jpg', 'no_face.txt'])
 
 
-def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch):
+def test_names_as_long_as_they_may_be(raw, tmp_path):
+    names = ['1_0_' + 'a' * 246 + f'{k}.jpg' for k in (1, 2)]
+    for name in names:
+        mark(raw / name, 1)
+    assert align._aside(raw / names[0]) != align._aside(raw / names[1])
+    with pytest.warns(UserWarning, match='No face'):
+        run(raw, tmp_path / 'out')
+    assert {*names} < {*files_in(tmp_path / 'out')}
+
+
+def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys):
     def die(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr('os.replace', die)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended:
         run(raw, tmp_path / 'out')
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.endswith(
+        '\n\tStopped. Started again, it does what is missing.\n'
+    )
     with pytest.raises(align.InputError, match='No images'):
         readers.list_images(str(tmp_path / 'out'), recursive=True)
 
@@ -369,6 +486,9 @@ def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch):
         ('nowhere', 'out', 'There is no folder'),
         ('none', 'out', r'No face was found in .*none \(1 pictures\)'),
         ('text', 'out', r'a\.jpg cannot be read as an image'),
+        ('text/a.jpg', 'out', r'a\.jpg is a file: name the folder of the pictures'),
+        ('raw', 'text/a.jpg', r'a\.jpg is no folder: remove it'),
+        ('raw', 'text/a.jpg/out', r'a\.jpg/out cannot be used \(Not a directory\): mend that'),
     ],
 )
 def test_where_nothing_can_be_done(raw, tmp_path, source, dest, message):
@@ -392,6 +512,30 @@ def test_in_parallel(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match='No face was found in .*0.png, .*1.png, .*2.png'):
         assert align.align_folder(str(tmp_path / 'raw'), str(tmp_path / 'out')) == 1
     assert files_in(tmp_path / 'out') == [NAMES[0], 'no_face.txt']
+
+
+def test_a_worker_that_the_system_ends(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(align, 'FACES_PER_WORKER', 1)
+    monkeypatch.setattr('os.cpu_count', lambda: 2)
+    monkeypatch.setattr(align, '_prepare_worker', functools.partial(os._exit, 9))
+    with pytest.raises(SystemExit, match='lack of memory: close other programs') as error:
+        run(raw, tmp_path / 'out')
+    assert '\n' not in error.value.code.strip()
+
+
+def test_unreadable_pictures_among_others(raw, tmp_path):
+    """They are named, not listed as without a face, and looked at again."""
+    for k in range(4):
+        (raw / f'9_1_bad{k}.jpg').write_text('no picture')
+    for _ in range(2):
+        with pytest.warns(UserWarning) as warned:
+            count = align.align_folder(str(raw), str(tmp_path / 'out'))
+        said = [str(warning.message) for warning in warned]
+        assert count == len(LABELLED)
+        assert [f'bad{k}.jpg cannot be read' in said[k] for k in range(3)] == [True] * 3
+        assert said[3] == '4 pictures cannot be read.' and said[4].endswith('40_1_none.jpg.')
+    assert files_in(tmp_path / 'out') == sorted([*LABELLED, 'no_face.txt'])
+    assert (tmp_path / 'out' / 'no_face.txt').read_text() == '40_1_none.jpg\n'
 
 
 # ------------------------------------------------------------------ the warning, and main.py

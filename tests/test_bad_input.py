@@ -146,7 +146,7 @@ def test_unreadable_files_are_left_out_and_named(faces, monkeypatch, warned, cac
     images, kept, unreadable = pipeline.decode_faces(paths, 32, cache=cache)
     (text,) = warned()
     assert text.startswith('4 of 14 images are unreadable and left out')
-    assert unreadable == {paths[i]: 'no picture' for i in bad}
+    assert unreadable == {paths[i]: 'no picture of a known format' for i in bad}
     for i in range(14):
         assert text.count(f'{paths[i]!r}: no picture') == (i in bad)
     assert list(kept) == [i for i in range(14) if i not in bad]

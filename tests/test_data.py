@@ -135,6 +135,17 @@ def test_unusable_folders(tmp_path, content, message):
         labels.list_faces(str(folder))
 
 
+def test_what_is_not_there_is_called_what_it_was_to_be(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    assert readers.list_images(str(tmp_path / 'a.jpg')) == [str(tmp_path / 'a.jpg')]
+    with pytest.raises(ops.InputError, match=r'a\.jpg is a file: name the folder of the pictures'):
+        readers.list_images(str(tmp_path / 'a.jpg'), recursive=True)
+    with pytest.raises(ops.InputError, match=r'There is no folder or picture .*b: name one'):
+        readers.list_images(str(tmp_path / 'b'))
+    with pytest.raises(ops.InputError, match=r'There is no folder .*/b: put the images there'):
+        readers.list_images(str(tmp_path / 'b'), recursive=True)
+
+
 def test_decoding(faces):
     paths = readers.list_images(str(faces))
     images, kept, unreadable = pipeline.decode_faces(paths, 32)

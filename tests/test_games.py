@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -105,6 +106,21 @@ def test_a_seed_makes_the_same_children(model, pair):
     first, again, other = (kids.kids(model, *pair, count=3, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
+
+
+def test_faces_in_bytes_and_in_floats_may_be_mixed():
+    class Echo:
+        def E(self, images):
+            return tf.reshape(images, [len(images), -1])
+
+    as_bytes = np.random.RandomState(0).randint(0, 256, [2, 4, 4, 3], np.uint8)
+    as_floats = as_bytes.astype(np.float32) * 2 / 255 - 1
+    expected = photos.encode(Echo(), [*as_bytes])
+    assert expected.dtype == np.float32 and expected.min() < -0.9 < 0.9 < expected.max()
+    for images in ([*as_floats], [as_bytes[0], as_floats[1]], [as_floats[0], as_bytes[1]]):
+        np.testing.assert_allclose(photos.encode(Echo(), images), expected, atol=1e-6)
+    doubles = [as_bytes[0], as_floats[1].astype(float)]
+    np.testing.assert_allclose(photos.encode(Echo(), doubles), expected, atol=1e-6)
 
 
 # -------------------------------------------------------------------------------- photos
@@ -269,6 +285,26 @@ def test_without_a_model_nothing_is_written(folder, monkeypatch):
     monkeypatch.setattr('face_aging.INIT_MODEL', 'nowhere')
     assert 'There is no trained model in save/checkpoint' in error_of(kids.main, MAN, WOMAN)
     assert written() == []
+
+
+@pytest.mark.parametrize(('game', 'people'), [(aging, 1), (morph, 2), (kids, 2)])
+def test_a_game_ends_by_a_sentence(folder, monkeypatch, capsys, game, people):
+    """Where results cannot be written, and after Ctrl-C; Pillow's warnings are shown plainly."""
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(warnings, 'formatwarning', lambda *_: 'code')
+    photo_paths = [str(MAN), str(WOMAN)][:people]
+    pathlib.Path('file').touch()
+    said = error_of(game.main, *photo_paths, '--savedir', 'file/out')
+    assert said == '\n\tfile/out cannot be used (Not a directory): mend that, or name another path.'
+    assert warnings.formatwarning('Odd.', UserWarning, 'a.py', 1) == '\tWarning: Odd.\n'
+    monkeypatch.setattr(photos, 'open_model', stop)
+    with pytest.raises(SystemExit) as exit:
+        game.main(photo_paths)
+    assert exit.value.code == 130
+    assert capsys.readouterr().err.endswith('\n\tStopped.\n')
 
 
 def test_a_photo_without_a_face(folder):

@@ -248,7 +248,7 @@ def test_a_stray_argument_is_an_error(calls):
             r"3 of 5 images are unreadable, too many .* as '.*9_1_broken0\.jpg': no picture",
         ),
         (['--is_train', 'False'], r'No faces to test on: .*--testdir'),
-        (['--is_train', 'False', '--testdir', 'nowhere'], r'There is no folder nowhere'),
+        (['--is_train', 'False', '--testdir', 'nowhere'], r'There is no folder or picture nowhere'),
         (['--is_train', 'False', '--testdir', '{}/empty'], r'No images in .*empty'),
         (['--is_train', 'False', '--testdir', '{}/faces'], r'There is no trained model in'),
         (['--age_groups', '10,10'], r"--age_groups '10,10' are no upper limits"),
