@@ -176,6 +176,7 @@ def _run():
     import tensorflow as tf
 
     from data import labels
+    from data.programs import cannot_be_used
     from face_aging import FaceAging
     from ops import InputError, Stopped, plain_warnings, say
 
@@ -223,8 +224,7 @@ def _run():
             'another --savedir.'
         )
     except OSError as error:
-        name, reason = error.filename or 'A file', error.strerror or error
-        sys.exit(f'\n\t{name} cannot be used ({reason}): mend that, or name another path.')
+        sys.exit(f'\n\t{cannot_be_used(error)}')
 
 
 def _align(source):

@@ -26,5 +26,10 @@ def one_sentence(stopped='Stopped.'):
     except ops.InputError as error:
         sys.exit(f'\n\t{error}')
     except OSError as error:
-        name, reason = error.filename or 'A file', error.strerror or error
-        sys.exit(f'\n\t{name} cannot be used ({reason}): mend that, or name another path.')
+        sys.exit(f'\n\t{cannot_be_used(error)}')
+
+
+def cannot_be_used(error):
+    """Return a sentence on an OSError."""
+    name, reason = error.filename or 'A file', error.strerror or error
+    return f'{name} cannot be used ({reason}): mend that, or name another path.'
