@@ -20,7 +20,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing
 import numpy as np
 from PIL import ImageChops
 
-from data import align, labels, pipeline, readers
+from data import align, labels, pipeline, programs, readers
 from ops import InputError, Progress, UnreadableError, open_picture
 
 LISTED = 20  # names under a finding; of more only the number is told
@@ -296,6 +296,7 @@ def _folder(word):
     return word
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m data.check', description=__doc__)
     parser.error = lambda message: sys.exit(f'\n\t{message}: see --help.')
@@ -311,10 +312,7 @@ def main(argv=None):
     table = 'write labels.csv without unreadable images and duplicates'
     parser.add_argument('--csv', type=_boolean, default=False, help=table)
     words = parser.parse_args(argv)
-    try:
-        check(os.path.join(words.datadir, words.name), words)
-    except (InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    check(os.path.join(words.datadir, words.name), words)
 
 
 if __name__ == '__main__':

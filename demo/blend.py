@@ -7,13 +7,12 @@ it is nobody's face.
 import argparse
 import os
 import re
-import sys
 
 import numpy as np
 from PIL import Image
 
 import ops
-from data import labels, pipeline
+from data import labels, pipeline, programs
 from demo import photos
 from face_aging import FaceAging
 
@@ -121,6 +120,7 @@ def write_faces(folder, faces, wanted, random):
         Image.fromarray(face).save(path, quality=QUALITY)
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.blend', description=__doc__)
     parser.add_argument('savedir', help="the trained model's --savedir")
@@ -134,19 +134,16 @@ def main(argv=None):
     ages = len(labels.AGE_UPPER) + 1
     wanted = [(i % ages, i % 2) for i in range(FACES)]
     wanted += [(i % ages, i // ages % 2) for i in range(SET)]
-    try:
-        data_set = labels.list_faces(os.path.join(arguments.datadir, arguments.dataset))
-        model = FaceAging(is_training=False, save_dir=arguments.savedir)
-        if not model.load_checkpoint():
-            raise ops.InputError(
-                f'There is no trained model in {arguments.savedir}/checkpoint: train one first, '
-                'and name the folder that was its --savedir.'
-            )
-        faces = make_faces(model, data_set, wanted, random)
-        write_faces(arguments.out_faces, faces[:FACES], wanted[:FACES], random)
-        write_faces(arguments.out_set, faces[FACES:], wanted[FACES:], random)
-    except (ops.InputError, OSError) as error:
-        sys.exit(str(error))
+    data_set = labels.list_faces(os.path.join(arguments.datadir, arguments.dataset))
+    model = FaceAging(is_training=False, save_dir=arguments.savedir)
+    if not model.load_checkpoint():
+        raise ops.InputError(
+            f'There is no trained model in {arguments.savedir}/checkpoint: train one first, '
+            'and name the folder that was its --savedir.'
+        )
+    faces = make_faces(model, data_set, wanted, random)
+    write_faces(arguments.out_faces, faces[:FACES], wanted[:FACES], random)
+    write_faces(arguments.out_set, faces[FACES:], wanted[FACES:], random)
     print(f'Wrote {FACES} faces to {arguments.out_faces} and {SET} to {arguments.out_set}')
 
 

@@ -10,13 +10,12 @@ trained on these.
 import argparse
 import csv
 import os
-import sys
 
 import numpy as np
 import tensorflow as tf
 
 import face_aging
-from data import labels, pipeline, readers
+from data import labels, pipeline, programs, readers
 from ops import InputError, Progress
 
 MEASURES = ('L1', 'PSNR', 'SSIM')
@@ -149,6 +148,7 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
     return report(measured, ages, genders, races, model.age_upper)
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.evaluate', description=__doc__)
     parser.add_argument('--savedir', help='of a training to measure; default: init_model')
@@ -161,18 +161,15 @@ def main(argv=None):
     words = parser.parse_args(argv)
     if words.batch < 1:
         parser.error('--batch is at least 1')
-    try:
-        settings = {}
-        if words.age_groups:
-            settings['age_upper'] = labels.parse_age_upper(words.age_groups)
-        save_dir = words.savedir or 'save'
-        model = face_aging.FaceAging(is_training=False, save_dir=save_dir, **settings)
-        if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
-            raise InputError('There is no trained model to measure: name one with --savedir.')
-        folder = os.path.join(words.datadir, words.dataset)
-        print('\n' + evaluate(model, folder, words.batch, words.csv, words.labels))
-    except (InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    settings = {}
+    if words.age_groups:
+        settings['age_upper'] = labels.parse_age_upper(words.age_groups)
+    save_dir = words.savedir or 'save'
+    model = face_aging.FaceAging(is_training=False, save_dir=save_dir, **settings)
+    if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
+        raise InputError('There is no trained model to measure: name one with --savedir.')
+    folder = os.path.join(words.datadir, words.dataset)
+    print('\n' + evaluate(model, folder, words.batch, words.csv, words.labels))
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ import io
 import os
 import pathlib
 import re
-import sys
 
 import numpy as np
 from matplotlib import font_manager
@@ -17,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 import ops
+from data import programs
 from demo.method import CRITIC, INK, NET, draw_method
 from face_aging import FaceAging
 
@@ -199,18 +199,16 @@ def _png(picture):
     return png.getvalue()
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.pictures', description=__doc__)
     parser.add_argument('savedir', help="the training run's --savedir")
     parser.add_argument('--out', default='demo', help='folder of the pictures (%(default)s)')
     arguments = parser.parse_args(argv)
-    try:
-        pictures = make_pictures(arguments.savedir)
-        os.makedirs(arguments.out, exist_ok=True)
-        for name, content in pictures.items():  # only now, when none can fail any more
-            pathlib.Path(arguments.out, name).write_bytes(content)
-    except (ops.InputError, OSError) as error:
-        sys.exit(str(error))
+    pictures = make_pictures(arguments.savedir)
+    os.makedirs(arguments.out, exist_ok=True)
+    for name, content in pictures.items():  # only now, when none can fail any more
+        pathlib.Path(arguments.out, name).write_bytes(content)
     print(f'Wrote {", ".join(pictures)} to {arguments.out}')
 
 

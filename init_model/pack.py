@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -21,6 +20,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import init_model
+from data import programs
 from data.labels import AGE_UPPER
 from init_model import checkpoints
 from ops import InputError
@@ -241,6 +241,7 @@ def _to_json(manifest):
     return re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
 
 
+@programs.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m init_model.pack', description=__doc__)
     parser.add_argument('savedir', help='the --savedir of a training')
@@ -248,10 +249,7 @@ def main(argv=None):
     parser.add_argument('--commit', help="of the training; default: the project's")
     parser.add_argument('--hardware', help="of the training; default: this machine's")
     words = parser.parse_args(argv)
-    try:
-        manifest = pack(words.savedir, words.out, words.commit, words.hardware)
-    except (InputError, OSError) as error:
-        sys.exit(f'\n\t{error}')
+    manifest = pack(words.savedir, words.out, words.commit, words.hardware)
     print(f'Packed epoch {manifest["epochs"]}, step {manifest["steps"]} into {words.out}:')
     for name, file in manifest['files'].items():
         print(f'\t{name}  {file["bytes"] / 1e6:.1f} MB')

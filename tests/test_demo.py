@@ -56,8 +56,9 @@ def error_of(main, *words):
     with pytest.raises(SystemExit) as exit:
         main([str(word) for word in words])
     assert isinstance(exit.value.code, str)  # then the status is 1
-    assert re.fullmatch(r'[^\n]+[^.\n]\.', exit.value.code)
-    return exit.value.code
+    sentence = exit.value.code.strip()
+    assert re.fullmatch(r'[^\n]+[^.\n]\.', sentence)
+    return sentence
 
 
 # --------------------------------------------------------------------------------- grids
@@ -243,7 +244,7 @@ def test_the_program_ends_with_one_sentence_and_status_1(tmp_path):
     )
     assert ended.returncode == 1
     assert 'Traceback' not in ended.stderr
-    assert ended.stderr.splitlines()[-1].startswith(f'There is no folder {tmp_path}/nowhere: ')
+    assert ended.stderr.splitlines()[-1].startswith(f'\tThere is no folder {tmp_path}/nowhere: ')
 
 
 # --------------------------------------------------------------------------------- blend
