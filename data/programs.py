@@ -1,4 +1,4 @@
-"""How the programs in data/ and demo/ end where they cannot do what they were asked for."""
+"""How the programs beside main.py end where they cannot do what they were asked for."""
 
 import contextlib
 import signal
