@@ -10,7 +10,8 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-import ops
+from data import pictures
+from data.console import InputError, Progress
 
 CACHES = ('memory', 'disk', 'none')
 CACHE_SHARE = 0.5  # of what is free, at most, where the choice is left to the program
@@ -21,7 +22,7 @@ LISTED = 20  # unreadable pictures that a warning names; of more only the number
 def decode_faces(
     paths, size_image=128, num_channels=3, cache=None, most_unreadable=MOST_UNREADABLE
 ):
-    """Decode pictures in parallel, with a progress bar, as `ops.read_face` reads them.
+    """Decode pictures in parallel, with a progress bar, as `pictures.read_face` reads them.
 
     Those that cannot be read are left out; a warning names the first of them.
 
@@ -39,7 +40,7 @@ def decode_faces(
         unreadable: dict from the paths of the others to the reasons, in a few words.
 
     Raises:
-        ops.InputError: too many files cannot be read, the first are named; the cache has no space.
+        InputError: too many files cannot be read, the first are named; the cache has no space.
     """
     faces = _allocate(paths, (len(paths), size_image, size_image, num_channels), cache)
     failures = {}
@@ -47,7 +48,7 @@ def decode_faces(
     def decode(index):
         try:
             faces[index] = _read(paths[index], faces.shape)
-        except ops.UnreadableError as error:
+        except pictures.UnreadableError as error:
             failures[index] = error.reason
         return index
 
@@ -56,7 +57,7 @@ def decode_faces(
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=False,
     )
-    for _ in ops.Progress(files, 'Decoding', len(paths), unit=' faces'):
+    for _ in Progress(files, 'Decoding', len(paths), unit=' faces'):
         pass
     unreadable = {paths[index]: failures[index] for index in sorted(failures)}
     if len(unreadable) > min(most_unreadable * len(paths), len(paths) - 1):
@@ -82,7 +83,7 @@ def describe(unreadable):
 def _too_many(unreadable, count):
     """Return the InputError for so many unreadable pictures of `count`."""
     first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
-    return ops.InputError(
+    return InputError(
         f'{len(unreadable)} of {count} images are unreadable, too many to go on without them: '
         f'replace or remove them, as {first}.'
     )
@@ -110,7 +111,7 @@ def take(faces, index):
         faces: uint8 array [B, S, S, C].
 
     Raises:
-        ops.InputError: none of them, or less than half of all faces, can be read.
+        InputError: none of them, or less than half of all faces, can be read.
     """
     if isinstance(faces, _FacesOnDemand):
         return faces.take(index)
@@ -209,7 +210,7 @@ class _FacesOnDemand:
         for i in index:
             try:
                 read[i] = _read(self.paths[i], self.shape)
-            except ops.UnreadableError as error:
+            except pictures.UnreadableError as error:
                 self._miss(self.paths[i], error.reason)
         if not read or len(self.gone) > len(self) / 2:
             self.failure = _too_many(self.gone, len(self))
@@ -228,7 +229,7 @@ class _FacesOnDemand:
 
 def _read(path, shape):
     """Return a face uint8 [S, S, C] for an array of the given shape [N, S, S, C]."""
-    return ops.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
+    return pictures.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
 
 
 def _allocate(paths, shape, cache):
@@ -242,10 +243,11 @@ def _allocate(paths, shape, cache):
     if cache is None:
         cache = next(name for name in CACHES if size <= free[name] * CACHE_SHARE)
     if size > free[cache]:
-        raise ops.InputError(
+        raise InputError(
             f'{shape[0]} decoded faces take {size / 2**30:.1f} GiB, but only '
-            f'{free[cache] / 2**30:.1f} GiB of {cache} are free: pass another --cache '
-            f'({", ".join(name for name in CACHES if name != cache)}).'
+            f'{free[cache] / 2**30:.1f} GiB of {cache} are free: free the difference, or keep them '
+            f'elsewhere ({", ".join(name for name in CACHES if name != cache)}).',
+            cache=next(name for name in CACHES if size <= free[name]),
         )
     if cache == 'memory':
         return np.empty(shape, np.uint8)
