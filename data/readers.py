@@ -148,15 +148,15 @@ def read_morph(folder, paths):
     for path in paths:
         if match := _MORPH.fullmatch(base_name(path)):
             named[path] = int(match[2]), to_gender(match[1])
-    tables = {}
+    listed = {}
     for table in tables.find_morph_csv(folder):
         for _, row in tables.read_table(table, ('photo', 'gender', 'age')):
             label = to_age(row['age']), to_gender(row['gender'])
             if None not in label:
-                tables[fold_name(base_name(row['photo']))] = label
+                listed[fold_name(base_name(row['photo']))] = label
     reading = Reading()
     for path in paths:
-        label = tables.get(fold_name(base_name(path)), named.get(path))
+        label = listed.get(fold_name(base_name(path)), named.get(path))
         if label is None:
             reading.skipped[path] = "not MORPH's name, id_picture sex age, as 009055_1M54.JPG"
             continue

@@ -97,7 +97,7 @@ def test_numbers(calls, name, text):
 @each
 @given(text=WORDS)
 def test_choices(calls, name, text):
-    words = main._BooleanParser.words if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
+    words = console.BOOLEANS if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
     known = text.lower() in words if name in BOOLEANS else text in words
     sentence = call(f'--{name}={text}')
     assert sentence is None if known else f'--{name}=' in sentence

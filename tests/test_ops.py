@@ -118,15 +118,3 @@ def test_small_maps_compute_what_large_ones_do(layer, size, monkeypatch):
 
     for plain, product in zip(value_and_gradients(0), value_and_gradients(4), strict=True):
         np.testing.assert_allclose(plain, product, rtol=1e-4, atol=1e-4)
-
-
-# ---------------------------------------------------------------------------------- progress
-
-
-def test_progress_without_a_terminal_is_plain_lines(capsys):
-    with console.Progress(range(10), 'Epoch 1/2', unit='batch') as progress:
-        for i in progress:
-            progress.set_postfix_str(f'EG_err {i}')
-    first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith('Epoch 1/2: 0%, 0/10, ')
-    assert last.startswith('Epoch 1/2: 100%, 10/10, ') and last.endswith(', EG_err 9')
