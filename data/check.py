@@ -20,7 +20,6 @@ from PIL import ImageChops
 from data import console, detector, files, labels, pictures, pipeline, readers, tables
 from data.console import InputError, Progress
 
-NAMED = 20  # names under a finding; of more only the number is told
 USUAL = 0.9  # a size that so many pictures have is the data set's own
 SMALL = 128  # pixels, what a face is resized to by default
 SAMPLED = 300  # faces that a detector looks at: a tenth of a second and more each
@@ -149,9 +148,9 @@ def describe(found):
     """Return `findings` in words, a paragraph each."""
     paragraphs = []
     for title, names in found.items():
-        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[:NAMED])]
-        if len(names) > NAMED:
-            lines.append(f'    ... and {len(names) - NAMED:,} more')
+        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[:pipeline.LISTED])]
+        if len(names) > pipeline.LISTED:
+            lines.append(f'    ... and {len(names) - pipeline.LISTED:,} more')
         paragraphs.append('\n'.join(lines))
     return '\n\n'.join(paragraphs).encode('utf-8', 'backslashreplace').decode()
 

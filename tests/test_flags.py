@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import main
-from data import check, labels, tables
+from data import check, console, labels, tables
 from data.console import InputError
 from tests.test_main import DEFAULTS, Recorder
 
