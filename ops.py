@@ -1,4 +1,4 @@
-"""What the networks, their training and the picture grids of CAAE are made of."""
+"""The parts of CAAE's networks, its optimizer, and its picture grids."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data import pictures
 
-WEIGHT_STDDEV = 0.02  # of every initial weight, as in DCGAN (Radford et al. 2016, section 4)
+WEIGHT_STDDEV = 0.02  # of initial weights, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
-# Height of the maps up to which a convolution's gradients are matrix products on a CPU: both of
-# them, and in bfloat16 that of the weights.
+# On a CPU, convolutions of maps up to this height get their gradients by matrix products, in
+# bfloat16 those of the weights also up to the second height.
 SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
@@ -235,20 +235,20 @@ def adam(name):
 
 
 def require_finite(values, when, checkpoints):
-    """Raise a FloatingPointError that names the first of some values that is not finite.
+    """Raise a FloatingPointError that names the first value that is not finite.
 
     Args:
         values: dict from names to numbers or arrays.
-        when: of them, in words.
-        checkpoints: names of those to go on from, oldest first.
+        when: description of the moment, used in the message.
+        checkpoints: names of the checkpoints to go on from, oldest first.
     """
     for name, value in values.items():
         if not np.isfinite(value).all():
             what = 'not finite everywhere' if np.ndim(value) else value
             origin = f' from the last checkpoint, {checkpoints[-1]},' if checkpoints else ''
             raise FloatingPointError(
-                f'{name} is {what} {when}: start again{origin} with a smaller --learning_rate, or '
-                'with --precision float32.'
+                f'{name} is {what} {when}: start again{origin} with a smaller learning rate, or '
+                'in float32.'
             )
 
 
