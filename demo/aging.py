@@ -31,8 +31,10 @@ def age(model, image, years, gender):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.aging', description=__doc__)
-    parser.add_argument('photo', help='of a face')
-    parser.add_argument('--ages', help='years on the strip, as 5,30,65; default: the age groups')
+    parser.add_argument('photo', type=console.path, help='of a face')
+    parser.add_argument(
+        '--ages', help='years on the strip, such as 5,30,65; default: the age groups'
+    )
     parser.add_argument('--gender', choices=[*labels.GENDER_NAMES, 'both'], default='both')
     photos.add_arguments(parser)
     words = parser.parse_args(argv)

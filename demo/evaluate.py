@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import face_aging
-from data import console, labels, pipeline, readers
+from data import console, files, labels, pipeline, readers
 from data.console import InputError, Progress
 
 MEASURES = ('L1', 'PSNR', 'SSIM')
@@ -136,7 +136,10 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
     )
     if csv_path:
         age_names = labels.age_names(model.age_upper)
-        with open(csv_path, 'w', encoding='utf-8', newline='') as file:
+        with (
+            files.replacing(csv_path) as aside,
+            open(aside, 'x', encoding='utf-8', newline='') as file,
+        ):
             writer = csv.writer(file, lineterminator='\n')
             writer.writerow(['name', 'age', 'gender', 'race', *MEASURES])
             for path, age, gender, race, row in zip(
@@ -151,13 +154,21 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.evaluate', description=__doc__)
-    parser.add_argument('--savedir', help='of a training to measure; default: init_model')
-    parser.add_argument('--datadir', default='data', help='folder of the data sets')
-    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser.add_argument(
+        '--savedir', type=console.path, help='of a training to measure; default: init_model'
+    )
+    parser.add_argument(
+        '--datadir', type=console.path, default='data', help='folder of the data sets'
+    )
+    parser.add_argument(
+        '--dataset', type=console.path, default='UTKFace', help='folder of the faces in DATADIR'
+    )
     parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
     parser.add_argument('--age_groups', help="as main.py's")
     parser.add_argument('--batch', type=int, default=100, help='faces at a time')
-    parser.add_argument('--csv', metavar='FILE', help='to write, with a row per face')
+    parser.add_argument(
+        '--csv', type=console.path, metavar='FILE', help='to write, with a row per face'
+    )
     words = parser.parse_args(argv)
     if words.batch < 1:
         parser.error('--batch is at least 1')

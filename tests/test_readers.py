@@ -191,7 +191,7 @@ def test_cacd_by_its_table(put, tmp_path, write):
     name, faces, _ = read(folder)
     assert name == 'cacd'
     assert faces == dict(zip(sorted(names), [(16, 1), (24, 1), (52, 0)], strict=True))
-    with pytest.warns(UserWarning, match=r"1 of 3 names .* on the age, as '53_Robin"):
+    with pytest.warns(UserWarning, match=r"1 of 3 names .* on the age, such as '53_Robin"):
         labels.list_faces(folder)
 
 
