@@ -109,7 +109,7 @@ def listed(folder):
     except ValueError:  # it names no checkpoint
         found = None
     if found is None:
-        names = there(folder)
+        names = names_in(folder)
         if not names:
             raise InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
         warnings.warn(f'{folder}/checkpoint is damaged: {names[0]} is the newest.', stacklevel=2)
@@ -118,8 +118,8 @@ def listed(folder):
     return list(dict.fromkeys(re.split(r'[/\\]', path)[-1] for path in paths))
 
 
-def there(folder):
-    """Return the names of a training's checkpoints that lie in a folder, the latest step first."""
+def names_in(folder):
+    """Return the names of the checkpoints of a training in a folder, the latest step first."""
     files = os.listdir(folder) if os.path.isdir(folder) else []
     matches = (re.fullmatch(r'model-(\d+)\.index', file) for file in files)
     steps = sorted((int(match[1]) for match in matches if match), reverse=True)
