@@ -15,6 +15,8 @@ import sys
 
 from absl import app, flags
 
+from data import console
+
 MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
@@ -24,13 +26,8 @@ FLAGS_TXT = 'flags.txt'  # in SAVEDIR
 class _BooleanParser(flags.ArgumentParser):
     """A flag with a parser of its own takes its value as a separate word; absl's booleans don't."""
 
-    words = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
-    words |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
-
     def parse(self, argument):
-        if str(argument).lower() not in self.words:
-            raise ValueError('neither True nor False')
-        return self.words[str(argument).lower()]
+        return console.boolean(argument)
 
 
 class _NumberParser:
@@ -161,7 +158,6 @@ def _terminate(*_):
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
     signal.signal(signal.SIGTERM, _terminate)
     try:
         _run()
@@ -176,11 +172,9 @@ def _run():
     import tensorflow as tf
 
     from data import labels
-    from data.programs import cannot_be_used
     from face_aging import FaceAging
-    from ops import InputError, Stopped, plain_warnings, say
 
-    plain_warnings()
+    console.plain_warnings()
     keras.utils.set_random_seed(_SEED.value)
     keras.config.set_dtype_policy(_PRECISION.value)
     if _DETERMINISTIC.value:
@@ -205,17 +199,13 @@ def _run():
         if _IS_TRAIN.value:
             _train(model)
         else:
-            print('\n\tTesting Mode')
-            model.custom_test(
-                _align(_TESTDIR.value),
-                genders=labels.GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value],
-                ages=ages,
-                gif=_GIF.value,
-            )
-    except Stopped as stopped:
-        say(f'\n\t{stopped} To go on: {_call_to_go_on()}', sys.stderr)
+            _test(model, ages)
+    except console.Stopped as stopped:
+        console.say(f'\n\t{stopped} To go on: {_call_to_go_on()}', sys.stderr)
         sys.exit(128 + stopped.signal)
-    except (InputError, FloatingPointError) as error:
+    except console.InputError as error:
+        sys.exit(f'\n\t{console.with_flags(error, flags.FLAGS)}')
+    except FloatingPointError as error:
         sys.exit(f'\n\t{error}')
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         reason = error.message.splitlines()[0]
@@ -224,29 +214,22 @@ def _run():
             'another --savedir.'
         )
     except OSError as error:
-        sys.exit(f'\n\t{cannot_be_used(error)}')
-
-
-def _align(source):
-    """Return where the faces to test on are; warn of those that had better be aligned."""
-    from data import align
-
-    if source and _ALIGN.value:
-        aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned')
-        align.align_pictures(source, aligned)
-        return aligned
-    if source:
-        align.warn_of_unaligned(source)
-    return source
+        sys.exit(f'\n\t{console.cannot_be_used(error)}')
 
 
 def _train(model):
+    from init_model import savedir
+
     print('\n\tTraining Mode')
-    with model.running():
+    with savedir.running(_SAVEDIR.value, model.is_chief):
         if model.is_chief:
             _keep_flags()
         starting_over = not _USE_TRAINED_MODEL.value
-        if starting_over or model.is_unfinished(PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS):
+        if not starting_over and model.has_checkpoint():
+            model.load_checkpoint()
+        run = model.run
+        is_unfinished = run.weights == PRETRAIN_WEIGHTS and run.epoch < PRETRAIN_EPOCHS
+        if starting_over or is_unfinished:
             print('\n\tPre-train the network')
             model.train(
                 PRETRAIN_EPOCHS,
@@ -256,6 +239,21 @@ def _train(model):
             )
             print('\n\tPre-train is done! The training will start.')
         model.train(_EPOCH.value, _LEARNING_RATE.value, use_init_model=_USE_INIT_MODEL.value)
+
+
+def _test(model, ages):
+    """Write the grids of the faces in TESTDIR, then a strip and an animation of each."""
+    from data.labels import GENDER_NAMES
+    from demo import aging, photos
+
+    print('\n\tTesting Mode')
+    if not _TESTDIR.value:
+        raise console.InputError('No faces to test on: name their folder.', testdir='my_photos')
+    aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned') if _ALIGN.value else None
+    names, faces = photos.read_faces(_TESTDIR.value, model, aligned, 'pass --align True')
+    genders = GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value]
+    model.custom_test(faces, genders)
+    aging.write(model, names, faces, genders, ages, _GIF.value)
 
 
 def _call_to_go_on():

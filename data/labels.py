@@ -8,8 +8,8 @@ import warnings
 
 import numpy as np
 
-from data import readers
-from ops import InputError
+from data import files, readers, tables
+from data.console import InputError
 
 AGE_UPPER = (5, 10, 15, 20, 30, 40, 50, 60, 70)  # last year of each age group; the rest is older
 GENDER_NAMES = ('male', 'female')
@@ -18,7 +18,7 @@ RACE_NAMES = ('White', 'Black', 'Asian', 'Indian', 'Others')  # as UTKFace numbe
 # faces over 70 is 80, that of those over 60 is 71, over 50 is 61.
 LAST_GROUP_CENTRE = 10
 YEARS_A_FRAME = 3  # of an animation: from 2 to 80 in 27 frames, below a megabyte
-MAX_AGE = 120  # years that --ages takes; the oldest people have lived little longer
+MAX_AGE = 120  # years; the oldest people have lived little longer
 HELD_OUT = 20  # one face in so many is left out of training
 
 
@@ -27,7 +27,7 @@ def held_out(name):
 
     It hangs on its file's base name alone, so it is the same whatever other files there are.
     """
-    digest = hashlib.sha256(readers.base_name(name).encode()).hexdigest()
+    digest = hashlib.sha256(files.base_name(name).encode()).hexdigest()
     return int(digest, 16) % HELD_OUT == 0
 
 
@@ -42,17 +42,17 @@ def parse_age_upper(text):
     except ValueError:
         upper = (0,)
     rising = all(a < b for a, b in itertools.pairwise(upper))
-    if not (rising and upper[0] >= 1 and upper[-1] <= readers.OLDEST):
+    if not (rising and upper[0] >= 1 and upper[-1] <= tables.OLDEST):
         raise InputError(
-            f'--age_groups {text[:100]!r} are no upper limits of age groups: pass whole numbers of '
-            f'years from 1 to {readers.OLDEST}, each larger than the one before, as '
+            f'{text[:100]!r} are no upper limits of age groups: pass whole numbers of '
+            f'years from 1 to {tables.OLDEST}, each larger than the one before, such as '
             f'{format_age_upper(AGE_UPPER)}.'
         )
     return upper
 
 
 def format_age_upper(age_upper):
-    """Return the limits of age groups as --age_groups takes them."""
+    """Return the limits of age groups as `parse_age_upper` takes them."""
     return ','.join(map(str, age_upper))
 
 
@@ -116,7 +116,7 @@ def parse_ages(text):
         ages = ()
     if not ages or min(ages) < 0 or max(ages) > MAX_AGE:
         raise InputError(
-            f'--ages {text!r} are no ages: pass whole numbers of years from 0 to {MAX_AGE}, as '
+            f'{text!r} are no ages: pass whole numbers of years from 0 to {MAX_AGE}, such as '
             '5,30,65.'
         )
     return ages
@@ -166,8 +166,8 @@ def require_batches(folder, count, size_batch):
     if count < 2 * size_batch:
         raise InputError(
             f'{folder} holds {count} faces, too few for batches of {size_batch} (samples and one '
-            f'batch take {2 * size_batch}): pass --batch_size {max(count // 2, 1)} or less, or add '
-            'faces.'
+            f'batch take {2 * size_batch}): take smaller batches, or add faces.',
+            batch_size=max(count // 2, 1),
         )
 
 
@@ -179,7 +179,7 @@ def require_labels(folder, name, reading):
         name, reading: as from `readers.read`.
     """
     cure = (
-        f'list the images in {os.path.join(folder, readers.LABELS_CSV)} with the columns '
+        f'list the images in {os.path.join(folder, tables.LABELS_CSV)} with the columns '
         'file,age,gender (README, "Data sets").'
     )
     if not reading.faces and name == 'utkface':

@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
-from data import readers
-from ops import InputError
+from data import files
+from data.console import InputError
 
 
 class Order:
@@ -117,6 +117,6 @@ def digest(folder, paths, ages, genders):
         folder: of the data set; where it lies does not count.
         paths, ages, genders: as from `labels.list_faces`.
     """
-    names = [readers.name_in(folder, path) for path in paths]
+    names = [files.name_in(folder, path) for path in paths]
     text = json.dumps([names, ages.tolist(), genders.tolist()])
     return hashlib.sha256(text.encode()).hexdigest()

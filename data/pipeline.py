@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import shutil
 import tempfile
 import warnings
@@ -10,18 +11,21 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-import ops
+from data import files, labels, pictures
+from data.console import InputError, Progress
+from data.order import digest
 
 CACHES = ('memory', 'disk', 'none')
 CACHE_SHARE = 0.5  # of what is free, at most, where the choice is left to the program
 MOST_UNREADABLE = 0.5  # of the files: a training on the rest would be another one
 LISTED = 20  # unreadable pictures that a warning names; of more only the number is told
+_log = logging.getLogger('caae.train')  # the log of a training, see init_model.savedir
 
 
 def decode_faces(
     paths, size_image=128, num_channels=3, cache=None, most_unreadable=MOST_UNREADABLE
 ):
-    """Decode pictures in parallel, with a progress bar, as `ops.read_face` reads them.
+    """Decode pictures in parallel, with a progress bar, as `pictures.read_face` reads them.
 
     Those that cannot be read are left out; a warning names the first of them.
 
@@ -39,7 +43,7 @@ def decode_faces(
         unreadable: dict from the paths of the others to the reasons, in a few words.
 
     Raises:
-        ops.InputError: too many files cannot be read, the first are named; the cache has no space.
+        InputError: too many files cannot be read, the first are named; the cache has no space.
     """
     faces = _allocate(paths, (len(paths), size_image, size_image, num_channels), cache)
     failures = {}
@@ -47,7 +51,7 @@ def decode_faces(
     def decode(index):
         try:
             faces[index] = _read(paths[index], faces.shape)
-        except ops.UnreadableError as error:
+        except pictures.UnreadableError as error:
             failures[index] = error.reason
         return index
 
@@ -56,7 +60,7 @@ def decode_faces(
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=False,
     )
-    for _ in ops.Progress(files, 'Decoding', len(paths), unit=' faces'):
+    for _ in Progress(files, 'Decoding', len(paths), unit=' faces'):
         pass
     unreadable = {paths[index]: failures[index] for index in sorted(failures)}
     if len(unreadable) > min(most_unreadable * len(paths), len(paths) - 1):
@@ -71,6 +75,57 @@ def decode_faces(
     return _compact(faces, kept), kept, unreadable
 
 
+def read_folder(source, size_image=128, num_channels=3):
+    """Decode the pictures of a folder, or one picture, to test on.
+
+    Returns:
+        paths: list of N file names, sorted; unreadable ones are left out.
+        faces: uint8 array [N, S, S, C].
+
+    Raises:
+        InputError: no such folder or picture, or no readable one in it.
+    """
+    paths = files.list_images(source)
+    faces, kept, _ = decode_faces(paths, size_image, num_channels, most_unreadable=1)
+    return [paths[i] for i in kept], faces
+
+
+def load_data_set(
+    folder,
+    size_batch,
+    size_image=128,
+    num_channels=3,
+    cache=None,
+    hold_out=False,
+    reader=None,
+    age_upper=labels.AGE_UPPER,
+):
+    """Read the faces of a data set with their labels, to train on.
+
+    Args:
+        folder: of the data set.
+        size_batch: B.
+        size_image, num_channels, cache: as for `decode_faces`.
+        hold_out, reader, age_upper: as for `labels.list_faces`.
+
+    Returns:
+        data: faces, ages and genders, as `batches` takes them.
+        digest: text that differs for other faces or labels, see `order.digest`.
+
+    Raises:
+        InputError: no such folder, or too few labelled or readable faces in it.
+    """
+    paths, ages, genders = labels.list_faces(folder, hold_out, reader, age_upper)
+    labels.require_batches(folder, len(paths), size_batch)
+    faces, kept, unreadable = decode_faces(paths, size_image, num_channels, cache)
+    for path, reason in [*unreadable.items()][LISTED:]:  # the warning lists the others
+        _log.info('Left out: %r: %s', path, reason)
+    labels.require_batches(folder, len(faces), size_batch)
+    paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
+    data = faces, labels.one_hot(ages, len(age_upper) + 1), labels.one_hot(genders, 2)
+    return data, digest(folder, paths, ages, genders)
+
+
 def describe(unreadable):
     """Return a line for each of the first unreadable pictures, from a dict of paths to reasons."""
     lines = [f'\t  {path!r}: {reason}' for path, reason in [*unreadable.items()][:LISTED]]
@@ -82,7 +137,7 @@ def describe(unreadable):
 def _too_many(unreadable, count):
     """Return the InputError for so many unreadable pictures of `count`."""
     first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
-    return ops.InputError(
+    return InputError(
         f'{len(unreadable)} of {count} images are unreadable, too many to go on without them: '
         f'replace or remove them, as {first}.'
     )
@@ -110,7 +165,7 @@ def take(faces, index):
         faces: uint8 array [B, S, S, C].
 
     Raises:
-        ops.InputError: none of them, or less than half of all faces, can be read.
+        InputError: none of them, or less than half of all faces, can be read.
     """
     if isinstance(faces, _FacesOnDemand):
         return faces.take(index)
@@ -209,7 +264,7 @@ class _FacesOnDemand:
         for i in index:
             try:
                 read[i] = _read(self.paths[i], self.shape)
-            except ops.UnreadableError as error:
+            except pictures.UnreadableError as error:
                 self._miss(self.paths[i], error.reason)
         if not read or len(self.gone) > len(self) / 2:
             self.failure = _too_many(self.gone, len(self))
@@ -228,7 +283,7 @@ class _FacesOnDemand:
 
 def _read(path, shape):
     """Return a face uint8 [S, S, C] for an array of the given shape [N, S, S, C]."""
-    return ops.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
+    return pictures.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
 
 
 def _allocate(paths, shape, cache):
@@ -242,10 +297,11 @@ def _allocate(paths, shape, cache):
     if cache is None:
         cache = next(name for name in CACHES if size <= free[name] * CACHE_SHARE)
     if size > free[cache]:
-        raise ops.InputError(
+        raise InputError(
             f'{shape[0]} decoded faces take {size / 2**30:.1f} GiB, but only '
-            f'{free[cache] / 2**30:.1f} GiB of {cache} are free: pass another --cache '
-            f'({", ".join(name for name in CACHES if name != cache)}).'
+            f'{free[cache] / 2**30:.1f} GiB of {cache} are free: free the difference, or keep them '
+            f'elsewhere ({", ".join(name for name in CACHES if name != cache)}).',
+            cache=next(name for name in CACHES if size <= free[name]),
         )
     if cache == 'memory':
         return np.empty(shape, np.uint8)

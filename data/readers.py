@@ -4,29 +4,16 @@ A reader is a function of a folder and its pictures that returns a Reading. `rea
 what the folder holds.
 """
 
-import csv
 import dataclasses
-import io
 import os
 import posixpath
 import re
 import unicodedata
 
-import h5py
-import numpy as np
-from tqdm import tqdm
-
-from ops import InputError
-
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
-LABELS_CSV = 'labels.csv'
-GENDERS_CSV = 'genders.csv'
-CACD_MAT = 'celebrity2000_meta.mat'
-LONGEST_NAME = 40  # characters: two names of Chinese ones fit into a file's 255 bytes
-MAT_BYTES = 50_000_000  # of a column of it; CACD's have 1.3 million
-OLDEST = 150  # years; a table's larger ages are mistakes
-MALE = ('0', 'm', 'male')
-FEMALE = ('1', 'f', 'female')
+from data import tables
+from data.console import InputError
+from data.files import base_name, list_images, name_in
+from data.tables import CACD_MAT, GENDERS_CSV, LABELS_CSV, OLDEST, fold_name, to_age, to_gender
 
 # UTKFace: only the first two fields count, since some names lack the race or are mistyped behind.
 _UTKFACE = re.compile(r'(\d{1,3})_([01])(?!\d)')
@@ -74,9 +61,9 @@ def read(folder, name=None):
         InputError: no such folder, no picture in it, or a table that cannot be read.
     """
     paths, foreign = list_images(folder, recursive=True), []
-    if not _is_utf8('/'.join(paths)):
-        foreign = [path for path in paths if not _is_utf8(path)]
-        paths = [path for path in paths if _is_utf8(path)]
+    if not tables.is_utf8('/'.join(paths)):
+        foreign = [path for path in paths if not tables.is_utf8(path)]
+        paths = [path for path in paths if tables.is_utf8(path)]
     if name is None:
         name = _choose(folder, paths)
     reading = READERS[name](folder, paths)
@@ -88,84 +75,13 @@ def _choose(folder, paths):
     """Return the name of the reader for what a folder holds."""
     if os.path.isfile(os.path.join(folder, LABELS_CSV)):
         return 'csv'
-    if _find_morph_csv(folder):
+    if tables.find_morph_csv(folder):
         return 'morph'
     if os.path.isfile(os.path.join(folder, CACD_MAT)):
         return 'cacd'
     names = [base_name(path) for path in paths]
     fitting = {name: sum(map(bool, map(fits, names))) for name, fits in _FITTING.items()}
     return max(fitting, key=fitting.get) if any(fitting.values()) else 'utkface'
-
-
-def list_images(folder, recursive=False):
-    """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
-
-    Args:
-        folder: path, where sub-folders don't count also of one picture.
-        recursive: whether pictures in sub-folders count.
-
-    Raises:
-        InputError: no such folder or picture, or none in it.
-    """
-    if os.path.isfile(folder):
-        if recursive:
-            raise InputError(f'{folder} is a file: name the folder of the pictures.')
-        return [folder]
-    if not os.path.isdir(folder):
-        raise InputError(
-            f'There is no folder {folder}: put the images there (README, "Data sets").'
-            if recursive
-            else f'There is no folder or picture {folder}: name one that is there.'
-        )
-    folders, visited, paths = [folder], {os.path.realpath(folder)}, []
-    while folders:
-        inner = []
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith(('.', '__MACOSX')):
-                    continue
-                if recursive and entry.is_dir():
-                    inner.append(entry.path)
-                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    paths.append(entry.path)
-        for path in inner:
-            if (real := os.path.realpath(path)) not in visited:  # a link may lead back
-                visited.add(real)
-                folders.append(path)
-    if not paths:
-        raise InputError(
-            f'No images in {folder}: put {", ".join(s[1:] for s in IMAGE_SUFFIXES)} files there '
-            '(README, "Data sets").'
-        )
-    return sorted(paths, key=lambda path: path.replace(os.sep, '/'))
-
-
-def base_name(path):
-    """Return the name of a file without its folders; Windows' paths too."""
-    return re.split(r'[/\\]', str(path))[-1]
-
-
-def name_in(folder, path):
-    """Return the path of a file within its data set, with / on every system."""
-    return path[len(os.path.join(folder, '')) :].replace(os.sep, '/')
-
-
-def unique_names(paths):
-    """Return a name for each file, its base name without extension, no two alike.
-
-    Of files whose names differ in folder, extension or capitals only, the second gets _2 and so on.
-    Names are cut to LONGEST_NAME characters.
-    """
-    names, taken = [], set()
-    for path in paths:
-        stem = name = os.path.splitext(base_name(path))[0][:LONGEST_NAME]
-        number = 1
-        while name.casefold() in taken:
-            number += 1
-            name = f'{stem}_{number}'
-        taken.add(name.casefold())
-        names.append(name)
-    return names
 
 
 # ------------------------------------------------------------------------------ UTKFace
@@ -233,14 +149,14 @@ def read_morph(folder, paths):
         if match := _MORPH.fullmatch(base_name(path)):
             named[path] = int(match[2]), to_gender(match[1])
     tables = {}
-    for table in _find_morph_csv(folder):
-        for _, row in _read_table(table, ('photo', 'gender', 'age')):
+    for table in tables.find_morph_csv(folder):
+        for _, row in tables.read_table(table, ('photo', 'gender', 'age')):
             label = to_age(row['age']), to_gender(row['gender'])
             if None not in label:
-                tables[_fold(base_name(row['photo']))] = label
+                tables[fold_name(base_name(row['photo']))] = label
     reading = Reading()
     for path in paths:
-        label = tables.get(_fold(base_name(path)), named.get(path))
+        label = tables.get(fold_name(base_name(path)), named.get(path))
         if label is None:
             reading.skipped[path] = "not MORPH's name, id_picture sex age, as 009055_1M54.JPG"
             continue
@@ -265,12 +181,12 @@ def read_cacd(folder, paths):
     """
     genders, lacking = _read_genders(folder, 'name', 'Robin Williams', fold_person)
     mat = os.path.join(folder, CACD_MAT)
-    known = read_cacd_mat(mat) if os.path.isfile(mat) else {}
+    known = tables.read_cacd_mat(mat) if os.path.isfile(mat) else {}
     reading = Reading(lacking=lacking)
     for path in paths:
         name = unicodedata.normalize('NFC', base_name(path))
         match = _CACD.fullmatch(name)
-        age, person = known.get(_fold(name), (None, None))
+        age, person = known.get(fold_name(name), (None, None))
         if age is None and match:
             age = int(match[1])
         if age is None:
@@ -289,71 +205,6 @@ def read_cacd(folder, paths):
     return reading
 
 
-def read_cacd_mat(path):
-    """Read CACD's table, a MATLAB file, of version 7.3 (HDF5) or older.
-
-    Returns:
-        dict from a picture's name, folded by `_fold`, to (age or None, the person's name or None).
-
-    Raises:
-        InputError: it is damaged, or not CACD's.
-    """
-    try:
-        read_fields = _read_mat_7_3 if h5py.is_hdf5(path) else _read_mat
-        pictures = read_fields(path, 'celebrityImageData', ('age', 'identity', 'name'))
-        people = read_fields(path, 'celebrityData', ('identity', 'name'))
-        persons = {int(i): str(name) for i, name in zip(*people, strict=True)}
-        return {
-            _fold(base_name(str(name).strip())): (to_age(str(age)), persons.get(int(identity)))
-            for age, identity, name in zip(*pictures, strict=True)
-        }
-    except Exception as error:  # SciPy and HDF5 raise almost anything on damaged files
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"{path} cannot be read as CACD's table ({reason}): restore it, or remove it to go by "
-            "the pictures' names."
-        ) from error
-
-
-def _read_mat(path, struct, fields):
-    """Return lists, the fields of a struct in a MATLAB file older than 7.3."""
-    import scipy.io  # here, since it takes a while and only this table needs it
-
-    data = scipy.io.loadmat(path, simplify_cells=True, variable_names=[struct])[struct]
-    return [np.atleast_1d(data[field]).tolist() for field in fields]
-
-
-def _read_mat_7_3(path, struct, fields):
-    """Return lists, the fields of a struct in a MATLAB file of version 7.3."""
-    columns = []
-    with h5py.File(path, 'r') as file:
-        for field in fields:
-            values = _own(_member(_member(file, struct), field))[()].ravel()
-            if values.dtype == h5py.ref_dtype:  # a cell array of strings, in UTF-16
-                title = f'Reading {os.path.basename(path)}'
-                values = tqdm(values, title, unit=' names', dynamic_ncols=True, leave=False)
-                values = [_own(file[v])[()] for v in values]
-                values = [v.astype('<u2').tobytes().decode('utf-16-le') for v in values]
-            columns.append(list(values))
-    return columns
-
-
-def _member(group, name):
-    """Return what a group holds itself, not what it links to: that may be any file."""
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f'{name} is missing, or a link')
-    return group[name]
-
-
-def _own(dataset):
-    """Return a dataset whose values are in the file itself, and not more than CACD has."""
-    if dataset.is_virtual or dataset.external:
-        raise ValueError(f'{dataset.name} is kept in another file')
-    if dataset.nbytes > MAT_BYTES:
-        raise ValueError(f'{dataset.name} is larger than {MAT_BYTES:,} bytes')
-    return dataset
-
-
 # --------------------------------------------------------------------------- labels.csv
 
 
@@ -362,11 +213,11 @@ def read_labels_csv(folder, paths):
     table = os.path.join(folder, LABELS_CSV)
     reading, labels = Reading(), {}
     by_name = {_to_key(name_in(folder, path)): path for path in paths}
-    by_folded = {_fold(name): path for name, path in by_name.items()}
+    by_folded = {fold_name(name): path for name, path in by_name.items()}
     contradicted, missing = set(), []
-    for line, row in _read_table(table, ('file', 'age', 'gender')):
+    for line, row in tables.read_table(table, ('file', 'age', 'gender')):
         name = _to_key(row['file'])
-        path = by_name.get(name) or by_folded.get(_fold(name))
+        path = by_name.get(name) or by_folded.get(fold_name(name))
         if path is None:
             missing.append(f'{row["file"]!r} in line {line}')
             continue
@@ -393,21 +244,6 @@ def read_labels_csv(folder, paths):
 
 
 # ------------------------------------------------------------------------------- tables
-
-
-def to_age(text):
-    """Return an age in whole years from a table's cell, None where it is none."""
-    try:
-        age = float(text)
-    except ValueError:
-        return None
-    return int(age) if 0 <= age <= OLDEST else None
-
-
-def to_gender(text):
-    """Return 0 for male, 1 for female from a table's cell, None where it is neither."""
-    word = text.strip().lower()
-    return 0 if word in MALE else 1 if word in FEMALE else None
 
 
 def fold_person(name):
@@ -439,7 +275,7 @@ def _read_genders(folder, column, example, to_key):
     """
     table, genders = os.path.join(folder, GENDERS_CSV), {}
     if os.path.isfile(table):
-        for line, row in _read_table(table, (column, 'gender')):
+        for line, row in tables.read_table(table, (column, 'gender')):
             gender = to_gender(row['gender'])
             if gender is None:
                 raise InputError(
@@ -458,77 +294,6 @@ def _read_genders(folder, column, example, to_key):
         )
     )
     return genders, lacking
-
-
-def list_tables(folder):
-    """Return the paths of the tables in a folder that a reader may read."""
-    tables = [os.path.join(folder, name) for name in (LABELS_CSV, GENDERS_CSV, CACD_MAT)]
-    return [table for table in tables if os.path.isfile(table)] + _find_morph_csv(folder)
-
-
-def _find_morph_csv(folder):
-    """Return the paths of MORPH's tables, morph*.csv."""
-    names = (name for name in os.listdir(folder) if re.fullmatch('morph.*[.]csv', name.lower()))
-    return [os.path.join(folder, name) for name in sorted(names)]
-
-
-def _read_table(path, columns):
-    """Read a table with a header; comma, semicolon or tab between the cells.
-
-    Args:
-        columns: names that the header must have, in any case and order.
-
-    Yields:
-        line: number of the line, from 1.
-        row: dict from the names in columns to the cells, without blanks around them.
-
-    Raises:
-        InputError: it cannot be read, or lacks a column.
-    """
-    try:
-        with open(path, 'rb') as file:
-            data = file.read()
-    except OSError as error:
-        raise InputError(
-            f'{path} cannot be read ({error.strerror}): it must be a table with the columns '
-            f'{",".join(columns)}.'
-        ) from error
-    if data.startswith((b'\xff\xfe', b'\xfe\xff')):
-        text = data.decode('utf-16', 'replace')
-    elif _is_utf8(data):
-        text = data.decode('utf-8-sig')
-    else:  # what spreadsheets write in the west
-        text = data.decode('cp1252', 'replace')
-    header = next(iter(text.splitlines()), '')
-    rows = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=header.count))
-    try:
-        names = [name.strip().lower() for name in next(rows, [])]
-        if lacking := [name for name in columns if name not in names]:
-            raise InputError(
-                f'{path} has no column {", ".join(lacking)}: its first line must name the columns '
-                f'{",".join(columns)}.'
-            )
-        places = {name: names.index(name) for name in columns}
-        for row in rows:
-            if any(row):
-                cells = {name: row[i].strip() if i < len(row) else '' for name, i in places.items()}
-                yield rows.line_num, cells
-    except csv.Error as error:
-        raise InputError(f'{path} cannot be read, line {rows.line_num}: {error}.') from error
-
-
-def _is_utf8(text):
-    """Whether bytes, or a file name that was decoded from bytes, are in UTF-8."""
-    try:
-        text.decode() if isinstance(text, bytes) else text.encode()
-    except UnicodeError:
-        return False
-    return True
-
-
-def _fold(name):
-    """Return a file name by which others are found that differ in case or in Unicode's form."""
-    return unicodedata.normalize('NFC', name).casefold()
 
 
 def _to_key(name):

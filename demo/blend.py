@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 import ops
-from data import labels, pipeline, programs
+from data import console, labels, pipeline
 from demo import photos
 from face_aging import FaceAging
 
@@ -37,14 +37,14 @@ def choose_people(groups, genders, wanted, random):
         shares: list of N float arrays, positive, with sum 1.
 
     Raises:
-        ops.InputError: there are fewer than two people of a wanted age group and gender.
+        InputError: there are fewer than two people of a wanted age group and gender.
     """
     people, shares = [], []
     for group, gender in wanted:
         members = np.flatnonzero((groups == group) & (genders == gender))
         if len(members) < PEOPLE[0]:
             first, last = years_of(group)
-            raise ops.InputError(
+            raise console.InputError(
                 f'A blend takes {PEOPLE[0]} faces of each age group and gender, but there are '
                 f'{len(members)} {("male", "female")[gender]} ones of {first} to {last} years: '
                 'take a larger data set.'
@@ -120,7 +120,7 @@ def write_faces(folder, faces, wanted, random):
         Image.fromarray(face).save(path, quality=QUALITY)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.blend', description=__doc__)
     parser.add_argument('savedir', help="the trained model's --savedir")
@@ -137,7 +137,7 @@ def main(argv=None):
     data_set = labels.list_faces(os.path.join(arguments.datadir, arguments.dataset))
     model = FaceAging(is_training=False, save_dir=arguments.savedir)
     if not model.load_checkpoint():
-        raise ops.InputError(
+        raise console.InputError(
             f'There is no trained model in {arguments.savedir}/checkpoint: train one first, '
             'and name the folder that was its --savedir.'
         )

@@ -9,8 +9,8 @@ import argparse
 import numpy as np
 
 import ops
-from data import labels, programs, readers
-from demo import photos
+from data import console, files, labels
+from demo import aging, photos
 
 MOST = 100  # children in a picture
 
@@ -35,7 +35,7 @@ def kids(model, first, second, count, seed):
     return photos.generate(model, np.concatenate([z, z]), youngest, genders)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.kids', description=__doc__)
     parser.add_argument('photos', nargs=2, metavar='PHOTO', help='of a face')
@@ -53,9 +53,9 @@ def main(argv=None):
     numbers = range(1, words.count + 1)
     rows = [images[0], *boys, images[1], *girls]
     titles = ['input', *(f'boy {k}' for k in numbers), 'input', *(f'girl {k}' for k in numbers)]
-    path = photos.result_path(model, 'kids', *readers.unique_names(words.photos)) + '.png'
+    path = photos.result_path(model, 'kids', *files.unique_names(words.photos)) + '.png'
     frame = 2, words.count + 1
-    ops.save_batch_images(ops.titled(rows, titles), path, (0, 255), frame)
+    ops.save_batch_images(aging.titled(rows, titles), path, (0, 255), frame)
     print(f'Wrote {path}')
 
 

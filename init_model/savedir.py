@@ -18,9 +18,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
+from data.console import InputError, Stopped, say
+from data.files import replacing
 from init_model import checkpoints
 from init_model.run import KEEP_CHECKPOINTS
-from ops import InputError, Stopped, say
 
 LOCK, LOG, HISTORY, SUMMARY = 'lock', 'train.log', 'history.csv', 'summary'
 CHECKPOINT = 'checkpoint'  # folder of the checkpoints
@@ -95,7 +96,7 @@ def locked(folder):
         except portalocker.LockException as error:
             raise InputError(
                 f'{folder} is in use by another training, process {file.read().strip()}: wait for '
-                'its end or stop it, or pass another --savedir.'
+                'its end or stop it, or save to another folder.'
             ) from error
         killed = file.read().strip()
         _overwrite(file, os.getpid())
@@ -267,9 +268,8 @@ def _rewind_history(path, step):
         warnings.warn(f'{path} is damaged: it is set aside, a new one begun.', stacklevel=2)
         set_aside(path)
         return
-    with open(path + '.new', 'w', encoding='utf-8', newline='') as file:
+    with replacing(path) as aside, open(aside, 'w', encoding='utf-8', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([header, *kept])
-    os.replace(path + '.new', path)
 
 
 def _rewind_events(path, step):

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import main
-from data import check, labels, readers
-from ops import InputError
+from data import check, labels, tables
+from data.console import InputError
 from tests.test_main import DEFAULTS, Recorder
 
 RANGES = {
@@ -70,8 +70,9 @@ def calls(monkeypatch, tmp_path):
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
     monkeypatch.setattr('main._keep_flags', lambda: None)
-    monkeypatch.setattr(Recorder, 'running', lambda _: contextlib.nullcontext())
-    monkeypatch.setattr('main._align', lambda source: source)
+    monkeypatch.setattr('init_model.savedir.running', lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr('demo.photos.read_faces', lambda *_: ([], []))
+    monkeypatch.setattr('demo.aging.write', lambda *_: None)
     monkeypatch.chdir(tmp_path)
     yield recorded
     assert not os.listdir(tmp_path)
@@ -124,7 +125,7 @@ def test_age_groups(calls, text):
     sentence = call(f'--age_groups={text}')
     if sentence is None:
         upper = labels.parse_age_upper(text)
-        assert list(upper) == sorted(set(upper)) and upper[0] >= 1 and upper[-1] <= readers.OLDEST
+        assert list(upper) == sorted(set(upper)) and upper[0] >= 1 and upper[-1] <= tables.OLDEST
     else:
         assert 'are no upper limits of age groups' in sentence and len(sentence) < 400
         with pytest.raises(InputError):

@@ -21,8 +21,8 @@ from scipy import stats
 from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
-import ops
-from init_model import checkpoints, savedir
+from data import console
+from init_model import checkpoints, run, savedir
 from tests.conftest import GOLDEN
 
 ROOT = pathlib.Path(face_aging.__file__).parent
@@ -81,20 +81,14 @@ def assert_same_run(save_dir, other):
 
 def at_step(model, monkeypatch, step, act):
     """Do something while a model takes a step."""
-    update = model._prepare
+    take = model.train_step
 
-    def prepare(*args):
-        update(*args)
-        take = model._update
+    def take_and_act(*batch, **settings):
+        if model.run.step == step - 1:
+            act()
+        return take(*batch, **settings)
 
-        def take_and_act(*batch):
-            if model.step == step - 1:
-                act()
-            return take(*batch)
-
-        model._update = take_and_act
-
-    monkeypatch.setattr(model, '_prepare', prepare)
+    monkeypatch.setattr(model, 'train_step', take_and_act)
 
 
 # --------------------------------------------------------------------------------- stopping
@@ -109,7 +103,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(tiny, faces, monkeypatch, num
     at_step(model, monkeypatch, step, lambda: os.kill(os.getpid(), number))
     usual = signal.getsignal(number)
     with pytest.raises(
-        ops.Stopped, match=rf'Stopped by .* after step {step}, .*model-{step}'
+        console.Stopped, match=rf'Stopped by .* after step {step}, .*model-{step}'
     ) as stop:
         model.train(num_epochs=3)
     assert stop.value.signal == number and signal.getsignal(number) == usual
@@ -145,12 +139,12 @@ def test_a_run_killed_between_checkpoints(tiny, faces, monkeypatch):
 def test_another_batch_size_starts_the_epoch_again(tiny, faces, monkeypatch):
     model = tiny(size_batch=4)
     at_step(model, monkeypatch, 1, lambda: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(ops.Stopped):
+    with pytest.raises(console.Stopped):
         model.train(num_epochs=1)
     model = tiny(size_batch=3)
     with pytest.warns(UserWarning, match='of 4, now of 3: the epoch starts again'):
         model.train(num_epochs=1)
-    assert model.step == 1 + 3
+    assert model.run.step == 1 + 3
 
 
 def run_tiny_main(*words, **settings):
@@ -187,16 +181,16 @@ def test_ctrl_c_ends_what_reads_the_output_too(faces, tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait() == 128 + signal.SIGINT
     assert 'Ended by Stopped: ' in (tmp_path / 'save' / 'train.log').read_text()
-    assert checkpoints.read_newest(str(tmp_path / 'save' / 'checkpoint'), names=())
+    assert checkpoints.read_newest(str(tmp_path / 'save' / 'checkpoint'))
 
 
 def test_output_that_nobody_reads(monkeypatch, capfd):
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, 'w') as pipe:
-        ops.say('one', pipe)
-        ops.say('two', pipe)
-    ops.say('three')
+        console.say('one', pipe)
+        console.say('two', pipe)
+    console.say('three')
     assert capfd.readouterr().out == 'three\n'
 
 
@@ -210,7 +204,7 @@ def test_a_signal_during_the_last_save(tiny, faces, monkeypatch):
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(model, 'save_checkpoint', save_and_raise)
-    with pytest.raises(ops.Stopped, match='Stopped by SIGTERM after step 2, which is saved'):
+    with pytest.raises(console.Stopped, match='Stopped by SIGTERM after step 2, which is saved'):
         model.train(num_epochs=1)  # of pre-training, after which main would go on
 
 
@@ -219,19 +213,6 @@ def test_a_seed_of_its_own(tiny, faces):
     tiny().train(num_epochs=1)
     with pytest.warns(UserWarning, match='goes on by its seed 2017, not 1'):
         tiny(seed=1).train(num_epochs=2)
-
-
-@pytest.mark.usefixtures('eagerly')
-def test_an_unfinished_training_is_told_from_others(tiny, faces, monkeypatch):
-    model = tiny(size_batch=7)
-    assert not model.is_unfinished(2, (0, 0, 0))
-    model.train(num_epochs=1, weights=(0, 0, 0))
-    model.train(num_epochs=2, weights=(0, 0, 0))
-    damage(faces.parent / 'save' / 'checkpoint' / 'model-2.index', 'cut')
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')  # that it is damaged is told once, where it is opened
-        assert model.is_unfinished(2, (0, 0, 0))
-    assert not model.is_unfinished(1, (0, 0, 0)) and not model.is_unfinished(2, (1, 0, 0))
 
 
 @pytest.mark.slow
@@ -253,7 +234,7 @@ def test_a_run_killed_at_random_moments(faces, tmp_path):
         _, err = process.communicate()
         assert process.returncode == -signal.SIGKILL, err
     folder = str(tmp_path / 'killed' / 'checkpoint')
-    epoch = checkpoints.read_newest(folder, names=())[2]['epoch'] + 2
+    epoch = checkpoints.read_newest(folder).state['epoch'] + 2
     for name in ('killed', 'straight'):
         process = run_tiny_main(*words, name, '--epoch', epoch, cwd=tmp_path)
         _, err = process.communicate()
@@ -305,7 +286,7 @@ def test_a_save_killed_at_any_moment_leaves_one_that_opens(tmp_path, monkeypatch
         if name != 'model-1' or os.path.exists(os.path.join(folder, 'checkpoint')):
             with warnings.catch_warnings():
                 warnings.simplefilter('error')  # of one that is damaged
-                values = checkpoints.read_newest(folder, ['a'])[1]
+                values = checkpoints.read_newest(folder, ['a']).values
             assert values['a'].tolist() in (old['a'].tolist(), new['a'].tolist())
         checkpoints.save(folder, 'model-4', new, kept)
         assert not os.path.exists(os.path.join(folder, checkpoints.ASIDE))
@@ -334,7 +315,7 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(tiny, faces, capsys, how
     with pytest.warns(UserWarning, match=r'model-2 cannot be read .* The one before it is used'):
         model.train(num_epochs=2)
     assert 'checkpoint/model-1, epoch 0, step 1' in capsys.readouterr().out
-    assert model.step == 4
+    assert model.run.step == 4
     assert {path.name.split('.')[0] for path in folder.iterdir()} == {
         'checkpoint',
         'model-1',
@@ -369,8 +350,8 @@ def test_a_checkpoint_that_is_not_as_it_was_written(tiny, monkeypatch):
         write(tensors=[np.zeros_like(tensors[0]) + 7, *tensors[1:]], **settings)
 
     monkeypatch.setattr(tf.raw_ops, 'SaveV2', fail)
-    model.step = 1
-    with pytest.raises(ops.InputError, match='was not written as it was'):
+    model.run.step = 1
+    with pytest.raises(console.InputError, match='was not written as it was'):
         model.save_checkpoint()
     assert tiny().load_checkpoint()
 
@@ -382,19 +363,19 @@ def test_a_full_disk_is_noticed_first(tiny, faces, monkeypatch):
     full = shutil.disk_usage(faces)._replace(free=1000)
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: full)
     message = r'need [\d,]{9,} bytes more, but the disk has only 1,000 free'
-    model.step = 1
-    with pytest.raises(ops.InputError, match=message):
+    model.run.step = 1
+    with pytest.raises(console.InputError, match=message):
         model.save_checkpoint()
     assert sorted(os.listdir(os.path.join(model.save_dir, 'checkpoint'))) == kept
     model = tiny(save_dir=str(faces.parent / 'other'))
-    with pytest.raises(ops.InputError, match=message):
+    with pytest.raises(console.InputError, match=message):
         model.train(num_epochs=1)
-    assert model.step == 0  # before days of work
+    assert model.run.step == 0  # before days of work
 
 
 def test_other_settings_are_named(tiny):
     tiny().save_checkpoint()
-    with pytest.raises(ops.InputError) as error:
+    with pytest.raises(console.InputError) as error:
         tiny(num_z_channels=20, enable_tile_label=False).load_checkpoint()
     assert 'num_z_channels is 50 there, 20 here' in str(error.value)
     assert 'enable_tile_label is True there, False here' in str(error.value)
@@ -412,7 +393,7 @@ def test_another_precision(tiny, precision):
         with pytest.warns(UserWarning, match=f'in float32 and goes on in {precision}'):
             assert model.load_checkpoint()
     else:
-        with pytest.raises(ops.InputError, match='pass --precision float32'):
+        with pytest.raises(console.InputError, match='pass --precision float32'):
             model.load_checkpoint()
     assert tested.load_checkpoint()
 
@@ -431,14 +412,14 @@ def test_a_checkpoint_to_start_from_is_no_run_to_go_on(tiny, faces, tmp_path, mo
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(tmp_path / 'other' / 'checkpoint'))
     model = tiny()
     model.train(num_epochs=1)
-    assert (model.epoch, model.step) == (1, 2)
+    assert (model.run.epoch, model.run.step) == (1, 2)
 
 
 def test_a_newer_version_is_named(tiny, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, 'FORMAT', checkpoints.FORMAT + 1)
+        patch.setattr(run, 'STATE_FORMAT', run.STATE_FORMAT + 1)
         tiny().save_checkpoint()
-    with pytest.raises(ops.InputError, match='newer version'):
+    with pytest.raises(console.InputError, match='newer version'):
         tiny().load_checkpoint()
 
 
@@ -448,8 +429,8 @@ def test_a_newer_version_is_named(tiny, monkeypatch):
 HOLDER = """
 import sys
 from init_model import savedir
-with savedir.held(sys.argv[1]):
-    print('held', flush=True)
+with savedir.locked(sys.argv[1]):
+    print('locked', flush=True)
     input()
 """
 
@@ -459,17 +440,17 @@ def test_a_second_process_is_refused(tiny, faces, tmp_path):
     command = [sys.executable, '-c', HOLDER, str(save)]
     pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
-        assert process.stdout.readline() == 'held\n'
+        assert process.stdout.readline() == 'locked\n'
         with pytest.raises(
-            ops.InputError, match=rf'in use by another training, process {process.pid}'
+            console.InputError, match=rf'in use by another training, process {process.pid}'
         ):
             tiny().train(num_epochs=1)
         assert os.listdir(save) == ['lock']
         process.kill()
         process.communicate()
-    with savedir.held(str(save)) as killed:  # a lock is not stale
+    with savedir.locked(str(save)) as killed:  # a lock is not stale
         assert killed == str(process.pid)
-    with savedir.held(str(save)) as killed:
+    with savedir.locked(str(save)) as killed:
         assert killed == ''
 
 
@@ -575,17 +556,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny, faces, monkeypatch, value
     at_step(model, monkeypatch, 3, lambda: monkeypatch.setattr(face_aging, 'losses', broken))
     with pytest.raises(FloatingPointError, match=rf'E_z_loss is {value} at step 3: .*model-2'):
         model.train(num_epochs=3)
-    assert model.step == 3
+    assert model.run.step == 3
     monkeypatch.undo()
     other = tiny()
-    assert other.load_checkpoint() and other.step == 2
+    assert other.load_checkpoint() and other.run.step == 2
 
 
 def test_weights_that_are_not_finite_are_not_saved(tiny):
     model = tiny()
     model.save_checkpoint()
     model.named_variables['G_fc/b'].assign(np.full([1024], np.nan))
-    model.step = 1
+    model.run.step = 1
     with pytest.raises(FloatingPointError, match='G_fc/b is not finite everywhere after step 1'):
         model.save_checkpoint()
     assert tiny().load_checkpoint()
@@ -598,7 +579,7 @@ def test_weights_that_are_not_finite_are_not_saved(tiny):
 def test_a_log_without_room(tmp_path, capsys):
     os.symlink('/dev/full', tmp_path / savedir.LOG)
     with savedir.logged(str(tmp_path)):
-        savedir.tell('a line')
+        savedir.say_and_log('a line')
     assert capsys.readouterr() == ('a line\n', '')
 
 
@@ -641,13 +622,14 @@ give_back = getattr(ctypes.CDLL(None), 'malloc_trim', lambda _: None)
 class Watched(face_aging.FaceAging):
     seen = []
 
-    def _finish_epoch(self, *args):
-        super()._finish_epoch(*args)
+    def test(self, *args):
+        picture = super().test(*args)
         gc.collect()
         give_back(0)
         process = psutil.Process()
         events = os.listdir(os.path.join(self.save_dir, 'summary'))
-        self.seen.append([self.step, process.memory_info().rss, process.num_fds(), len(events)])
+        self.seen.append([self.run.step, process.memory_info().rss, process.num_fds(), len(events)])
+        return picture
 
 face_aging.INIT_MODEL = str(GOLDEN / 'tiny32' / 'checkpoint')
 model = Watched(size_batch=2, data_dir='.', dataset_name='faces', **TINY)

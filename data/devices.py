@@ -1,0 +1,80 @@
+"""The devices of a training: how many there are, and what their workers tell each other."""
+
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from data.console import InputError
+
+
+def distribution():
+    """Return the tf.distribute.Strategy for what training may use.
+
+    With TF_CONFIG set all machines that it names, with more than one GPU all of them, else the
+    one device that TensorFlow takes by default. To be called before anything is computed.
+
+    Raises:
+        InputError: TF_CONFIG does not say which machines there are and which one this is.
+    """
+    text = os.environ.get('TF_CONFIG')
+    if text:
+        try:
+            config = json.loads(text)
+            task, cluster = config['task'], config['cluster']
+            cluster[task['type']][int(task['index'])]
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except (ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
+            reason = repr(error).splitlines()[0]
+            raise InputError(
+                f'TF_CONFIG does not describe machines with this one among them ({reason}): set it '
+                'as README, "How fast", shows, or unset it to train on this machine alone.'
+            ) from error
+    if len(tf.config.list_physical_devices('GPU')) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy):
+    """Whether this process writes files: of several machines' only the first one does."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_type == 'chief':
+        return True
+    return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
+
+
+def share(strategy, value):
+    """Spread an array [B, ...] over the replicas, in order."""
+    size = len(value) // strategy.num_replicas_in_sync
+
+    def of_replica(context):
+        first = context.replica_id_in_sync_group * size
+        return tf.convert_to_tensor(value[first : first + size])
+
+    return strategy.experimental_distribute_values_from_function(of_replica)
+
+
+def on_any_worker(strategy, flag):
+    """Whether a flag is set on any of the workers, all of which ask at the same step."""
+    if strategy.cluster_resolver is None:
+        return bool(flag)
+    return _sum_over_replicas(strategy, float(bool(flag))) > 0
+
+
+def meet_workers(strategy, step):
+    """Wait for all workers; raise an InputError if they are not at the same step."""
+    total, square = (_sum_over_replicas(strategy, value) for value in (step, step**2))
+    if total**2 != square * strategy.num_replicas_in_sync:
+        raise InputError(
+            'The workers found different checkpoints: give all of them the same folder to save to, '
+            'on a disk that they share.'
+        )
+
+
+def _sum_over_replicas(strategy, value):
+    """Return the sum of what each replica has for a value, a float."""
+    values = strategy.experimental_distribute_values_from_function(
+        lambda _: tf.constant(np.array(value, float))  # not Python's, which TensorFlow would keep
+    )
+    return float(strategy.reduce('SUM', values, axis=None))
