@@ -206,7 +206,7 @@ def _run():
     except console.InputError as error:
         sys.exit(f'\n\t{console.with_flags(error, flags.FLAGS)}')
     except FloatingPointError as error:
-        sys.exit(f'\n\t{error}')
+        sys.exit(f'\n\t{error} The flags are --learning_rate and --precision.')
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         reason = error.message.splitlines()[0]
         sys.exit(

@@ -1,4 +1,4 @@
-"""What the networks, their training and the picture grids of CAAE are made of."""
+"""The parts of CAAE's networks, its optimizer, and its picture grids."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from data import pictures
 
-WEIGHT_STDDEV = 0.02  # of every initial weight, as in DCGAN (Radford et al. 2016, section 4)
+WEIGHT_STDDEV = 0.02  # of initial weights, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
-# Height of the maps up to which a convolution's gradients are matrix products on a CPU: both of
-# them, and in bfloat16 that of the weights.
+# On a CPU, convolutions of maps up to this height get their gradients by matrix products, in
+# bfloat16 those of the weights also up to the second height.
 SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
@@ -231,20 +231,20 @@ def adam(name):
 
 
 def require_finite(values, when, checkpoints):
-    """Raise a FloatingPointError that names the first of some values that is not finite.
+    """Raise a FloatingPointError that names the first value that is not finite.
 
     Args:
         values: dict from names to numbers or arrays.
-        when: of them, in words.
-        checkpoints: names of those to go on from, oldest first.
+        when: description of the moment, used in the message.
+        checkpoints: names of the checkpoints to go on from, oldest first.
     """
     for name, value in values.items():
         if not np.isfinite(value).all():
             what = 'not finite everywhere' if np.ndim(value) else value
             origin = f' from the last checkpoint, {checkpoints[-1]},' if checkpoints else ''
             raise FloatingPointError(
-                f'{name} is {what} {when}: start again{origin} with a smaller --learning_rate, or '
-                'with --precision float32.'
+                f'{name} is {what} {when}: start again{origin} with a smaller learning rate, or '
+                'in float32.'
             )
 
 
@@ -294,8 +294,8 @@ def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_f
     """Write images [N, H, W, C] as one picture, laid out as by `image_grid`; return its pixels."""
     grid = image_grid(batch_images, image_value_range, size_frame)
     picture = grid.squeeze(-1) if grid.shape[-1] == 1 else grid
-    # As bytes: imageio would take some paths, such as runs.zip/1.png, for something else than a
-    # file. The usual compression level, 6, takes six times as long to save a seventh.
+    # Made in memory: with a file on a full disk, imageio prints a traceback of its own.
+    # The usual compression level, 6, takes six times as long and saves a seventh of the size.
     suffix = os.path.splitext(save_path)[1]
     data = iio.imwrite('<bytes>', picture, extension=suffix, plugin='pillow', compress_level=1)
     with open(save_path, 'wb') as file:

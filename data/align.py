@@ -1,8 +1,8 @@
 """Cut the faces out of pictures, to train on: python -m data.align SOURCE DEST.
 
-Of each picture in SOURCE, sub-folders included, the largest face is turned, scaled and shifted so
-that it lies as those of UTKFace, and kept in DEST under the picture's own name. A second run does
-only what is missing.
+The largest face in each picture of SOURCE, sub-folders included, is turned, scaled and shifted so
+that it lies as the faces of UTKFace do, and is written to DEST under the picture's name. A second
+run adds only what is missing.
 """
 
 import argparse
@@ -26,17 +26,17 @@ from data import console, detector, files, pictures, tables
 from data.console import InputError, Progress
 from data.detector import CROP_SIZE
 
-CROP_QUALITY = 95  # of JPEG and WebP, so that another loss can't be seen
-ASIDE = '.new'  # folder in that of --align's crops, for those of the call under way
-NO_FACE = 'no face'
-NO_FACE_LIST = 'no_face.txt'  # in DEST, the names of the pictures without one
-NAMED = 3  # pictures in a warning; of more only the number is told
-FACES_PER_WORKER = 50  # that one process does in the time in which another one starts
-WORKER_MEMORY = 2**30  # bytes, of a process that finds faces
+CROP_QUALITY = 95  # of JPEG and WebP: the loss of a second compression is not visible
+CROPS_ASIDE = '.new'  # sub-folder where the crops of a call lie until all are written
+NO_FACE = 'no face'  # why there is no crop of a readable picture
+NO_FACE_LIST = 'no_face.txt'  # in DEST: the names of the pictures without a face
+NAMED = 3  # a warning names at most this many pictures and counts the rest
+FACES_PER_WORKER = 50  # one process aligns this many while another one starts
+WORKER_MEMORY = 2**30  # bytes that a process which finds faces takes
 
 
 def align(pixels, size=CROP_SIZE):
-    """Cut every face out of a picture, as it would lie in UTKFace.
+    """Cut every face out of a picture, so that it lies as the faces of UTKFace do.
 
     Args:
         pixels: uint8 array [H, W, 3].
@@ -44,7 +44,7 @@ def align(pixels, size=CROP_SIZE):
 
     Returns:
         list of uint8 arrays [size, size, 3], the largest face first; empty where there is none.
-        What lies outside of the picture is black, as in UTKFace.
+        What lies outside the picture is black, as in UTKFace.
     """
     return [detector.cut_out(pixels, landmarks, size) for landmarks in detector.find_faces(pixels)]
 
@@ -52,14 +52,14 @@ def align(pixels, size=CROP_SIZE):
 def warn_of_unaligned(paths, faces, cure='align it'):
     """Warn of pictures in which the face does not lie as in UTKFace.
 
-    Only the detector's last network looks at them: of 1,004 faces of UTKFace it takes exception to
-    1.0%, of the same scaled by 0.6 or 1.5, turned by 20 degrees or shifted by a fifth to 99.3% and
-    more.
+    Only the detector's last network looks at them. Of 1,004 faces of UTKFace it rejected 1.0%; of
+    the same faces scaled by 0.6 or 1.5, turned by 20 degrees or shifted by a fifth of the width, at
+    least 99.3%.
 
     Args:
         paths: list of N names of the pictures.
         faces: uint8 array [N, S, S, C], the complete pictures as `pictures.read_face` reads them.
-        cure: what is to be done, for the warning.
+        cure: what to do about it, a phrase for the warning.
     """
     fits = []
     for first in range(0, len(faces), 100):
@@ -73,24 +73,24 @@ def warn_of_unaligned(paths, faces, cure='align it'):
 
 
 def align_pictures(source, dest):
-    """Cut every face out of a few pictures, into a folder that holds no other crops then.
+    """Write every face in a few pictures to a folder, in place of the crops of an earlier call.
 
-    They are PNG files, without loss. Those of one picture are <picture>.png or, where there are
-    several, <picture>_<k>.png, the largest face first; of ten or more, k has zeros in front. Names
-    are cut as by `files.unique_names`. Where that name could be another picture's too, the suffix
-    stays in it: a.jpg.png beside a.png.png.
+    The crops are PNG files, without loss. The only face in a picture is written to <picture>.png,
+    several faces to <picture>_<k>.png, the largest first; from ten faces on, k has leading zeros.
+    Long names are shortened as by `files.unique_names`. Where two pictures would share a name, it
+    keeps their suffixes: a.jpg.png and a.png.png.
 
     Args:
         source: folder, sub-folders not included, or one picture.
-        dest: folder of the crops, or a link to one; those of an earlier call, its PNG files, are
-            removed, and nothing else.
+        dest: folder of the crops, or a link to one. The PNG files in it, crops of an earlier call,
+            are removed; nothing else is.
 
     Returns:
         dict from the paths of the crops, sorted, to the crops, uint8 [CROP_SIZE, CROP_SIZE, 3].
 
     Raises:
-        InputError: no face in any picture, one that lies in dest, or dest is no folder; dest stays
-            as it is.
+        InputError: no picture has a face, a picture lies in dest, or dest is not a folder. Nothing
+            in dest has changed then.
     """
     paths = files.list_images(source)
     if inside := [path for path in paths if _lies_in(path, dest)]:
@@ -100,10 +100,10 @@ def align_pictures(source, dest):
             align=False,
         )
     _require_folder(dest)
-    aside = os.path.join(dest, ASIDE)
+    aside = os.path.join(dest, CROPS_ASIDE)
     os.makedirs(aside, exist_ok=True)
     try:
-        _remove_crops(aside)  # of a run that was killed
+        _remove_crops(aside)  # left by a run that was killed
         crops, failures = _cut_all_out(paths, aside)
         if len(failures) == len(paths):
             raise InputError(_nothing(source, failures))
@@ -115,7 +115,7 @@ def align_pictures(source, dest):
     finally:
         _remove_crops(aside)
         for folder in (aside, dest):
-            with contextlib.suppress(OSError):  # it is not empty
+            with contextlib.suppress(OSError):  # the folder is not empty
                 os.rmdir(folder)
 
 
@@ -144,7 +144,7 @@ def _cut_all_out(paths, folder):
 
 
 def _remove_crops(folder):
-    """Remove what `_cut_all_out` wrote to a folder; all else in it may be the user's."""
+    """Remove the files that `_cut_all_out` wrote to a folder; others may be the user's."""
     with os.scandir(folder) as entries:
         crops = [e.path for e in entries if e.name.endswith('.png') and not e.is_dir()]
     for path in crops:
@@ -152,19 +152,19 @@ def _remove_crops(folder):
 
 
 def _lies_in(path, folder):
-    """Whether a path is a folder or lies anywhere below it, once all links are followed."""
+    """Whether a path is the folder or lies somewhere below it, with all links followed."""
     path, folder = (os.path.join(os.path.realpath(p), '') for p in (path, folder))
     return path.startswith(folder)
 
 
 def _require_folder(path):
-    """Raise an InputError where a folder is to be written to and something else is."""
+    """Raise an InputError if the path exists and is not a folder."""
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise InputError(f'{path} is no folder: remove it, or name another one.')
+        raise InputError(f'{path} is not a folder: remove it, or name another one.')
 
 
 def _base_names(paths):
-    """Return a dict from the paths of pictures in a folder to unambiguous names of their crops."""
+    """Return a dict from paths of pictures to names of their crops, which no two share."""
     names = {path: os.path.basename(path) for path in paths}
     most = files.LONGEST_NAME
     longest = [path for path in paths if len(os.path.splitext(names[path])[0]) >= most]
@@ -174,7 +174,9 @@ def _base_names(paths):
     claims, numbered = collections.Counter(), {}
     for path, stem in stems.items():
         claims.update({names[path].lower(), stem.lower()})
-        if match := re.fullmatch(r'(.*)_\d+', stem.lower()):  # as the faces of another picture
+        if match := re.fullmatch(
+            r'(.*)_\d+', stem.lower()
+        ):  # it looks like one of several faces in another picture
             numbered[stem.lower()] = match[1]
     others = {*numbered.values()}
     return {
@@ -190,20 +192,20 @@ def _base_names(paths):
 def align_folder(source, dest):
     """Cut the largest face out of each picture of a data set, in parallel, with a progress bar.
 
-    Names and sub-folders stay, since they tell the labels, and so do the tables with labels; a crop
-    is of the format that its name says. What dest has is not done again, what its no_face.txt lists
-    is not looked at again, and a table that it has is not replaced.
+    Crops keep the pictures' names and sub-folders, which may hold the labels, and the formats that
+    the names say; tables with labels are copied. Files that dest already has are not replaced, and
+    pictures listed in its no_face.txt are not searched again.
 
     Args:
         source: folder of the pictures.
         dest: folder of the crops; neither lies in the other.
 
     Returns:
-        how many faces dest has now of source.
+        the number of pictures in source of which dest now has a face.
 
     Raises:
-        InputError: no picture or no face in any, dest is no folder, one lies in the other, or the
-            system ended a process.
+        InputError: source has no picture or none with a face, dest is not a folder, one lies in
+            the other, or the system ended a process.
     """
     if _lies_in(source, dest) or _lies_in(dest, source):
         raise InputError(f'{source} and {dest} must not lie in one another: name another DEST.')
@@ -236,31 +238,31 @@ def align_folder(source, dest):
 
 
 def _align_files(paths, targets):
-    """Align pictures in parallel; yield of each its path and what `_align_file` returns."""
+    """Align pictures in parallel; yield each path with the result of `_align_file`."""
     memory = psutil.virtual_memory().available // WORKER_MEMORY
     workers = min(os.cpu_count(), memory, len(paths) // FACES_PER_WORKER)
     with contextlib.ExitStack() as stack:
         results = map(_align_file, paths, targets)
         try:
-            if workers > 1:  # processes, since much of the detector's work is Python's
+            if workers > 1:  # processes, since the detector runs much Python code
                 pool = concurrent.futures.ProcessPoolExecutor(
                     workers, multiprocessing.get_context('spawn'), _prepare_worker
                 )
                 stack.callback(pool.shutdown, cancel_futures=True)
-                with _ignoring_interrupts():  # and so will the processes, while they start
+                with _ignoring_interrupts():  # the processes inherit this while they start
                     results = pool.map(_align_file, paths, targets, chunksize=8)
             results = Progress(results, 'Aligning', len(paths), unit=' faces')
             yield from zip(paths, results, strict=True)
         except concurrent.futures.BrokenExecutor as error:
             raise InputError(
-                'A process that finds faces was ended by the system, most likely for lack of '
-                'memory: close other programs and start again, what is done stays done.'
+                'The system ended a process that finds faces, likely for lack of memory: close '
+                'other programs and start again; finished crops are kept.'
             ) from error
 
 
 @contextlib.contextmanager
 def _ignoring_interrupts():
-    """Ignore Ctrl-C for a moment; it can be minded in the main thread only."""
+    """Ignore Ctrl-C within the block; only the main thread can set how signals are handled."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -278,7 +280,7 @@ def _prepare_worker():
 
 
 def _align_file(path, target):
-    """Write a crop of the largest face in a picture; return '' or why there is none."""
+    """Write a crop of the largest face in a picture; return '', or why there is none."""
     try:
         pixels = pictures.read_photo(path)
     except InputError as error:
@@ -294,7 +296,7 @@ def _align_file(path, target):
 
 
 def _nothing(source, failures):
-    """Say that nothing could be done; failures as for `_warn_of`."""
+    """Return the message for a source without any face; failures as for `_warn_of`."""
     unreadable = [failure for failure in failures.values() if failure != NO_FACE]
     if len(failures) == len(unreadable) == 1:
         return unreadable[0]
@@ -306,7 +308,7 @@ def _nothing(source, failures):
 
 
 def _warn_of(failures):
-    """Warn of pictures, in a dict from their paths to NO_FACE or why they cannot be read."""
+    """Warn of pictures without a crop: a dict from paths to NO_FACE or another reason."""
     unreadable = {path: failure for path, failure in failures.items() if failure != NO_FACE}
     for failure in [*unreadable.values()][:NAMED]:
         warnings.warn(failure, stacklevel=3)
@@ -317,7 +319,7 @@ def _warn_of(failures):
 
 
 def _names(paths):
-    """Return paths in words, the first few by their names."""
+    """Return a phrase that names the first few paths and counts the rest."""
     more = f' and {len(paths) - NAMED:,} more' if len(paths) > NAMED else ''
     return ', '.join(paths[:NAMED]) + more
 

@@ -1,7 +1,7 @@
 """Check a data set before training on it: python -m data.check NAME.
 
-Prints how many faces there are of each age group and gender, what is skipped or odd, and whether a
-training could start; the exit status is 1 where it could not.
+Prints the number of faces in each age group and gender, the pictures that are skipped or odd, and
+whether a training could start; if it could not, the exit status is 1.
 """
 
 import argparse
@@ -20,17 +20,16 @@ from PIL import ImageChops
 from data import console, detector, files, labels, pictures, pipeline, readers, tables
 from data.console import InputError, Progress
 
-NAMED = 20  # names under a finding; of more only the number is told
-USUAL = 0.9  # a size that so many pictures have is the data set's own
-SMALL = 128  # pixels, what a face is resized to by default
-SAMPLED = 300  # faces that a detector looks at: a tenth of a second and more each
-CHOICE_SEED = 2017  # of their choice
-BLOCK = 2**20  # bytes that are read at a time
+USUAL = 0.9  # a size that this part of the pictures has is the usual one of the data set
+SMALL = 128  # pixels: faces are resized to this by default, so smaller ones are enlarged
+SAMPLED = 300  # faces that the detector looks at; each takes a tenth of a second or more
+CHOICE_SEED = 2017  # for choosing them
+BLOCK = 2**20  # bytes read at a time
 
 
 @dataclasses.dataclass
 class Picture:
-    """What a file holds: its size is (width, height), its error '' if it can be read."""
+    """Properties of a picture: size is (width, height), error is '' if the file can be read."""
 
     error: str = ''
     digest: str = ''
@@ -40,7 +39,7 @@ class Picture:
 
 
 def look_at(path):
-    """Return the Picture of a file, all of it decoded."""
+    """Decode a file completely and return its Picture."""
     try:
         with pictures.open_picture(path) as image:
             size, digest = image.size, hashlib.sha256()
@@ -59,17 +58,17 @@ def look_at(path):
 
 
 def look_at_all(paths):
-    """Return a dict from paths to their Pictures, looked at in parallel, with a progress bar."""
+    """Return a dict from paths to their Pictures; decode in parallel, with a progress bar."""
     with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow and hashlib run side by side
         pictures = Progress(pool.map(look_at, paths), 'Checking', len(paths), unit=' faces')
         return dict(zip(paths, pictures, strict=True))
 
 
 def count_table(faces, age_upper=labels.AGE_UPPER):
-    """Return a Markdown table: a row for each age group, a column for each gender.
+    """Return a Markdown table with a row for each age group and a column for each gender.
 
     Args:
-        faces: dict as of `readers.Reading`.
+        faces: dict as in `readers.Reading`.
         age_upper: last year of each age group but the last.
     """
     names = labels.age_names(age_upper)
@@ -98,7 +97,7 @@ def find_duplicates(pictures):
 
 
 def choose_clean(faces, pictures):
-    """Return the paths of the readable faces, each content once; none where its labels differ."""
+    """Return the paths of readable faces; of duplicates one, or none if their labels differ."""
     dropped = {path for path, picture in pictures.items() if picture.error}
     for paths in find_duplicates(pictures):
         agree = len({faces[path] for path in paths}) == 1
@@ -107,11 +106,11 @@ def choose_clean(faces, pictures):
 
 
 def findings(faces, reading, pictures):
-    """Return a dict from what is odd about a data set to the names, in words, that it is true of.
+    """Return a dict from each finding about a data set to the names of the pictures it concerns.
 
     Args:
-        faces: dict from names to labels, as of reading.
-        reading: `readers.Reading` with names for paths.
+        faces: dict from names to labels, as in reading.
+        reading: `readers.Reading` with names in place of paths.
         pictures: dict from names to Pictures.
     """
     found = collections.defaultdict(list)
@@ -146,24 +145,24 @@ def findings(faces, reading, pictures):
 
 
 def describe(found):
-    """Return `findings` in words, a paragraph each."""
+    """Return the text on `findings`, a paragraph for each."""
     paragraphs = []
     for title, names in found.items():
-        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[:NAMED])]
-        if len(names) > NAMED:
-            lines.append(f'    ... and {len(names) - NAMED:,} more')
+        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[: pipeline.LISTED])]
+        if len(names) > pipeline.LISTED:
+            lines.append(f'    ... and {len(names) - pipeline.LISTED:,} more')
         paragraphs.append('\n'.join(lines))
     return '\n\n'.join(paragraphs).encode('utf-8', 'backslashreplace').decode()
 
 
 def check_alignment(paths):
-    """Look with a detector where eyes, nose and mouth lie, in some faces by chance.
+    """Find eyes, nose and mouth in random faces by the detector.
 
     Returns:
-        how well they lie where UTKFace has them, in words.
+        a text on how well they lie where UTKFace has them.
 
     Raises:
-        InputError: there is no detector.
+        InputError: the detector is not installed.
     """
     places = []
     chosen = sorted(random.Random(CHOICE_SEED).sample(paths, min(SAMPLED, len(paths))))
@@ -193,7 +192,7 @@ def check_alignment(paths):
 
 
 def write_labels(folder, faces, paths):
-    """Write labels.csv with the faces of some paths; the one before is kept as labels.old.csv."""
+    """Write labels.csv with the faces of the given paths; rename an older one labels.old.csv."""
     table = os.path.join(folder, tables.LABELS_CSV)
     with files.replacing(table) as aside:
         with open(aside, 'x', encoding='utf-8', newline='') as file:  # not through a link
@@ -214,14 +213,14 @@ def _old_table(folder):
 
 
 def check(folder, words):
-    """Print what is to be said of a data set.
+    """Print the findings about a data set.
 
     Args:
         folder: of the data set.
         words: the arguments of `main`.
 
     Raises:
-        InputError: a training could not start; says what to do.
+        InputError: a training could not start; the message says what to do.
     """
     if words.csv and os.path.exists(_old_table(folder)):
         raise InputError(f'{_old_table(folder)} is in the way of --csv True: move it elsewhere.')

@@ -10,9 +10,9 @@ from PIL import Image
 
 from data.console import InputError
 
-CROP_SIZE = 200  # pixels, height and width of a crop: UTKFace's
-# Where UTKFace has them, in parts of width and height: medians of the 1,829 faces that
-# find_faces, with mtcnn 1.0, found in 1,846 drawn by chance. Left is the picture's left.
+CROP_SIZE = 200  # pixels, height and width of a crop, as in UTKFace
+# Their places in UTKFace, (x, y) in parts of width and height: medians of 1,829 faces, found by
+# find_faces with mtcnn 1.0 in 1,846 random pictures. Left is the picture's left.
 LANDMARKS = {
     'left_eye': (0.296, 0.29),
     'right_eye': (0.69, 0.29),
@@ -21,16 +21,16 @@ LANDMARKS = {
     'mouth_right': (0.666, 0.692),
 }
 PLACES = np.array([*LANDMARKS.values()])
-NEAR = 0.05  # of the width: landmarks that are no farther off, on average, are in their place
-LIKELY = 0.9  # probability from which on what the detector sees is a face
-CERTAIN = 0.999  # from which on a face stands upright, and no other way of turning it is tried
-LONGEST_SIDE = 1024  # pixels, the longer side of what the detector is shown
+NEAR = 0.05  # of the width: the mean distance up to which landmarks count as in place
+LIKELY = 0.9  # least probability of a face; less counts as none
+CERTAIN = 0.999  # from this probability on, the picture is upright and not turned further
+LONGEST_SIDE = 1024  # pixels: larger pictures are reduced before detection
 SMALLEST_FACE = 20  # pixels, the smallest face that the detector finds
-ONET = 48  # pixels, height and width of what its last network sees
+ONET = 48  # pixels, height and width of the input of the detector's last network
 
 
 def find_faces(pixels):
-    """Find the faces in a picture; where none stands upright, those that lie or stand on end.
+    """Find the faces in a picture; if none is upright, those turned by quarters of a circle.
 
     Args:
         pixels: uint8 array [H, W, 3].
@@ -68,7 +68,7 @@ def _find_upright(pixels):
     candidates = found[:, 6:].reshape(-1, 2, 5).swapaxes(1, 2)
     if not len(candidates):
         return np.empty([0, 5, 2]), np.empty(0)
-    # Cut out upright, the detector's last network sees more of it and errs less.
+    # The detector's last network errs less on faces that are cut out upright.
     places, scores = locate([cut_out(pixels, face, 2 * ONET) for face in candidates])
     likely, faces = scores >= LIKELY, []
     for face, place in zip(candidates[likely], places[likely], strict=True):
@@ -79,14 +79,14 @@ def _find_upright(pixels):
 
 
 def locate(faces):
-    """Look where faces that fill their pictures have their landmarks.
+    """Find the landmarks of faces that fill their pictures.
 
     Args:
         faces: list of N uint8 arrays [H, W, 3].
 
     Returns:
         places: float array [N, 5, 2], (x, y) of LANDMARKS in parts of width and height.
-        scores: float array [N], probabilities that there is a face.
+        scores: float array [N], probabilities of a face.
     """
     inputs = [Image.fromarray(face).resize([ONET, ONET], Image.Resampling.BOX) for face in faces]
     inputs = (np.stack(inputs).astype(np.float32) - 127.5) / 128
@@ -96,7 +96,7 @@ def locate(faces):
 
 
 def lie_in_place(faces):
-    """Say of faces that fill their pictures whether they lie as in UTKFace, NEAR enough.
+    """Return whether faces that fill their pictures lie as in UTKFace, within NEAR.
 
     Args:
         faces: list of N uint8 arrays [H, W, 3].
@@ -113,13 +113,13 @@ def lie_in_place(faces):
 
 
 def similarity(points, places):
-    """Turn, scale and shift points to places with the least squares (Umeyama 1991), in the plane.
+    """Return the rotation, scale and shift that best map points to places (Umeyama 1991).
 
     Args:
         points, places: float arrays [N, 2] of (x, y).
 
     Returns:
-        complex a, b: z = x + iy goes to a z + b.
+        complex a, b: the map from z = x + iy to a z + b with the least squared error.
     """
     z, w = points @ [1, 1j], places @ [1, 1j]
     centred = z - z.mean()
@@ -128,7 +128,7 @@ def similarity(points, places):
 
 
 def cut_out(pixels, landmarks, size=CROP_SIZE):
-    """Cut a face out so that its landmarks come as near as can be to UTKFace's.
+    """Cut a face out so that its landmarks come as close as possible to their places in UTKFace.
 
     Args:
         pixels: uint8 array [H, W, 3].
@@ -136,12 +136,12 @@ def cut_out(pixels, landmarks, size=CROP_SIZE):
         size: height and width of the crop.
 
     Returns:
-        uint8 array [size, size, 3], black outside of the picture.
+        uint8 array [size, size, 3], black outside the picture.
     """
     a, b = similarity(landmarks, PLACES * size)
     corners = (np.array([0, size, size * 1j, size + size * 1j]) - b) / a
-    shrink = max(1, 1 / abs(a))  # pixels of the picture by one of the crop
-    reach = 2 * shrink  # of the filters
+    shrink = max(1, 1 / abs(a))  # pixels of the picture for one of the crop
+    reach = 2 * shrink  # pixels that the filters need around the crop
     low = np.floor([corners.real.min() - reach, corners.imag.min() - reach])
     high = np.ceil([corners.real.max() + reach, corners.imag.max() + reach])
     low, high = (np.clip(side, 0, pixels.shape[1::-1]).astype(int) for side in (low, high))
@@ -162,10 +162,10 @@ def _detector():
     """Return the detector.
 
     Raises:
-        InputError: there is none.
+        InputError: mtcnn is not installed.
     """
     try:
-        from mtcnn import MTCNN  # here, since it takes a while
+        from mtcnn import MTCNN  # here, since the import is slow
     except ImportError as error:
         raise InputError(
             'To find faces a detector is needed: install it (pip install "mtcnn>=1,<2").'
@@ -175,10 +175,10 @@ def _detector():
 
 @functools.cache
 def _stage(name):
-    """Return a stage of the detector; it computes in float32 whatever Keras' policy is."""
+    """Return a network of the detector; it computes in float32 under any policy of Keras."""
     from mtcnn import stages
 
-    # By its name alone it would be looked for in the working directory first.
+    # mtcnn would look for a bare name in the working directory first.
     weights = importlib.resources.files('mtcnn.assets.weights') / f'{name.lower()}.lz4'
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy('float32')

@@ -1,4 +1,4 @@
-"""The devices of a training: how many there are, and what their workers tell each other."""
+"""The devices and machines of a training: choosing them, sharing batches, agreeing on steps."""
 
 import json
 import os
@@ -10,13 +10,13 @@ from data.console import InputError
 
 
 def distribution():
-    """Return the tf.distribute.Strategy for what training may use.
+    """Return the tf.distribute.Strategy for a training.
 
-    With TF_CONFIG set all machines that it names, with more than one GPU all of them, else the
-    one device that TensorFlow takes by default. To be called before anything is computed.
+    It uses all machines that TF_CONFIG names, if it is set; else all GPUs, if there are several;
+    else TensorFlow's default device. To be called before anything is computed.
 
     Raises:
-        InputError: TF_CONFIG does not say which machines there are and which one this is.
+        InputError: TF_CONFIG does not describe the machines, or not this one.
     """
     text = os.environ.get('TF_CONFIG')
     if text:
@@ -37,7 +37,7 @@ def distribution():
 
 
 def is_chief(strategy):
-    """Whether this process writes files: of several machines' only the first one does."""
+    """Whether this process writes files: of several machines, only the first does."""
     resolver = strategy.cluster_resolver
     if resolver is None or resolver.task_type == 'chief':
         return True
@@ -56,7 +56,7 @@ def share(strategy, value):
 
 
 def on_any_worker(strategy, flag):
-    """Whether a flag is set on any of the workers, all of which ask at the same step."""
+    """Whether a flag is set on any worker; all workers must call this at the same step."""
     if strategy.cluster_resolver is None:
         return bool(flag)
     return _sum_over_replicas(strategy, float(bool(flag))) > 0
@@ -73,8 +73,10 @@ def meet_workers(strategy, step):
 
 
 def _sum_over_replicas(strategy, value):
-    """Return the sum of what each replica has for a value, a float."""
+    """Return the sum of a number over all replicas, a float."""
     values = strategy.experimental_distribute_values_from_function(
-        lambda _: tf.constant(np.array(value, float))  # not Python's, which TensorFlow would keep
+        lambda _: tf.constant(
+            np.array(value, float)
+        )  # NumPy's: TensorFlow caches a tensor per Python number
     )
     return float(strategy.reduce('SUM', values, axis=None))

@@ -8,18 +8,18 @@ import zlib
 from data.console import InputError
 
 IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
-LONGEST_NAME = 40  # characters: two names of Chinese ones fit into a file's 255 bytes
+LONGEST_NAME = 40  # characters: a result named by two of them, in Chinese, fits into 255 bytes
 
 
 def list_images(folder, recursive=False):
     """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
 
     Args:
-        folder: path, where sub-folders don't count also of one picture.
-        recursive: whether pictures in sub-folders count.
+        folder: its path, or, unless recursive, the path of one picture.
+        recursive: whether pictures in sub-folders are listed too.
 
     Raises:
-        InputError: no such folder or picture, or none in it.
+        InputError: there is no such folder or picture, or no picture in the folder.
     """
     if os.path.isfile(folder):
         if recursive:
@@ -43,7 +43,7 @@ def list_images(folder, recursive=False):
                 elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                     paths.append(entry.path)
         for path in inner:
-            if (real := os.path.realpath(path)) not in visited:  # a link may lead back
+            if (real := os.path.realpath(path)) not in visited:  # links can form a circle
                 visited.add(real)
                 folders.append(path)
     if not paths:
@@ -55,19 +55,19 @@ def list_images(folder, recursive=False):
 
 
 def base_name(path):
-    """Return the name of a file without its folders; Windows' paths too."""
+    """Return the name of a file without its folders, also from a Windows path."""
     return re.split(r'[/\\]', str(path))[-1]
 
 
 def name_in(folder, path):
-    """Return the path of a file within its data set, with / on every system."""
+    """Return the path of a file relative to its data set, with / on every system."""
     return path[len(os.path.join(folder, '')) :].replace(os.sep, '/')
 
 
 def unique_names(paths):
     """Return a name for each file, its base name without extension, no two alike.
 
-    Of files whose names differ in folder, extension or capitals only, the second gets _2 and so on.
+    Of files whose names differ only in folder, extension or case, the second gets _2 and so on.
     Names are cut to LONGEST_NAME characters.
     """
     names, taken = [], set()
@@ -85,7 +85,7 @@ def unique_names(paths):
 def path_aside(path):
     """Return the path in the same folder where a file is written before it replaces `path`.
 
-    It is short enough for every file system however long the name is, and it is no picture's name.
+    However long the name is, it fits into a file's 255 bytes; no list of pictures has it.
     """
     folder, name = os.path.split(path)
     return os.path.join(folder, f'{name[:LONGEST_NAME]}.{zlib.crc32(os.fsencode(name)):08x}.new')
@@ -93,14 +93,14 @@ def path_aside(path):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Write a file that is complete, or not there, whenever the process is killed.
+    """Replace a file at once: whenever the process is killed, the old or the new one is complete.
 
     Yields:
-        the path to write to. The file there takes the place of `path`, unless an exception is
-        raised: then it is removed, and `path` stays as it is.
+        path_aside(path), to write to. That file then takes the place of `path`. After an exception
+        it is removed instead, and `path` is as before.
     """
     aside = path_aside(path)
-    with contextlib.suppress(FileNotFoundError):  # by a killed process, or a link to elsewhere
+    with contextlib.suppress(FileNotFoundError):  # left by a killed process, or a stranger's link
         os.remove(aside)
     try:
         yield aside

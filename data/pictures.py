@@ -11,20 +11,22 @@ from PIL import Image, ImageOps
 
 from data.console import InputError
 
-FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'WEBP')  # Pillow opens others by starting programs
-# The largest picture that is decoded. More is a mistake or an attack, not a face.
+# Pillow starts programs to open some other formats. So pictures are read by Pillow itself: imageio
+# cannot limit the formats, nor does it show the size of a picture before decoding it.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'WEBP')
+# The largest picture that is decoded; a larger one is a mistake or an attack.
 MAX_PIXELS = 90_000_000
-MAX_SIDE = 65_535  # pixels, JPEG's; a resize to a small square takes memory by the side's length
+MAX_SIDE = 65_535  # pixels, the limit of JPEG; resizing takes memory in proportion to the side
 MAX_FILE_BYTES = 400_000_000  # some formats are read into memory as a whole
-LARGE_PICTURE = 16_000_000  # pixels; above, pictures are decoded one at a time
+LARGE_PICTURE = 16_000_000  # pixels; larger pictures are decoded one at a time
 _ONE_LARGE = threading.Lock()
-# Pillow's own limit, for pictures that others open: it only warns of what has up to twice of it.
+# Pillow's own limit, for pictures that other libraries open; up to twice the limit it only warns.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter('ignore', Image.DecompressionBombWarning)
 
 
 class UnreadableError(InputError):
-    """A file cannot be read as a picture; `reason` says why, in a few words."""
+    """A file cannot be read as a picture; `reason` is a phrase that says why."""
 
     def __init__(self, image_path, reason):
         super().__init__(
@@ -38,21 +40,22 @@ def open_picture(image_path, is_gray=False, as_seen=False):
     """Decode a picture; while a large one is in use, no other is decoded.
 
     Args:
-        image_path: a file of any of FORMATS, whatever its name; of an animation, the first frame.
-        is_gray: True for luminance, False for RGB. Transparency is dropped. Grey of 16 bits is
-            stretched over the 8, so that the darkest becomes 0 and the brightest 255.
-        as_seen: turn it as its EXIF data say, and show transparency white.
+        image_path: a file in one of FORMATS, whatever its name; of an animation, the first frame
+            is read.
+        is_gray: True for luminance, False for RGB. Transparency is dropped. 16-bit grey is
+            stretched to 8 bits: the darkest pixel becomes 0, the brightest 255.
+        as_seen: turn it as its EXIF data say, and put transparent pictures on white.
 
     Yields:
         PIL image of mode L or RGB.
 
     Raises:
-        UnreadableError: the file is missing, damaged, no picture or too large.
+        UnreadableError: the file is missing, damaged, not a picture or too large.
     """
     mode = 'L' if is_gray else 'RGB'
     with contextlib.ExitStack() as stack:
         try:
-            if not stat.S_ISREG(os.stat(image_path).st_mode):  # a pipe would be waited for
+            if not stat.S_ISREG(os.stat(image_path).st_mode):  # reading a pipe would wait
                 raise ValueError('no file')
             if os.path.getsize(image_path) > MAX_FILE_BYTES:
                 raise ValueError(f'more than {MAX_FILE_BYTES:,} bytes')
@@ -78,7 +81,7 @@ def open_picture(image_path, is_gray=False, as_seen=False):
 
 
 def _reason(error):
-    """Return in a few words why a picture cannot be read."""
+    """Return a phrase that says why a picture cannot be read."""
     if isinstance(error, Image.UnidentifiedImageError):
         return 'no picture of a known format'
     if isinstance(error, Image.DecompressionBombError):
@@ -88,20 +91,20 @@ def _reason(error):
 
 
 def _from_16_bits(image):
-    """Stretch grey of 16 bits over 8; Pillow's own conversion makes white of all above 255."""
+    """Stretch 16-bit grey to 8 bits; Pillow's own conversion turns all values over 255 white."""
     pixels = np.asarray(image)
     low, high = int(pixels.min()), int(pixels.max())
     return Image.fromarray(_stretch(np.arange(low, high + 1), low, high)[pixels - low])
 
 
 def _stretch(values, low, high):
-    """Scale values so that those from low to high become 0 to 255, rounding half up; uint8."""
+    """Scale values so that low becomes 0 and high 255; round half up, clip, return uint8."""
     span = max(high - low, 1)
     return (((values - low) * 510 + span) // (2 * span)).clip(0, 255).astype(np.uint8)
 
 
 def read_photo(image_path):
-    """Read a picture as people see it: turned as its EXIF data say, transparency shown white.
+    """Read a picture as people see it: turned as its EXIF data say, on white if transparent.
 
     Returns:
         uint8 array [H, W, 3]; of an animation, the first frame.
@@ -114,11 +117,11 @@ def read_photo(image_path):
 
 
 def read_face(image_path, image_size=128, is_gray=False):
-    """Read a picture as the original did, in 8 bits.
+    """Read a picture as the original program did, in 8 bits.
 
-    Its values are stretched so that the darkest becomes 0 and the brightest 255 (a side effect
-    of `scipy.misc.imresize` that the published weights were trained on), then it is resized
-    with antialiasing, without regard to its aspect ratio.
+    Its values are stretched so that the darkest becomes 0 and the brightest 255: a side effect of
+    `scipy.misc.imresize`, with which the published weights were trained. Then it is resized with
+    antialiasing, whatever its aspect ratio.
 
     Args:
         image_path, is_gray: as `open_picture` takes them.

@@ -16,9 +16,9 @@ from data.console import InputError, Progress
 from data.order import digest
 
 CACHES = ('memory', 'disk', 'none')
-CACHE_SHARE = 0.5  # of what is free, at most, where the choice is left to the program
-MOST_UNREADABLE = 0.5  # of the files: a training on the rest would be another one
-LISTED = 20  # unreadable pictures that a warning names; of more only the number is told
+CACHE_SHARE = 0.5  # most of the free space that a cache takes if the program chooses it
+MOST_UNREADABLE = 0.5  # of the files; the rest would be another data set
+LISTED = 20  # at most this many pictures are listed by name; the rest are counted
 _log = logging.getLogger('caae.train')  # the log of a training, see init_model.savedir
 
 
@@ -27,23 +27,26 @@ def decode_faces(
 ):
     """Decode pictures in parallel, with a progress bar, as `pictures.read_face` reads them.
 
-    Those that cannot be read are left out; a warning names the first of them.
+    Unreadable pictures are left out; a warning names the first of them.
 
     Args:
         paths: list of N file names.
         size_image: S, height and width of the result.
         num_channels: C, 3 for RGB or 1 for luminance.
         cache: where they are kept: 'memory', 'disk' (a temporary file, mapped into memory) or
-            'none' (decoded again whenever they are used); None for the first that has the space.
-        most_unreadable: the part of the files that may be unreadable; at least one face must not.
+            'none' (decoded again at each use); None for the first of these with enough space.
+        most_unreadable: largest part of the files that may be unreadable; one face is always
+            needed.
 
     Returns:
-        faces: uint8 array [M, S, S, C], or with 'none' what is indexed like one, see `take`.
+        faces: uint8 array [M, S, S, C], or for 'none' an object that is indexed like one, see
+            `take`.
         kept: int64 array [M], their indices in paths, ascending.
-        unreadable: dict from the paths of the others to the reasons, in a few words.
+        unreadable: dict from the paths of the others to phrases that say why.
 
     Raises:
-        InputError: too many files cannot be read, the first are named; the cache has no space.
+        InputError: too many files are unreadable (the message names the first), or the cache
+            does not fit.
     """
     faces = _allocate(paths, (len(paths), size_image, size_image, num_channels), cache)
     failures = {}
@@ -135,7 +138,7 @@ def describe(unreadable):
 
 
 def _too_many(unreadable, count):
-    """Return the InputError for so many unreadable pictures of `count`."""
+    """Return an InputError: of `count` pictures, too many are unreadable."""
     first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
     return InputError(
         f'{len(unreadable)} of {count} images are unreadable, too many to go on without them: '
@@ -144,28 +147,28 @@ def _too_many(unreadable, count):
 
 
 def _compact(faces, kept):
-    """Move the faces at the ascending indices `kept` to the front, in place; return these."""
+    """Move the faces at the ascending indices `kept` to the front, in place; return this part."""
     if isinstance(faces, _FacesOnDemand):
         return _FacesOnDemand(faces.paths[kept], (len(kept), *faces.shape[1:]))
-    for place, index in enumerate(kept):  # one by one, since a copy would double the memory
+    for place, index in enumerate(kept):  # one by one: a copy would double the memory
         if place != index:
             faces[place] = faces[index]
     return faces[: len(kept)]
 
 
 def take(faces, index):
-    """Gather faces; one that can be read no more gives its place to another one of them.
+    """Gather faces; a face that has become unreadable is replaced by another one of the batch.
 
     Args:
-        faces: what `decode_faces` returns.
+        faces: as `decode_faces` returns them.
         index: int array [B].
 
     Returns:
-        index: int array [B], of the faces that were taken.
+        index: int array [B], indices of the gathered faces.
         faces: uint8 array [B, S, S, C].
 
     Raises:
-        InputError: none of them, or less than half of all faces, can be read.
+        InputError: no face of the batch, or less than half of all faces, can be read.
     """
     if isinstance(faces, _FacesOnDemand):
         return faces.take(index)
@@ -174,7 +177,7 @@ def take(faces, index):
 
 @contextlib.contextmanager
 def own_errors(faces):
-    """Raise what `take` raised within tf.data as it is, not in the words of TensorFlow."""
+    """Raise the InputError of `take` itself, not the OpError that tf.data makes of it."""
     try:
         yield
     except tf.errors.OpError:
@@ -184,18 +187,18 @@ def own_errors(faces):
 
 
 def batches(faces, ages, genders, order, size_batch):
-    """Gather batches, by `take`, in a given order; the next are prepared while one is used.
+    """Gather batches by `take`, in a given order; prepare the next ones meanwhile.
 
     Args:
-        faces: uint8 [N, S, S, C], what `decode_faces` returns.
+        faces: uint8 [N, S, S, C], as `decode_faces` returns them.
         ages: float32 array [N, num_categories], labels.
         genders: float32 array [N, 2], labels.
-        order: indices of faces; those behind the last whole batch are dropped.
+        order: indices of faces; an incomplete last batch is dropped.
         size_batch: B.
 
     Returns:
-        tf.data.Dataset of (face uint8 [B, S, S, C], age, gender); `to_float` makes images of faces,
-        where they are used, since bytes travel four times as fast.
+        tf.data.Dataset of (face uint8 [B, S, S, C], age, gender). Apply `to_float` where faces are
+        used: bytes are a quarter of the size to move.
     """
 
     def load(index):
@@ -214,16 +217,16 @@ def batches(faces, ages, genders, order, size_batch):
 
 
 def distributed_batches(strategy, faces, ages, genders, order, size_batch):
-    """Gather `batches`, each replica's share of them apart.
+    """Gather `batches`, split into one share for each replica.
 
     Args:
         strategy: tf.distribute's.
-        faces, ages, genders, order, size_batch: as for `batches`; B is that of all replicas.
+        faces, ages, genders, order, size_batch: as for `batches`; B counts all replicas.
     """
     order = order[: len(order) // size_batch * size_batch]
     share = size_batch // strategy.num_replicas_in_sync
 
-    def of_worker(context):  # a machine reads its own part of every batch
+    def of_worker(context):  # each machine reads only its part of every batch
         parts = order.reshape(len(order) // size_batch, context.num_input_pipelines, -1)
         part = parts[:, context.input_pipeline_id].ravel()
         return batches(faces, ages, genders, part, share)
@@ -237,11 +240,11 @@ def to_float(faces):
 
 
 class _FacesOnDemand:
-    """Stands in for the array of decoded faces, and decodes those that are asked for.
+    """In place of the array of decoded faces: decodes the faces that are indexed.
 
     Attributes:
         paths, shape: of the faces, [N] and [N, S, S, C].
-        gone: dict from the paths that `take` could not read to the reasons.
+        gone: dict from paths that `take` could not read to the reasons.
         failure: the InputError that `take` has raised, if any.
     """
 
@@ -256,7 +259,7 @@ class _FacesOnDemand:
         return np.stack([_read(path, self.shape) for path in self.paths[index]])
 
     def __setitem__(self, index, face):
-        """Keep nothing."""
+        """Do nothing: faces are not kept."""
 
     def take(self, index):
         """See the function `take`."""
@@ -277,7 +280,7 @@ class _FacesOnDemand:
         if path not in self.gone:
             self.gone[path] = reason
             warnings.warn(
-                f'{path!r} can be read no more ({reason}): others take its place.', stacklevel=2
+                f'{path!r} can no longer be read ({reason}): others take its place.', stacklevel=2
             )
 
 
@@ -287,7 +290,7 @@ def _read(path, shape):
 
 
 def _allocate(paths, shape, cache):
-    """Return what decoded faces are put into, in the given cache or the first with the space."""
+    """Return an array for decoded faces in the given cache, or in the first with enough space."""
     size = int(np.prod(shape))
     free = {
         'memory': psutil.virtual_memory().available,

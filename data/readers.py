@@ -1,7 +1,7 @@
-"""Readers of the data sets' layouts: what a folder's names and tables say of its faces.
+"""Readers of the data sets' layouts: they find ages and genders in file names and tables.
 
-A reader is a function of a folder and its pictures that returns a Reading. `read` takes the one for
-what the folder holds.
+A reader is a function that takes a folder and its pictures and returns a Reading. `read` chooses
+the reader that fits a folder.
 """
 
 import dataclasses
@@ -15,27 +15,28 @@ from data.console import InputError
 from data.files import base_name, list_images, name_in
 from data.tables import CACD_MAT, GENDERS_CSV, LABELS_CSV, OLDEST, fold_name, to_age, to_gender
 
-# UTKFace: only the first two fields count, since some names lack the race or are mistyped behind.
+# Of UTKFace's names only the first two fields count: some lack the race or are mistyped later.
 _UTKFACE = re.compile(r'(\d{1,3})_([01])(?!\d)')
 _WITH_RACE = re.compile(r'\d{1,3}_[01]_([0-4])_')
 _UTKFACE_PATTERN = re.compile(r'\d{1,3}_[01]_[0-4]_(\d+)\.jpg(\.chip\.jpg)?')
 _FGNET = re.compile(r'(\d{1,4})A(\d{1,3})[a-z]?\.\w+', re.IGNORECASE)
 _MORPH = re.compile(r'\d+_\d+([MF])(\d{1,3})\.\w+', re.IGNORECASE)
 _CACD = re.compile(r'(\d{1,3})_(?![01]_)(.*[^\W\d_].*)_\d+\.\w+')
-# Letters that Unicode does not take apart into a plain one and an accent.
+# Letters that Unicode does not decompose into a plain letter and an accent.
 _PLAIN = str.maketrans({'ø': 'o', 'ł': 'l', 'đ': 'd', 'ð': 'd', 'æ': 'ae', 'œ': 'oe'})
 
 
 @dataclasses.dataclass
 class Reading:
-    """What a reader finds.
+    """The result of a reader.
 
     Attributes:
-        faces: dict from a picture's path to (age in years, gender: 0 male, 1 female, None unknown).
+        faces: dict from a picture's path to (age in years, gender); gender is 0 for male, 1 for
+            female, None if unknown.
         skipped: dict from the path of a picture without a label to the reason.
-        odd: dict from the path of a face to what is strange about its label.
-        notes: list of sentences to warn of.
-        lacking: a sentence that says what has to be supplied before one can train, or ''.
+        odd: dict from the path of a face to a phrase that says why its label is doubtful.
+        notes: list of sentences, warnings for the user.
+        lacking: a sentence that says what the user must supply before training, or ''.
     """
 
     faces: dict = dataclasses.field(default_factory=dict)
@@ -50,15 +51,15 @@ def read(folder, name=None):
 
     Args:
         folder: of the data set, sub-folders included.
-        name: of the reader, a key of READERS. By default the one whose table is in the folder,
-            labels.csv's before all others, and where there is none, whose names are most.
+        name: of the reader, a key of READERS. By default the one whose table is in
+            the folder, first of all labels.csv; without a table, the one that most names fit.
 
     Returns:
         name: of the reader.
         reading: Reading, sorted by path.
 
     Raises:
-        InputError: no such folder, no picture in it, or a table that cannot be read.
+        InputError: there is no such folder or no picture in it, or a table cannot be read.
     """
     paths, foreign = list_images(folder, recursive=True), []
     if not tables.is_utf8('/'.join(paths)):
@@ -72,7 +73,7 @@ def read(folder, name=None):
 
 
 def _choose(folder, paths):
-    """Return the name of the reader for what a folder holds."""
+    """Return the name of the reader that fits a folder."""
     if os.path.isfile(os.path.join(folder, LABELS_CSV)):
         return 'csv'
     if tables.find_morph_csv(folder):
@@ -90,14 +91,14 @@ def _choose(folder, paths):
 def parse_name(path):
     """Return (age in years, gender: 0 male, 1 female) from UTKFace's age_gender_race_time.jpg.
 
-    None for a name without them.
+    None if the name has no age and gender.
     """
     match = _UTKFACE.match(base_name(path))
     return (int(match[1]), int(match[2])) if match else None
 
 
 def parse_race(path):
-    """Return UTKFace's race, 0 to 4, from a file name, None where it has none."""
+    """Return the race in a file name of UTKFace, 0 to 4, or None."""
     match = _WITH_RACE.match(base_name(path))
     return int(match[1]) if match else None
 
@@ -124,7 +125,7 @@ def read_utkface(folder, paths):
 
 
 def read_fgnet(folder, paths):
-    """FGNET: 001A43a.JPG is person, age, a letter for one more picture; genders.csv the gender."""
+    """FGNET: 001A43a.JPG is person, age and a letter; genders.csv has the gender of each person."""
     genders, lacking = _read_genders(folder, 'person', '001', _to_person)
     reading = Reading(lacking=lacking)
     for path in paths:
@@ -143,26 +144,26 @@ def _to_person(text):
 
 
 def read_morph(folder, paths):
-    """MORPH II: Album2/009055_1M54.JPG is id_picture, sex, age; its csv wins over the name."""
+    """MORPH II: Album2/009055_1M54.JPG is id_picture, sex and age; the csv overrides the name."""
     named = {}
     for path in paths:
         if match := _MORPH.fullmatch(base_name(path)):
             named[path] = int(match[2]), to_gender(match[1])
-    tables = {}
+    listed = {}
     for table in tables.find_morph_csv(folder):
         for _, row in tables.read_table(table, ('photo', 'gender', 'age')):
             label = to_age(row['age']), to_gender(row['gender'])
             if None not in label:
-                tables[fold_name(base_name(row['photo']))] = label
+                listed[fold_name(base_name(row['photo']))] = label
     reading = Reading()
     for path in paths:
-        label = tables.get(fold_name(base_name(path)), named.get(path))
+        label = listed.get(fold_name(base_name(path)), named.get(path))
         if label is None:
             reading.skipped[path] = "not MORPH's name, id_picture sex age, as 009055_1M54.JPG"
             continue
         reading.faces[path] = label
         if named.get(path, label) != label:
-            reading.odd[path] = "the csv's age or gender is another than the name's"
+            reading.odd[path] = "the csv's age or gender differs from the name's"
     if reading.odd:
         reading.notes.append(
             f'{len(reading.odd)} of {len(named)} names in {folder} disagree with the csv on age or '
@@ -177,7 +178,7 @@ def read_morph(folder, paths):
 def read_cacd(folder, paths):
     """CACD: 53_Robin_Williams_0001.jpg is age_name_number; genders.csv has the gender.
 
-    What celebrity2000_meta.mat says of a picture, where it is there, wins over the name.
+    If celebrity2000_meta.mat is there, its ages and people override those in the names.
     """
     genders, lacking = _read_genders(folder, 'name', 'Robin Williams', fold_person)
     mat = os.path.join(folder, CACD_MAT)
@@ -196,7 +197,7 @@ def read_cacd(folder, paths):
         person = next((person for person in persons if person in genders), None)
         _add_person(reading, path, age, person, genders)
         if match and age != int(match[1]):
-            reading.odd[path] = f"{CACD_MAT}'s age is another than the name's"
+            reading.odd[path] = f"{CACD_MAT}'s age differs from the name's"
     if reading.odd:
         reading.notes.append(
             f'{len(reading.odd)} of {len(paths)} names in {folder} disagree with {CACD_MAT} on the '
@@ -209,7 +210,7 @@ def read_cacd(folder, paths):
 
 
 def read_labels_csv(folder, paths):
-    """Any data: labels.csv in the folder, with the columns file, age, gender."""
+    """Any other data set: labels.csv in the folder has the columns file, age and gender."""
     table = os.path.join(folder, LABELS_CSV)
     reading, labels = Reading(), {}
     by_name = {_to_key(name_in(folder, path)): path for path in paths}
@@ -247,14 +248,14 @@ def read_labels_csv(folder, paths):
 
 
 def fold_person(name):
-    """Return a person's name without accents, case, underscores and the like."""
+    """Return a person's name in lower case, without accents and with spaces between the words."""
     decomposed = unicodedata.normalize('NFKD', name.casefold())
     plain = ''.join(c for c in decomposed if not unicodedata.combining(c)).translate(_PLAIN)
     return ' '.join(re.findall(r'[^\W_]+', plain))
 
 
 def _add_person(reading, path, age, person, genders):
-    """Add a face whose gender is that of a person in a table."""
+    """Add a face to a reading, with the gender of its person from genders.csv."""
     if genders and person not in genders:
         reading.skipped[path] = f'a person who is not in {GENDERS_CSV}'
     else:
@@ -265,13 +266,13 @@ def _read_genders(folder, column, example, to_key):
     """Read genders.csv.
 
     Args:
-        column: that tells the persons.
-        example: of a person.
-        to_key: function from such a cell to the key of the person.
+        column: name of the column that identifies the person.
+        example: a value in that column, for the message.
+        to_key: function from a cell of that column to the key of the person.
 
     Returns:
         genders: dict from keys to genders.
-        lacking: what to supply where there are none, a sentence, or ''.
+        lacking: if there are none, a sentence that says what to supply, else ''.
     """
     table, genders = os.path.join(folder, GENDERS_CSV), {}
     if os.path.isfile(table):
@@ -297,7 +298,7 @@ def _read_genders(folder, column, example, to_key):
 
 
 def _to_key(name):
-    """Return a path within the data set as it is looked for: with / on every system."""
+    """Return a normal form of a path within a data set, with / on every system."""
     return unicodedata.normalize('NFC', posixpath.normpath(name.replace('\\', '/')))
 
 
@@ -308,7 +309,7 @@ READERS = {
     'cacd': read_cacd,
     'csv': read_labels_csv,
 }
-# By which names a data set without a table is known; of equals the first.
+# Tests of file names, by which a data set without a table is recognised; the first of equals wins.
 _FITTING = {
     'morph': _MORPH.fullmatch,
     'cacd': _CACD.fullmatch,

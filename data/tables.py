@@ -1,4 +1,4 @@
-"""Tables of labels: comma-separated ones, and CACD's MATLAB file."""
+"""Tables with labels: CSV files, and the MATLAB file of CACD."""
 
 import csv
 import io
@@ -15,14 +15,14 @@ from data.console import InputError, Progress
 LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
 CACD_MAT = 'celebrity2000_meta.mat'
-MAT_BYTES = 50_000_000  # of a column of it; CACD's have 1.3 million
-OLDEST = 150  # years; a table's larger ages are mistakes
+MAX_COLUMN_BYTES = 50_000_000  # of a column in CACD_MAT; the real ones have 1.3 million
+OLDEST = 150  # years; larger ages in a table are mistakes
 MALE = ('0', 'm', 'male')
 FEMALE = ('1', 'f', 'female')
 
 
 def to_age(text):
-    """Return an age in whole years from a table's cell, None where it is none."""
+    """Return the age in whole years that a table's cell holds, or None."""
     try:
         age = float(text)
     except ValueError:
@@ -31,13 +31,13 @@ def to_age(text):
 
 
 def to_gender(text):
-    """Return 0 for male, 1 for female from a table's cell, None where it is neither."""
+    """Return 0 if a table's cell means male, 1 if it means female, else None."""
     word = text.strip().lower()
     return 0 if word in MALE else 1 if word in FEMALE else None
 
 
 def list_tables(folder):
-    """Return the paths of the tables in a folder that a reader may read."""
+    """Return the paths of all tables in a folder that readers know."""
     tables = [os.path.join(folder, name) for name in (LABELS_CSV, GENDERS_CSV, CACD_MAT)]
     return [table for table in tables if os.path.isfile(table)] + find_morph_csv(folder)
 
@@ -49,14 +49,14 @@ def find_morph_csv(folder):
 
 
 def read_table(path, columns):
-    """Read a table with a header; comma, semicolon or tab between the cells.
+    """Read a table with a header; cells are separated by commas, semicolons or tabs.
 
     Args:
-        columns: names that the header must have, in any case and order.
+        columns: names that the header must have, in upper or lower case and in any order.
 
     Yields:
         line: number of the line, from 1.
-        row: dict from the names in columns to the cells, without blanks around them.
+        row: dict from the names in columns to the cells, without spaces around them.
 
     Raises:
         InputError: it cannot be read, or lacks a column.
@@ -73,7 +73,7 @@ def read_table(path, columns):
         text = data.decode('utf-16', 'replace')
     elif is_utf8(data):
         text = data.decode('utf-8-sig')
-    else:  # what spreadsheets write in the west
+    else:  # the encoding of spreadsheets in western countries
         text = data.decode('cp1252', 'replace')
     header = next(iter(text.splitlines()), '')
     rows = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=header.count))
@@ -94,7 +94,7 @@ def read_table(path, columns):
 
 
 def is_utf8(text):
-    """Whether bytes, or a file name that was decoded from bytes, are in UTF-8."""
+    """Whether bytes are valid UTF-8; of a file name, whether it was decoded from valid UTF-8."""
     try:
         text.decode() if isinstance(text, bytes) else text.encode()
     except UnicodeError:
@@ -103,19 +103,19 @@ def is_utf8(text):
 
 
 def fold_name(name):
-    """Return a file name by which others are found that differ in case or in Unicode's form."""
+    """Return a form of a file name that is equal for names differing in case or Unicode form."""
     return unicodedata.normalize('NFC', name).casefold()
 
 
 def read_cacd_mat(path):
-    """Read CACD's table, a MATLAB file, of version 7.3 (HDF5) or older.
+    """Read CACD's table, a MATLAB file of version 7.3 (HDF5) or older.
 
     Returns:
         dict from a picture's name, folded by `fold_name`, to its age and the person's name; either
         is None where the table lacks it.
 
     Raises:
-        InputError: it is damaged, or not CACD's.
+        InputError: the file is damaged, or not the table of CACD.
     """
     try:
         read_fields = _read_mat_7_3 if h5py.is_hdf5(path) else _read_mat
@@ -139,7 +139,7 @@ def read_cacd_mat(path):
 
 def _read_mat(path, struct, fields):
     """Return lists, the fields of a struct in a MATLAB file older than 7.3."""
-    import scipy.io  # here, since it takes a while and only this table needs it
+    import scipy.io  # here, since the import is slow and only this table needs it
 
     data = scipy.io.loadmat(path, simplify_cells=True, variable_names=[struct])[struct]
     return [np.atleast_1d(data[field]).tolist() for field in fields]
@@ -161,16 +161,16 @@ def _read_mat_7_3(path, struct, fields):
 
 
 def _member(group, name):
-    """Return what a group holds itself, not what it links to: that may be any file."""
+    """Return an object that a HDF5 group holds itself; a link could lead to any file."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f'{name} is missing, or a link')
     return group[name]
 
 
 def _own(dataset):
-    """Return a dataset whose values are in the file itself, and not more than CACD has."""
+    """Return a HDF5 dataset if its values lie in the file itself and are not too large."""
     if dataset.is_virtual or dataset.external:
         raise ValueError(f'{dataset.name} is kept in another file')
-    if dataset.nbytes > MAT_BYTES:
-        raise ValueError(f'{dataset.name} is larger than {MAT_BYTES:,} bytes')
+    if dataset.nbytes > MAX_COLUMN_BYTES:
+        raise ValueError(f'{dataset.name} is larger than {MAX_COLUMN_BYTES:,} bytes')
     return dataset

@@ -19,8 +19,8 @@ from face_aging import FaceAging
 FACES, SET = 10, 300  # how many are made to test on, and as a data set
 PEOPLE = (2, 3, 4)  # in one face
 MAX_SHARE = 2  # how often the least share of a person in a face goes into the largest
-OLDEST = 90  # years, in the group over 70
-QUALITY = 92  # of the JPEG: 300 faces stay below 3 MB
+OLDEST_MADE_UP = 90  # years, in the group over 70
+JPEG_QUALITY = 92  # of the JPEG: 300 faces stay below 3 MB
 MADE_UP = re.compile(r'\d+_[01]_madeup\d{3}\.jpg')  # the names that this program gives
 
 
@@ -103,7 +103,10 @@ def make_faces(model, data_set, wanted, random):
 
 def years_of(group):
     """Return the first and the last year of an age group."""
-    return (0, *(last + 1 for last in labels.AGE_UPPER))[group], (*labels.AGE_UPPER, OLDEST)[group]
+    return (0, *(last + 1 for last in labels.AGE_UPPER))[group], (
+        *labels.AGE_UPPER,
+        OLDEST_MADE_UP,
+    )[group]
 
 
 def write_faces(folder, faces, wanted, random):
@@ -117,7 +120,7 @@ def write_faces(folder, faces, wanted, random):
     for i, (face, (group, gender)) in enumerate(zip(faces, wanted, strict=True)):
         age = random.integers(*years_of(group), endpoint=True)
         path = os.path.join(folder, f'{age}_{gender}_madeup{i:03d}.jpg')
-        Image.fromarray(face).save(path, quality=QUALITY)
+        Image.fromarray(face).save(path, quality=JPEG_QUALITY)
 
 
 @console.one_sentence()

@@ -12,7 +12,7 @@ import ops
 from data import console, files, labels
 from demo import aging, photos
 
-MOST = 100  # children in a picture
+MOST_CHILDREN = 100  # children in a picture
 
 
 def kids(model, first, second, count, seed):
@@ -43,8 +43,8 @@ def main(argv=None):
     parser.add_argument('--seed', type=int, default=1, help='of the choices (%(default)s)')
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
-    if not 1 <= words.count <= MOST:
-        parser.error(f'--count is from 1 to {MOST}')
+    if not 1 <= words.count <= MOST_CHILDREN:
+        parser.error(f'--count is from 1 to {MOST_CHILDREN}')
     if not 0 <= words.seed < 2**32:
         parser.error('--seed is from 0 to 4294967295')
     model = photos.open_model(words)

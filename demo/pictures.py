@@ -26,7 +26,7 @@ PUBLISHED |= {10: 0.12, 20: 0.105, 30: 0.09, 40: 0.083, 50: 0.075}
 SMOOTHED = 0.25  # epochs: shorter ups and downs of the loss are filtered out
 GIF_BYTES = 8_000_000  # more is slow to load in a README
 GIF_WIDTH = 800  # pixels, at most
-FRAME_MS, LAST_FRAME_MS = 300, 3000
+EPOCH_MS, LAST_EPOCH_MS = 300, 3000
 
 
 # --------------------------------------------------------------------------------- grids
@@ -76,7 +76,7 @@ def make_gif(grids, limit=GIF_BYTES):
     while True:
         height = round(newest.height * width / newest.width)
         frames = [_frame(path, (width, height), epoch) for epoch, path in grids.items()]
-        durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
+        durations = [EPOCH_MS] * (len(frames) - 1) + [LAST_EPOCH_MS]
         gif = io.BytesIO()
         frames[0].save(
             gif, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0

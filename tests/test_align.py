@@ -320,7 +320,7 @@ def test_pictures_in_the_folder_of_the_crops_are_refused(tmp_path, source):
     mark(tmp_path / 'links' / 'own.jpg', 1)
     (tmp_path / 'links' / 'z.png').symlink_to(tmp_path / 'out' / 'd.png')
     before = files_in(tmp_path / 'out')
-    with pytest.raises(console.InputError, match=r'lies in .*out, .* aligned already, so leave'):
+    with pytest.raises(console.InputError, match=r'lies in .*out, .* aligned already, so do not'):
         align.align_pictures(str(tmp_path / source), str(tmp_path / 'out'))
     assert files_in(tmp_path / 'out') == before
 
@@ -346,7 +346,7 @@ def test_crops_need_a_folder(tmp_path):
     (tmp_path / 'file').write_text('mine')
     (tmp_path / 'link').symlink_to('nowhere')
     for name in ('file', 'link'):
-        with pytest.raises(console.InputError, match=f'{name} is no folder: remove it'):
+        with pytest.raises(console.InputError, match=f'{name} is not a folder: remove it'):
             align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
     assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'link', 'raw']
 
@@ -492,7 +492,7 @@ def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys
         ('none', 'out', r'No face was found in .*none \(1 pictures\)'),
         ('text', 'out', r'a\.jpg cannot be read as an image'),
         ('text/a.jpg', 'out', r'a\.jpg is a file: name the folder of the pictures'),
-        ('raw', 'text/a.jpg', r'a\.jpg is no folder: remove it'),
+        ('raw', 'text/a.jpg', r'a\.jpg is not a folder: remove it'),
         ('raw', 'text/a.jpg/out', r'a\.jpg/out cannot be used \(Not a directory\): mend that'),
     ],
 )

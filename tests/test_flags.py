@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import main
-from data import check, labels, tables
+from data import check, console, labels, tables
 from data.console import InputError
 from tests.test_main import DEFAULTS, Recorder
 
@@ -98,7 +98,7 @@ def test_numbers(calls, name, text):
 @each
 @given(text=WORDS)
 def test_choices(calls, name, text):
-    words = main._BooleanParser.words if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
+    words = console.BOOLEANS if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
     known = text.lower() in words if name in BOOLEANS else text in words
     sentence = call(f'--{name}={text}')
     assert sentence is None if known else f'--{name}=' in sentence

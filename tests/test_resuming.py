@@ -184,16 +184,6 @@ def test_ctrl_c_ends_what_reads_the_output_too(faces, tmp_path):
     assert checkpoints.read_newest(str(tmp_path / 'save' / 'checkpoint'))
 
 
-def test_output_that_nobody_reads(monkeypatch, capfd):
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, 'w') as pipe:
-        console.say('one', pipe)
-        console.say('two', pipe)
-    console.say('three')
-    assert capfd.readouterr().out == 'three\n'
-
-
 @pytest.mark.usefixtures('eagerly')
 def test_a_signal_during_the_last_save(tiny, faces, monkeypatch):
     model = tiny()

@@ -14,7 +14,7 @@ import scipy.io
 import tensorflow as tf
 
 import ops
-from data import check, console, detector, labels, tables
+from data import check, console, detector, files, labels, tables
 from tests import draw_faces
 from tests.test_readers import CACD_NAMES, write_mat_7_3
 
@@ -214,7 +214,7 @@ def test_a_table_is_not_written_through_a_link(outside, tmp_path):
     """Links that came with a data set, where labels.csv goes and where it is prepared."""
     precious, folder = tmp_path / 'precious', tmp_path / 'set'
     precious.write_text('file,age,gender\n')
-    os.symlink(precious, folder / 'labels.csv.new')
+    os.symlink(precious, files.path_aside(folder / 'labels.csv'))
     os.symlink(precious, folder / 'labels.csv')
     path = str(next(path for path in folder.iterdir() if path.suffix == '.jpg'))
     check.write_labels(str(folder), {path: (30, 0)}, [path])
