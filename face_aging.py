@@ -17,9 +17,9 @@ import tensorflow as tf
 import ops
 from data import console, devices, labels, pipeline
 from data.order import take_up
-from init_model import checkpoints, savedir
+from init_model import checkpoints, savedir, settings
 from init_model.checkpoints import OtherModelError
-from init_model.run import Run, require_settings, settings_of
+from init_model.run import Run
 from init_model.session import Session
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
@@ -37,7 +37,8 @@ class FaceAging:
     Attributes:
         E, G, D_z, D_img: the networks, `keras.Model`s.
         named_variables: dict from the original's variable names (`E_conv0/w`) to the variables.
-        optimizers: Adam for E and G together, for D_z and for D_img.
+        optimizers: Adam for E and G together, for D_z and for D_img; none for testing.
+        trainable: three lists, the variables that each of these updates.
         weights: (w0, w1, w2) of the image's adversarial loss, the code's, and the total variation
             in the loss of E and G (paper, equation 6).
         run: the state of its training, a `Run`: epoch, step, order of the faces and so on.
@@ -77,35 +78,16 @@ class FaceAging:
         self.num_gen_channels = num_gen_channels
         self.enable_tile_label, self.tile_ratio = enable_tile_label, tile_ratio
         self.is_training, self.save_dir = is_training, save_dir
-        self.data_dir, self.reader = os.path.join(data_dir, dataset_name), reader
-        self.hold_out, self.seed, self.cache = hold_out, seed, cache
+        self.data_dir = os.path.join(data_dir, dataset_name)
+        self.reading = {'cache': cache, 'hold_out': hold_out, 'reader': reader}
+        self.seed, self.precision = seed, keras.config.dtype_policy().name
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
         self.summary_steps, self.checkpoint_steps = summary_steps, checkpoint_steps or math.inf
-        self.precision = keras.config.dtype_policy().name
-        if strategy is None:
-            strategy = devices.distribution() if is_training else tf.distribute.get_strategy()
-        self.strategy = strategy
-        self.is_chief = devices.is_chief(strategy)
+        default = devices.distribution if is_training else tf.distribute.get_strategy
+        self.strategy = strategy or default()
+        self.is_chief = devices.is_chief(self.strategy)
         self.num_layers = int(np.log2(size_image)) - size_kernel // 2  # 5 for 128
-
-        if num_categories not in (None, self.num_categories):
-            raise console.InputError(
-                f'num_categories is {num_categories}, but age_upper {self.age_upper} makes '
-                f'{self.num_categories} age groups: leave num_categories out.'
-            )
-        if size_image % 2**self.num_layers:
-            raise console.InputError(
-                f'size_image {size_image} cannot be halved {self.num_layers} times: '
-                'take a power of two, as 128.'
-            )
-        replicas = strategy.num_replicas_in_sync
-        if is_training and size_batch % replicas:
-            more = -(-size_batch // replicas) * replicas
-            raise console.InputError(
-                f'A batch of {size_batch} cannot be shared by {replicas} devices: take {more}, or '
-                f'another multiple of {replicas}.',
-                batch_size=more,
-            )
+        settings.require_possible(self, num_categories)
         self._build()
 
     def _build(self):
@@ -117,14 +99,17 @@ class FaceAging:
             self.G = self.generator()
             self.D_z = self.discriminator_z()
             self.D_img = self.discriminator_img()
+            generating, discriminating = (self.E, self.G), (self.D_z, self.D_img)
+            self.trainable = [[v for network in generating for v in network.trainable_variables]]
+            self.trainable += [network.trainable_variables for network in discriminating]
             self.optimizers = []
             if self.is_training:
                 self.optimizers = [ops.adam(name) for name in ('opt_EG', 'opt_D_z', 'opt_D_img')]
-                for optimizer, variables in zip(self.optimizers, self._trainable(), strict=True):
+                for optimizer, variables in zip(self.optimizers, self.trainable, strict=True):
                     optimizer.build(variables)
         self.named_variables = {
             variable.path.replace('/kernel', '/w').replace('/bias', '/b'): variable
-            for network in (self.E, self.G, self.D_z, self.D_img)
+            for network in (*generating, *discriminating)
             for variable in network.variables
         }
         self.run = Run(WEIGHTS)
@@ -209,14 +194,11 @@ class FaceAging:
 
     def _update(self, image, age, gender, z_prior):
         """Do a device's part of a training step, on its share of the batch."""
-        loss, outputs, gradients = self._compiled_gradients(image, age, gender, z_prior)
+        loss, outputs, gradients = self._gradients(image, age, gender, z_prior)
         del outputs['G']  # no histogram shows it, and it is large
-        device, mean = tf.distribute.get_replica_context(), tf.distribute.ReduceOp.MEAN
-        loss, gradients = device.all_reduce(mean, loss), device.all_reduce(mean, gradients)
-        for optimizer, gradient, variables in zip(
-            self.optimizers, gradients, self._trainable(), strict=True
-        ):
-            optimizer.apply(gradient, variables)
+        loss, gradients = devices.mean(loss), devices.mean(gradients)
+        for optimizer, *update in zip(self.optimizers, gradients, self.trainable, strict=True):
+            optimizer.apply(*update)
         return loss, outputs
 
     def gradients(self, image, age, gender, z_prior):
@@ -246,7 +228,7 @@ class FaceAging:
             scaled = [optimizer.scale_loss(objective) for optimizer, objective in objectives]
         gradients = [
             tape.gradient(objective, variables)
-            for objective, variables in zip(scaled, self._trainable(), strict=True)
+            for objective, variables in zip(scaled, self.trainable, strict=True)
         ]
         return loss, outputs, gradients
 
@@ -268,14 +250,6 @@ class FaceAging:
             'D_input_logits': self.D_img([image, age, gender], training=True),
         }
 
-    def _trainable(self):
-        """Return the variables that each of the three optimizers updates."""
-        return (
-            self.E.trainable_variables + self.G.trainable_variables,
-            self.D_z.trainable_variables,
-            self.D_img.trainable_variables,
-        )
-
     def _compile(self, learning_rate, beta1, weights):
         """Set the objective and the optimizers of `train_step`, and compile it for them.
 
@@ -286,18 +260,8 @@ class FaceAging:
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
             getattr(optimizer, 'inner_optimizer', optimizer).beta_1 = beta1
-        self._compiled_gradients = tf.function(
-            self.gradients, autograph=False, jit_compile=self.xla
-        )
-
-        @tf.function(autograph=False)
-        def update(*batch):
-            loss, outputs = self.strategy.run(self._update, batch)
-            local = self.strategy.experimental_local_results
-            loss = {name: local(values)[0] for name, values in loss.items()}
-            return loss, {name: tf.concat(local(values), 0) for name, values in outputs.items()}
-
-        self._compiled_update = update
+        self._gradients = tf.function(self.gradients, autograph=False, jit_compile=self.xla)
+        self._compiled_update = devices.on_each(self.strategy, self._update)
 
     def train(
         self,
@@ -316,19 +280,15 @@ class FaceAging:
         of pre-training for example, a new run starts at its first epoch.
 
         Raises:
-            InputError: no data, too few images or too many unreadable ones, a checkpoint that
-                does not fit, a full disk, another training in save_dir.
+            InputError: the data, a checkpoint or save_dir cannot be used; says why.
             FloatingPointError: a loss or a weight is not finite; says which, and at which step.
             Stopped: on SIGINT or SIGTERM, after the step and a checkpoint.
         """
+        call = {name: value for name, value in locals().items() if name != 'self'}
         if not self.is_training:
             raise ValueError('This model was built for testing: build it with is_training=True.')
         with savedir.running(self.save_dir, self.is_chief):
-            savedir.log(
-                f'Settings: {json.dumps(settings_of(self))}, seed {self.seed}, {self.data_dir}, '
-                f'{num_epochs} epochs, learning rate {learning_rate}, beta1 {beta1}, decay '
-                f'{decay_rate}, weights {weights}'
-            )
+            savedir.log(f'Settings: {json.dumps(settings.of(self))}, {self.data_dir}, {call}')
             self._start(use_trained_model, use_init_model, weights)
             self._compile(learning_rate, beta1, weights)
             if self.run.epoch >= num_epochs:
@@ -337,22 +297,13 @@ class FaceAging:
                     'ask for more epochs; to start over, save to another folder.'
                 )
                 return
-            data, digest = pipeline.load_data_set(
-                self.data_dir,
-                self.size_batch,
-                self.size_image,
-                self.num_input_channels,
-                self.cache,
-                self.hold_out,
-                self.reader,
-                self.age_upper,
-            )
-            size_data = len(data[0])
-            self.run.order = take_up(
-                self.run.order, size_data, self.size_batch, self.seed, enable_shuffle, digest
-            )
+            sizes = self.size_batch, self.size_image, self.num_input_channels, self.age_upper
+            data, digest = pipeline.load_data_set(self.data_dir, *sizes, **self.reading)
+            size = len(data[0]), self.size_batch
+            self.run.order = take_up(self.run.order, *size, self.seed, enable_shuffle, digest)
+            decay_steps = size[0] / size[1] * 2  # two epochs; the original does not round it
             schedule = keras.optimizers.schedules.ExponentialDecay(
-                learning_rate, size_data / self.size_batch * 2, decay_rate, staircase=True
+                learning_rate, decay_steps, decay_rate, staircase=True
             )
             self._train_epochs(data, num_epochs, schedule, enable_shuffle)
 
@@ -371,35 +322,19 @@ class FaceAging:
         self.run = self.run.with_weights(weights)
 
     def _train_epochs(self, data, num_epochs, schedule, enable_shuffle):
-        """Train from where the run is until num_epochs are done.
-
-        Args:
-            data: (faces, ages, genders), as `pipeline.batches` takes them.
-            schedule: function from the number of steps taken to the learning rate.
-        """
-        run, count = self.run, len(data[0]) // self.size_batch - 1  # batches of an epoch
-        savedir.say_and_log(
-            f'\n\tTraining from epoch {run.epoch + 1} to {num_epochs}: {len(data[0])} faces, '
-            f'{count} batches of {self.size_batch}, '
-            f'{sum(math.prod(v.shape) for v in self.named_variables.values()):,} parameters, '
-            f'{self.precision}, on ' + ', '.join(d.name for d in tf.config.list_logical_devices())
-        )
-        shown, images = pipeline.take(data[0], run.order.samples)  # not trained on
-        samples = pipeline.to_float(images), data[1][shown], data[2][shown]
-        with Session(self, samples, num_epochs) as session:
+        """Train on data, (faces, ages, genders), from where the run is until num_epochs are done."""
+        run = self.run
+        with Session(self, data, num_epochs) as session:
             while run.epoch < num_epochs:
                 order = run.order.rest_of_epoch(enable_shuffle)
                 batches = pipeline.distributed_batches(self.strategy, *data, order, self.size_batch)
-                with session.epoch(batches, count) as bar, pipeline.own_errors(data[0]):
+                with session.epoch(batches) as bar, pipeline.own_errors(data[0]):
                     for batch in bar:
-                        with tf.device('CPU:0'):  # else it would wait for the GPU's last step
-                            rate = float(schedule(np.int64(run.step)))
-                        for optimizer in self.optimizers:
-                            optimizer.learning_rate = rate
+                        session.set_learning_rate(schedule)
                         z_prior = run.order.z_prior(self.num_z_channels)
                         shares = devices.share(self.strategy, z_prior)
                         loss, outputs = self.train_step(*batch, shares, with_outputs=True)
-                        session.end_step(loss, {**outputs, 'z_prior': z_prior}, rate)
+                        session.end_step(loss, {**outputs, 'z_prior': z_prior})
                 session.end_epoch()
 
     # ------------------------------------------------------------------------------- results
@@ -416,21 +351,20 @@ class FaceAging:
             the picture, uint8.
         """
         faces = self.G([self.E(images), tf.cast(ages, tf.float32), tf.cast(genders, tf.float32)])
-        return ops.save_batch_images(faces, os.path.join(self._folder('samples'), name))
+        return self._save('samples', name, faces)
 
     def test(self, images, gender, name):
         """Write faces at all ages, save_dir/test/<name>, and their inputs, test/input.png.
 
         Args:
-            images: float32 [N, S, S, C] in [-1, 1].
+            images, name: as for `sample`.
             gender: labels [N, 2], the gender that each face is given.
-            name: of the file.
 
         Returns:
             the picture, uint8: a row per age group, youngest on top, a column per image.
         """
-        self._save_rows([images] * self.num_categories, 'input.png')
-        return self._save_rows(self.generate_ages(self.E(images), gender), name)
+        self._save('test', 'input.png', [images] * self.num_categories)
+        return self._save('test', name, self.generate_ages(self.E(images), gender))
 
     def generate_ages(self, z, gender, ages=None):
         """Generate the faces of codes at several ages.
@@ -448,12 +382,8 @@ class FaceAging:
         at_once, rows = max(GENERATED_AT_ONCE // len(z), 1), []
         for first in range(0, len(ages), at_once):
             age = ages[first : first + at_once]
-            inputs = (
-                np.tile(z, [len(age), 1]),
-                np.repeat(age, len(z), 0),
-                np.tile(gender, [len(age), 1]),
-            )
-            rows.append(self.G([tf.cast(x, tf.float32) for x in inputs]).numpy())
+            zs, genders = (np.tile(x, [len(age), 1]).astype(np.float32) for x in (z, gender))
+            rows.append(self.G([zs, np.repeat(age, len(z), axis=0), genders]).numpy())
         return np.concatenate(rows).reshape(len(ages), len(z), *rows[0].shape[1:])
 
     def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES):
@@ -467,23 +397,23 @@ class FaceAging:
             genders: those of labels.GENDER_NAMES that are written.
 
         Raises:
-            InputError: no folder, no readable image in it, no trained model; nothing is written
-                then.
+            InputError: no readable image, or no trained model; nothing is written then.
         """
         faces = testing_samples_dir
         if isinstance(faces, (str, os.PathLike)):
             _, faces = pipeline.read_folder(faces, self.size_image, self.num_input_channels)
         self.load_trained()
-        total = len(genders) * len(faces) * self.num_categories
+        total = len(faces) * len(genders) * self.num_categories
         with console.Progress(total=total, desc='Testing', unit=' faces') as progress:
             for first in range(0, len(faces), PAGE_COLUMNS):
                 images = pipeline.to_float(faces[first : first + PAGE_COLUMNS]).numpy()
                 page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
-                self._save_rows([images] * self.num_categories, 'input' + page)
+                self._save('test', 'input' + page, [images] * self.num_categories)
                 z = self.E(images)
                 for gender in genders:
                     label = labels.one_hot([labels.GENDER_NAMES.index(gender)] * len(images), 2)
-                    self._save_rows(self.generate_ages(z, label), f'test_as_{gender}{page}')
+                    rows = self.generate_ages(z, label)
+                    self._save('test', f'test_as_{gender}{page}', rows)
                     progress.update(len(images) * self.num_categories)
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
@@ -494,31 +424,22 @@ class FaceAging:
             InputError: there is neither; or as `load_checkpoint`.
         """
         if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
+            folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
             raise console.InputError(
-                f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
-                'one first, or name the folder of one.'
+                f'There is no trained model in {folder} nor in init_model: train or name one.'
             )
 
-    def _save_rows(self, rows, name):
-        """Write equally long rows of images as save_dir/test/<name>; return the picture."""
-        path = os.path.join(self._folder('test'), name)
-        return ops.save_batch_images(
-            np.concatenate(rows), path, size_frame=(len(rows), len(rows[0]))
-        )
-
-    def _folder(self, name):
-        """Return the path of a folder in save_dir, which is made if it does not exist."""
-        folder = os.path.join(self.save_dir, name)
-        os.makedirs(folder, exist_ok=True)
-        return folder
+    def _save(self, folder, name, images):
+        """Write images as the picture save_dir/<folder>/<name>; return its pixels."""
+        os.makedirs(os.path.join(self.save_dir, folder), exist_ok=True)
+        return ops.save_batch_images(images, os.path.join(self.save_dir, folder, name))
 
     # --------------------------------------------------------------------------- checkpoints
 
     def save_checkpoint(self):
         """Write save_dir/checkpoint/model-<step>; keep the newest two.
 
-        The format is the original's, tensors by variable name; the optimizers' variables and a JSON
-        string `training_state` are added.
+        Its format is the original's; the optimizers' variables and the state of the run are added.
 
         Raises:
             InputError: the disk is full; the older checkpoints are still complete then.
@@ -526,26 +447,20 @@ class FaceAging:
         """
         tensors = {name: variable.numpy() for name, variable in self.saved_variables().items()}
         ops.require_finite(tensors, f'after step {self.run.step}', self.run.kept)
-        settings = settings_of(self) if self.is_training else None
-        self.run.save(self._folder(savedir.CHECKPOINT), tensors, settings)
-
-    def has_checkpoint(self):
-        """Whether there is a checkpoint in save_dir."""
-        return checkpoints.is_in(os.path.join(self.save_dir, savedir.CHECKPOINT))
+        own = settings.of(self) if self.is_training else None
+        self.run.save(os.path.join(self.save_dir, savedir.CHECKPOINT), tensors, own)
 
     def load_checkpoint(self, model_path=None):
         """Restore the networks; from a checkpoint in save_dir also the optimizers and the run.
 
         Args:
-            model_path: folder of a checkpoint of this program or of the original (TensorFlow 1), or
-                of packed weights (see init_model); by default save_dir/checkpoint.
+            model_path: folder, see `checkpoints.find`; by default save_dir/checkpoint.
 
         Returns:
             whether there was one. Of several the newest undamaged one is restored.
 
         Raises:
-            InputError: it is damaged, of other sizes or of other age groups; nothing is changed
-                then.
+            InputError: it is damaged or of another model; nothing has changed then.
         """
         is_own = model_path is None
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT) if is_own else model_path
@@ -555,14 +470,13 @@ class FaceAging:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
         goes_on = is_own and self.is_training
-        require_settings(found.origin, found.settings, settings_of(self), goes_on)
+        settings.require_same(found.origin, found.settings, settings.of(self), goes_on)
         run = Run.from_checkpoint(found, self.weights, is_own)
         variables = self.saved_variables() if is_own and found.state else self.named_variables
         checkpoints.restore(found.origin, found.values, variables)
         self.run = run
-        savedir.say_and_log(
-            f'\tSUCCESS ^_^\n\tRestored {found.origin}, {run.describe(self.weights)}'
-        )
+        words = run.describe(self.weights)
+        savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {found.origin}, {words}')
         return True
 
     def saved_variables(self):

@@ -218,14 +218,14 @@ def _run():
 
 
 def _train(model):
-    from init_model import savedir
+    from init_model import checkpoints, savedir
 
     print('\n\tTraining Mode')
     with savedir.running(_SAVEDIR.value, model.is_chief):
         if model.is_chief:
             _keep_flags()
         starting_over = not _USE_TRAINED_MODEL.value
-        if not starting_over and model.has_checkpoint():
+        if not starting_over and checkpoints.is_in(os.path.join(_SAVEDIR.value, 'checkpoint')):
             model.load_checkpoint()
         run = model.run
         is_unfinished = run.weights == PRETRAIN_WEIGHTS and run.epoch < PRETRAIN_EPOCHS

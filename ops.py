@@ -271,9 +271,9 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
     """Lay images out in rows, from the top left.
 
     Args:
-        batch_images: array [N, H, W, C] within image_value_range.
+        batch_images: array [N, H, W, C], or [rows, columns, H, W, C], within image_value_range.
         image_value_range: (value of black, value of white).
-        size_frame: (rows, columns); by default as near to a square as N allows.
+        size_frame: (rows, columns) for N images; by default as near to a square as N allows.
 
     Returns:
         uint8 array [rows * H, columns * W, C]; places without an image are black.
@@ -281,6 +281,8 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
     low, high = image_value_range
     pixels = (np.asarray(batch_images, np.float32) - low) * (255 / (high - low))
     pixels = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+    if pixels.ndim == 5:
+        size_frame, pixels = pixels.shape[:2], pixels.reshape(-1, *pixels.shape[2:])
     count, height, width, channels = pixels.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows, columns = size_frame or (-(-count // columns), columns)

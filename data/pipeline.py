@@ -98,10 +98,10 @@ def load_data_set(
     size_batch,
     size_image=128,
     num_channels=3,
+    age_upper=labels.AGE_UPPER,
     cache=None,
     hold_out=False,
     reader=None,
-    age_upper=labels.AGE_UPPER,
 ):
     """Read the faces of a data set with their labels, to train on.
 
@@ -109,7 +109,7 @@ def load_data_set(
         folder: of the data set.
         size_batch: B.
         size_image, num_channels, cache: as for `decode_faces`.
-        hold_out, reader, age_upper: as for `labels.list_faces`.
+        age_upper, hold_out, reader: as for `labels.list_faces`.
 
     Returns:
         data: faces, ages and genders, as `batches` takes them.

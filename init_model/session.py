@@ -1,6 +1,7 @@
 """A training while it runs: what it reports and writes, when it is saved and how it stops."""
 
 import contextlib
+import math
 import re
 import time
 
@@ -8,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import ops
-from data import devices
+from data import devices, pipeline
 from data.console import Progress
 from init_model import checkpoints, savedir
 
@@ -29,49 +30,61 @@ class Session(contextlib.ExitStack):
 
     Args:
         model: a FaceAging; `run` is its state.
-        samples: (images, ages, genders) that are shown after each epoch.
+        data: (faces, ages, genders), as `pipeline.batches` takes them.
         num_epochs: to be trained in all.
     """
 
-    def __init__(self, model, samples, num_epochs):
+    def __init__(self, model, data, num_epochs):
         super().__init__()
-        self._model, self._run = model, model.run
-        self._samples, self._num_epochs = samples, num_epochs
+        self._model, self._run, self._num_epochs = model, model.run, num_epochs
+        self._size_data = len(data[0])
+        self._count = self._size_data // model.size_batch - 1  # batches of an epoch
+        shown, images = pipeline.take(data[0], self._run.order.samples)  # they are not trained on
+        self._samples = pipeline.to_float(images), data[1][shown], data[2][shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing
 
     def __enter__(self):
-        model, size = self._model, checkpoints.size_of(self._model.saved_variables())
+        model = self._model
+        variables = model.named_variables.values()
+        savedir.say_and_log(
+            f'\n\tTraining from epoch {self._run.epoch + 1} to {self._num_epochs}: '
+            f'{self._size_data} faces, {self._count} batches of {model.size_batch}, '
+            f'{sum(math.prod(v.shape) for v in variables):,} parameters, {model.precision}, on '
+            + ', '.join(device.name for device in tf.config.list_logical_devices())
+        )
+        size = checkpoints.size_of(model.saved_variables())
         self.enter_context(savedir.open_summary(model.save_dir, self._run, size, model.is_chief))
         self._received = self.enter_context(savedir.signals())
         return self
 
-    def epoch(self, batches, count):
-        """Begin the rest of an epoch; return its batches within a progress bar.
-
-        Args:
-            batches: dataset of those that are left.
-            count: batches of the epoch.
-        """
+    def epoch(self, batches):
+        """Begin the rest of an epoch; return its batches, a dataset, within a progress bar."""
         run = self._run
         if not run.order.done:
             run.totals.clear()
-        self._count, self._fetched = count, time.time()
+        self._fetched = time.time()
         title = f'Epoch {run.epoch + 1}/{self._num_epochs}'
-        self._bar = Progress(batches, title, count, initial=run.order.done, unit='batch')
+        self._bar = Progress(batches, title, self._count, initial=run.order.done, unit='batch')
         return self._bar
 
-    def end_step(self, losses, outputs, learning_rate):
+    def set_learning_rate(self, schedule):
+        """Set the learning rate of the next step, a function of the number of steps taken."""
+        with tf.device('CPU:0'):  # else it would wait for the GPU's last step
+            self._rate = float(schedule(np.int64(self._run.step)))
+        for optimizer in self._model.optimizers:
+            optimizer.learning_rate = self._rate
+
+    def end_step(self, losses, outputs):
         """Count a step; save or stop if it is time to, unless it was the epoch's last.
 
         Args:
             losses: dict of tensors, fetched as numbers now and then and at the epoch's end.
             outputs: dict of tensors, shown as histograms.
-            learning_rate: of the step.
         """
         self._run.count_batch()
         # TensorFlow caches a tensor per Python number; NumPy scalars avoid the leak.
-        point = np.int64(self._run.step), losses, outputs, np.float32(learning_rate)
+        point = np.int64(self._run.step), losses, outputs, np.float32(self._rate)
         self._pending.append(point)
         is_last = self._run.order.done == self._count  # then the epoch is ended first
         if is_last or time.time() - self._fetched > FETCH_EVERY:
@@ -118,7 +131,6 @@ class Session(contextlib.ExitStack):
             if step % self._model.summary_steps == 0:
                 self._write_point(step, losses, outputs, rate)
             self._run.totals.update(values)
-        self._rate = rate
         self._pending.clear()
         self._bar.set_postfix_str(SHOWN.format(**values))
         self._run.totals['seconds'] += time.time() - self._fetched

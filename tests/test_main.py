@@ -65,9 +65,6 @@ class Recorder:
         self.calls = calls
         self.run = Run((0.0001, 0, 0))
 
-    def has_checkpoint(self):
-        return self.saved is not None
-
     def load_checkpoint(self):
         self.run = self.saved
 
@@ -87,6 +84,7 @@ def calls(monkeypatch, tmp_path):
     """What main asks of FaceAging, as a function of the command line's words."""
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
+    monkeypatch.setattr('init_model.checkpoints.is_in', lambda _: Recorder.saved is not None)
     monkeypatch.setattr('demo.aging.write', lambda *args: recorded.append(('write', *args[1:])))
     monkeypatch.chdir(tmp_path)
 

@@ -22,7 +22,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
 from data import console
-from init_model import checkpoints, run, savedir
+from init_model import checkpoints, savedir, settings
 from tests.conftest import GOLDEN
 
 ROOT = pathlib.Path(face_aging.__file__).parent
@@ -407,7 +407,7 @@ def test_a_checkpoint_to_start_from_is_no_run_to_go_on(tiny, faces, tmp_path, mo
 
 def test_a_newer_version_is_named(tiny, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(run, 'STATE_FORMAT', run.STATE_FORMAT + 1)
+        patch.setattr(settings, 'FORMAT', settings.FORMAT + 1)
         tiny().save_checkpoint()
     with pytest.raises(console.InputError, match='newer version'):
         tiny().load_checkpoint()
