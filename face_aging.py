@@ -18,9 +18,8 @@ import ops
 from data import console, devices, labels, pipeline
 from data.order import take_up
 from init_model import checkpoints, savedir, settings
-from init_model.checkpoints import OtherModelError
 from init_model.run import Run
-from init_model.session import Session
+from init_model.session import FINISHED, Session
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
 WEIGHTS = (0.0001, 0, 0)  # of the losses: w0, w1, w2; the default of the original program
@@ -71,11 +70,13 @@ class FaceAging:
         checkpoint_steps=None,  # steps between two checkpoints, besides those of the epochs
         strategy=None,  # tf.distribute's, to train on several devices; default: all there are
     ):
-        self.size_image, self.size_kernel = size_image, size_kernel
-        self.size_batch, self.num_input_channels = size_batch, num_input_channels
-        self.num_encoder_channels, self.num_z_channels = num_encoder_channels, num_z_channels
+        self.size_image, self.size_kernel, self.size_batch = size_image, size_kernel, size_batch
+        self.num_input_channels, self.num_encoder_channels = (
+            num_input_channels,
+            num_encoder_channels,
+        )
+        self.num_z_channels, self.num_gen_channels = num_z_channels, num_gen_channels
         self.age_upper, self.num_categories = tuple(age_upper), len(age_upper) + 1
-        self.num_gen_channels = num_gen_channels
         self.enable_tile_label, self.tile_ratio = enable_tile_label, tile_ratio
         self.is_training, self.save_dir = is_training, save_dir
         self.data_dir = os.path.join(data_dir, dataset_name)
@@ -182,12 +183,11 @@ class FaceAging:
             age: float32 [B, num_categories], 1 at the face's age group and -1 elsewhere.
             gender: float32 [B, 2], 1 at the face's gender (male, female) and -1 at the other.
             z_prior: float32 [B, num_z_channels] in [-1, 1], drawn evenly.
-            with_outputs: whether to return the outputs of `forward` but G, too.
+            with_outputs: whether to return the codes and logits of `forward`, a dict, too.
             On several devices each array is spread over them, see `devices.share`.
 
         Returns:
-            losses: dict of the eight losses before the update, see the function `losses`.
-            outputs: dict of the codes and logits, if with_outputs.
+            dict of the eight losses before the update, see the function `losses`.
         """
         loss, outputs = self._compiled_update(image, age, gender, z_prior)
         return (loss, outputs) if with_outputs else loss
@@ -208,10 +208,8 @@ class FaceAging:
             image, age, gender, z_prior: as for `train_step`.
 
         Returns:
-            losses: dict of float32 scalars, see the function `losses`.
-            outputs: dict of tensors, see `forward`.
-            gradients: three lists of tensors, for E and G, for D_z and for D_img; in float16 they
-                are scaled, which the optimizers undo.
+            dict of losses, see `losses`; dict of outputs, see `forward`; three lists of gradients,
+            of `trainable` (in float16 they are scaled, which the optimizers undo).
         """
         if image.dtype == tf.uint8:
             image = pipeline.to_float(image)
@@ -251,10 +249,9 @@ class FaceAging:
         }
 
     def _compile(self, learning_rate, beta1, weights):
-        """Set the objective and the optimizers of `train_step`, and compile it for them.
+        """Set what `train_step` minimises and how, and compile it; these become constants.
 
-        The compiled functions are made anew, since weights and beta1 are constants in them. XLA
-        compiles the gradients only: it cannot add up over several devices.
+        XLA compiles the gradients only: it cannot add up over several devices.
         """
         self.weights = tuple(weights)
         for optimizer in self.optimizers:
@@ -292,10 +289,7 @@ class FaceAging:
             self._start(use_trained_model, use_init_model, weights)
             self._compile(learning_rate, beta1, weights)
             if self.run.epoch >= num_epochs:
-                savedir.say_and_log(
-                    f'\n\tThis training is finished, {self.run.epoch} epochs are done. To go on, '
-                    'ask for more epochs; to start over, save to another folder.'
-                )
+                savedir.say_and_log(FINISHED.format(self.run.epoch))
                 return
             sizes = self.size_batch, self.size_image, self.num_input_channels, self.age_upper
             data, digest = pipeline.load_data_set(self.data_dir, *sizes, **self.reading)
@@ -316,13 +310,13 @@ class FaceAging:
             if use_trained_model and not self.load_checkpoint() and use_init_model:
                 try:
                     self.load_checkpoint(INIT_MODEL)
-                except OtherModelError as error:
+                except checkpoints.OtherModelError as error:
                     savedir.say_and_log(f'\tFAILED >_<!  {error}\n\tStarting from fresh weights.')
         devices.meet_workers(self.strategy, self.run.step)
         self.run = self.run.with_weights(weights)
 
     def _train_epochs(self, data, num_epochs, schedule, enable_shuffle):
-        """Train on data, (faces, ages, genders), from where the run is until num_epochs are done."""
+        """Train on data, (faces, ages, genders), until num_epochs are done in all."""
         run = self.run
         with Session(self, data, num_epochs) as session:
             while run.epoch < num_epochs:
@@ -340,15 +334,12 @@ class FaceAging:
     # ------------------------------------------------------------------------------- results
 
     def sample(self, images, ages, genders, name):
-        """Write the reconstructions of faces as one picture, save_dir/samples/<name>.
+        """Write the reconstructions of faces as save_dir/samples/<name>; return the picture, uint8.
 
         Args:
             images: float32 [N, S, S, C] in [-1, 1].
             ages, genders: their labels, [N, num_categories] and [N, 2], as for `train_step`.
             name: of the file.
-
-        Returns:
-            the picture, uint8.
         """
         faces = self.G([self.E(images), tf.cast(ages, tf.float32), tf.cast(genders, tf.float32)])
         return self._save('samples', name, faces)
@@ -367,15 +358,12 @@ class FaceAging:
         return self._save('test', name, self.generate_ages(self.E(images), gender))
 
     def generate_ages(self, z, gender, ages=None):
-        """Generate the faces of codes at several ages.
+        """Return the faces of codes at several ages, float32 array [A, N, S, S, C] in [-1, 1].
 
         Args:
             z: codes [N, num_z_channels].
             gender: labels [N, 2], the gender that each face is given.
             ages: labels [A, num_categories], by default those of the age groups.
-
-        Returns:
-            float32 array [A, N, S, S, C] in [-1, 1].
         """
         if ages is None:
             ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
@@ -397,7 +385,7 @@ class FaceAging:
             genders: those of labels.GENDER_NAMES that are written.
 
         Raises:
-            InputError: no readable image, or no trained model; nothing is written then.
+            InputError: no readable face, or no trained model; nothing is written then.
         """
         faces = testing_samples_dir
         if isinstance(faces, (str, os.PathLike)):
@@ -418,11 +406,7 @@ class FaceAging:
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
     def load_trained(self):
-        """Restore the newest checkpoint in save_dir, else the weights in init_model.
-
-        Raises:
-            InputError: there is neither; or as `load_checkpoint`.
-        """
+        """Restore the newest checkpoint in save_dir, else init_model; without both, InputError."""
         if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
             folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
             raise console.InputError(
@@ -451,13 +435,13 @@ class FaceAging:
         self.run.save(os.path.join(self.save_dir, savedir.CHECKPOINT), tensors, own)
 
     def load_checkpoint(self, model_path=None):
-        """Restore the networks; from a checkpoint in save_dir also the optimizers and the run.
+        """Restore the networks, from save_dir also the optimizers and the run, if it is possible.
 
         Args:
             model_path: folder, see `checkpoints.find`; by default save_dir/checkpoint.
 
         Returns:
-            whether there was one. Of several the newest undamaged one is restored.
+            False if the folder has no checkpoint, else True.
 
         Raises:
             InputError: it is damaged or of another model; nothing has changed then.
@@ -485,14 +469,11 @@ class FaceAging:
 
 
 def losses(image, outputs):
-    """The eight losses of CAAE (paper, equations 1 to 6), named as in the original program.
+    """Return the eight losses of CAAE (paper, equations 1 to 6), a dict of float32 scalars.
 
     Args:
         image: float32 [B, S, S, C] in [-1, 1].
-        outputs: what `FaceAging.forward` returns for it.
-
-    Returns:
-        dict of float32 scalars.
+        outputs: of `FaceAging.forward` for it.
     """
     G = outputs['G']
     size_batch, height, width = tf.shape(G)[0], G.shape[1], G.shape[2]
