@@ -7,7 +7,6 @@ import imageio.v3 as iio
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont
 
 from data import pictures
 
@@ -18,9 +17,6 @@ ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
 SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
-TITLE_BAND = 1 / 6  # height of a title's band above a picture, of the picture's width
-TITLE_FONT = 2 / 3  # height of the letters, of the band's: 14 pixels at 128 a face
-FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
 
 
 # ---------------------------------------------------------------------------------- networks
@@ -275,9 +271,9 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
     """Lay images out in rows, from the top left.
 
     Args:
-        batch_images: array [N, H, W, C] within image_value_range.
+        batch_images: array [N, H, W, C], or [rows, columns, H, W, C], within image_value_range.
         image_value_range: (value of black, value of white).
-        size_frame: (rows, columns); by default as near to a square as N allows.
+        size_frame: (rows, columns) for N images; by default as near to a square as N allows.
 
     Returns:
         uint8 array [rows * H, columns * W, C]; places without an image are black.
@@ -285,6 +281,8 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
     low, high = image_value_range
     pixels = (np.asarray(batch_images, np.float32) - low) * (255 / (high - low))
     pixels = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+    if pixels.ndim == 5:
+        size_frame, pixels = pixels.shape[:2], pixels.reshape(-1, *pixels.shape[2:])
     count, height, width, channels = pixels.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows, columns = size_frame or (-(-count // columns), columns)
@@ -305,55 +303,3 @@ def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_f
     with open(save_path, 'wb') as file:
         file.write(data)
     return grid
-
-
-def titled(images, titles, image_value_range=(-1, 1)):
-    """Put a title above each image, black on white.
-
-    Args:
-        images: array [N, H, W, C] within image_value_range.
-        titles: N strings or numbers.
-        image_value_range: (value of black, value of white).
-
-    Returns:
-        uint8 array [N, H + TITLE_BAND * W, W, C].
-    """
-    images = np.asarray(images)
-    pixels = image_grid(images, image_value_range, size_frame=(len(images), 1))
-    pixels = pixels.reshape(images.shape)
-    width = pixels.shape[2]
-    height = round(width * TITLE_BAND)
-    font = ImageFont.load_default(height * TITLE_FONT)
-    bands = []
-    for title in titles:
-        band = Image.new('L', (width, height), 'white')
-        ImageDraw.Draw(band).text((width / 2, height / 2), str(title), 'black', font, anchor='mm')
-        bands.append(np.asarray(band))
-    bands = np.repeat(np.stack(bands)[..., None], pixels.shape[3], axis=3)
-    return np.concatenate([bands, pixels], axis=1)
-
-
-def save_strip(images, titles, save_path):
-    """Write images [N, H, W, C] in [-1, 1] as one row, each `titled`; return its pixels."""
-    return save_batch_images(titled(images, titles), save_path, (0, 255), (1, len(images)))
-
-
-def save_gif(images, titles, save_path):
-    """Write images [N, H, W, C] in [-1, 1], each `titled`, as an endless animation, to and fro."""
-    frames = titled(images, titles)
-    frames = frames.squeeze(-1) if frames.shape[-1] == 1 else frames
-    # The colours that fit all frames best, which a quarter of the pixels shows as well; with others
-    # bright skin falls into patches. They need no mixing, which would flicker and take half as much
-    # space again.
-    palette = Image.fromarray(np.concatenate(frames[:, ::2, ::2])).convert('RGB')
-    palette = palette.quantize(256, kmeans=1)
-    frames = [
-        Image.fromarray(frame).convert('RGB').quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in frames
-    ]
-    durations = [FRAME_MS] * len(frames)
-    durations[0] = durations[-1] = END_FRAME_MS
-    frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
-    frames[0].save(
-        save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
-    )

@@ -44,6 +44,18 @@ def is_chief(strategy):
     return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
 
 
+def require_equal_shares(strategy, size_batch):
+    """Raise an InputError if a batch cannot be divided equally among the devices."""
+    count = strategy.num_replicas_in_sync
+    if size_batch % count:
+        more = -(-size_batch // count) * count
+        raise InputError(
+            f'A batch of {size_batch} cannot be shared by {count} devices: take {more}, or another '
+            f'multiple of {count}.',
+            batch_size=more,
+        )
+
+
 def share(strategy, value):
     """Spread an array [B, ...] over the replicas, in order."""
     size = len(value) // strategy.num_replicas_in_sync
@@ -53,6 +65,33 @@ def share(strategy, value):
         return tf.convert_to_tensor(value[first : first + size])
 
     return strategy.experimental_distribute_values_from_function(of_replica)
+
+
+def on_each(strategy, step):
+    """Compile a training step, so that each device does its part of it.
+
+    Args:
+        step: function from a device's share of a batch to (losses, outputs), two dicts; the losses
+            are the same on each, see `mean`.
+
+    Returns:
+        function from a batch, of which each array is what `share` returns, to (losses, outputs);
+        the outputs are those of this process's devices, one after another.
+    """
+
+    @tf.function(autograph=False)
+    def compiled(*batch):
+        losses, outputs = strategy.run(step, batch)
+        local = strategy.experimental_local_results
+        losses = {name: local(values)[0] for name, values in losses.items()}
+        return losses, {name: tf.concat(local(values), 0) for name, values in outputs.items()}
+
+    return compiled
+
+
+def mean(values):
+    """Return the mean of each of some nested tensors over the devices, in a step of `on_each`."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
 
 def on_any_worker(strategy, flag):

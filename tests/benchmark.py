@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 import face_aging
 from data import labels, pipeline
+from init_model import session
 from tests import draw_faces
 
 PRECISIONS = {'float32': tf.float32, 'mixed_bfloat16': tf.bfloat16, 'mixed_float16': tf.float16}
@@ -149,7 +150,7 @@ def benchmark_generation(result, repeats):
     model = face_aging.FaceAging(is_training=False)
     images, gender = inputs(10)[0], labels.one_hot([0] * 10, 2)
     result['generation_ms'] = 1e3 * seconds(
-        lambda: list(model.generate_ages(model.E(images), gender)), repeats
+        lambda: model.generate_ages(model.E(images), gender), repeats
     )
     with tempfile.TemporaryDirectory() as folder:
         draw_faces.draw_data_set(folder + '/faces', 10)
@@ -194,12 +195,12 @@ def benchmark_summaries(result, model, size_batch, repeats):
     loss = face_aging.losses(inputs(size_batch)[0], outputs)
     del outputs['G']
     outputs['z_prior'] = inputs(size_batch)[3]
-    summarize, one = tf.function(face_aging._summarize), tf.constant(1, tf.int64)
+    summarize, one = tf.function(session.write_point), tf.constant(1, tf.int64)
 
     def report(progress):
         summarize(one, loss, outputs, tf.constant(2e-4))
         values = {name: float(value) for name, value in loss.items()}
-        progress.set_postfix_str(face_aging.SHOWN.format(**values))
+        progress.set_postfix_str(session.SHOWN.format(**values))
         progress.update()
 
     with (
