@@ -254,7 +254,7 @@ class FaceAging:
             'D_input_logits': self.D_img([image, age, gender], training=True),
         }
 
-    def _gradients(self, image, age, gender, z_prior):
+    def gradients(self, image, age, gender, z_prior):
         """Return losses, outputs of `forward`, and the gradients for each of the optimizers."""
         if image.dtype == tf.uint8:
             image = pipeline.to_float(image)
@@ -313,7 +313,7 @@ class FaceAging:
         # Graphs, of which weights and beta1 are constants. Only the gradients can be compiled by
         # XLA: what is added up over several devices can't.
         self._compiled_gradients = tf.function(
-            self._gradients, autograph=False, jit_compile=self.xla
+            self.gradients, autograph=False, jit_compile=self.xla
         )
         self._update = tf.function(self._training_step, autograph=False)
 
@@ -844,10 +844,15 @@ def losses(image, outputs):
         dict of float32 scalars.
     """
     G = outputs['G']
-    size_batch, height, width = tf.shape(G)[0], G.shape[1], G.shape[2]
+    size_batch, height, width, channels = tf.shape(G)[0], *G.shape[1:]
+    # Rows as vectors: a shape of its own keeps TensorFlow from adding D_img's gradient of G to the
+    # two of the losses here in one sum, see `ops.fork`.
+    G = tf.reshape(G, [-1, height, width * channels])
+    image = tf.reshape(image, tf.shape(G))
+    below, above, right, left = ops.fork(G, 4)
     variation = (
-        tf.nn.l2_loss(G[:, 1:] - G[:, :-1]) / height
-        + tf.nn.l2_loss(G[:, :, 1:] - G[:, :, :-1]) / width
+        tf.nn.l2_loss(below[:, 1:] - above[:, :-1]) / height
+        + tf.nn.l2_loss(right[:, :, channels:] - left[:, :, :-channels]) / width
     )
     D_z_logits, D_G_logits = outputs['D_z_logits'], outputs['D_G_logits']
     return {
@@ -864,8 +869,7 @@ def losses(image, outputs):
 
 def bce(logits, label):
     """Mean sigmoid cross entropy of logits with one label, 0 or 1, for all."""
-    target = tf.fill(tf.shape(logits), tf.cast(label, logits.dtype))
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits))
+    return tf.reduce_mean(tf.nn.softplus(-logits if label else logits))
 
 
 def _summarize(step, loss, outputs, learning_rate):
