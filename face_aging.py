@@ -115,6 +115,7 @@ class FaceAging:
         self.summary_steps = summary_steps
         self.checkpoint_steps = checkpoint_steps or math.inf
         self.precision = keras.config.dtype_policy().name
+        ops.allow_growth()
         if strategy is None:
             strategy = ops.distribution() if is_training else tf.distribute.get_strategy()
         self.strategy = strategy

@@ -314,6 +314,16 @@ def adam(name):
     return optimizer
 
 
+def allow_growth():
+    """Take a GPU's memory as it is needed, not all at once; the original does so, too.
+
+    To be called before anything is computed; later it changes nothing.
+    """
+    for gpu in tf.config.list_physical_devices('GPU'):
+        with contextlib.suppress(RuntimeError, ValueError):  # in use, or divided by the caller
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
 def distribution():
     """Return the tf.distribute.Strategy for what training may use.
 
