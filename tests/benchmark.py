@@ -32,7 +32,7 @@ tf.get_logger().setLevel('ERROR')  # it takes the graphs of profile's layers for
 PRECISIONS = {'float32': tf.float32, 'mixed_bfloat16': tf.bfloat16, 'mixed_float16': tf.float16}
 PATIENCE = 60  # seconds of repeats; a processor without bfloat16 takes minutes a step in it
 CPU_FLAGS = 'avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'  # those that decide about the speed
-SLOWEST = 12  # layers that --profile prints
+SLOWEST = 12  # layers printed
 MAIN = pathlib.Path(face_aging.__file__).with_name('main.py')
 FIRST_STEP = """
 import numpy as np, face_aging
@@ -90,10 +90,10 @@ def matmul_peak(dtype, size):
 def cpu():
     """Return the processor's name and those of CPU_FLAGS that it has."""
     path = pathlib.Path('/proc/cpuinfo')  # Linux
-    lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
     fields = {name.strip(): value.split() for name, _, value in (x.partition(':') for x in lines)}
-    flags = [flag for flag in CPU_FLAGS if flag in fields.get('flags', ())]
-    return {'model': ' '.join(fields.get('model name', [platform.machine()])), 'flags': flags}
+    name = ' '.join(fields.get('model name', [platform.machine()]))
+    return {'model': name, 'flags': [f for f in CPU_FLAGS if f in fields.get('flags', ())]}
 
 
 def layer_multiply_adds(network):
@@ -150,8 +150,8 @@ def benchmark_training(result, precision, sizes, repeats, size_matrix, is_profil
     dtype, steps = PRECISIONS[precision], {}
     peaks = [matmul_peak(dtype, size_matrix)]
     for size in sizes:
-        batch = inputs(size)
-        steps[size] = seconds(lambda b=batch: float(model.train_step(*b)['EG_loss']), repeats)
+        step = functools.partial(model.train_step, *inputs(size))
+        steps[size] = seconds(lambda step=step: float(step()['EG_loss']), repeats)
         peaks.append(matmul_peak(dtype, size_matrix))  # the machine's speed may change meanwhile
     result['peak'][dtype.name] = peak = max(peaks)
     result['train'][precision] = {
@@ -190,8 +190,8 @@ def profile(model, size_batch, repeats, peak):
 
             call = functools.partial(tf.function(run), x)
             s = passes * seconds(lambda call=call: list(map(float, call())), repeats)
-            gflop = 2e-9 * passes * size_batch * count * (2 + has_dx)
-            rows.append({'layer': layer.name, 'ms': 1e3 * s, 'fraction_of_peak': gflop / s / peak})
+            gflops = 2e-9 * passes * size_batch * count * (2 + has_dx) / s
+            rows.append({'layer': layer.name, 'ms': 1e3 * s, 'fraction_of_peak': gflops / peak})
     return sorted(rows, key=lambda row: -row['ms'])
 
 
