@@ -210,7 +210,7 @@ class _BatchNorm(keras.layers.BatchNormalization):
         if not training:
             return super().call(inputs, training=False)
         x = inputs if len(inputs.shape) == 4 else inputs[:, None, None, :]
-        # Near the mean, where rounding errors of the sums are small (400 times for a flat image).
+        # Near the mean, where rounding errors of the sums are small (250 times for flat faces).
         x -= tf.stop_gradient(tf.reduce_mean(x[:1], [0, 1, 2]))
         y = tf.raw_ops.FusedBatchNormV3(
             x=x,
