@@ -71,11 +71,8 @@ class FaceAging:
         strategy=None,  # tf.distribute's, to train on several devices; default: all there are
     ):
         self.size_image, self.size_kernel, self.size_batch = size_image, size_kernel, size_batch
-        self.num_input_channels, self.num_encoder_channels = (
-            num_input_channels,
-            num_encoder_channels,
-        )
-        self.num_z_channels, self.num_gen_channels = num_z_channels, num_gen_channels
+        self.num_z_channels, self.num_input_channels = num_z_channels, num_input_channels
+        self.num_encoder_channels, self.num_gen_channels = num_encoder_channels, num_gen_channels
         self.age_upper, self.num_categories = tuple(age_upper), len(age_upper) + 1
         self.enable_tile_label, self.tile_ratio = enable_tile_label, tile_ratio
         self.is_training, self.save_dir = is_training, save_dir
@@ -84,6 +81,7 @@ class FaceAging:
         self.seed, self.precision = seed, keras.config.dtype_policy().name
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
         self.summary_steps, self.checkpoint_steps = summary_steps, checkpoint_steps or math.inf
+        devices.allow_growth()
         default = devices.distribution if is_training else tf.distribute.get_strategy
         self.strategy = strategy or default()
         self.is_chief = devices.is_chief(self.strategy)
@@ -476,10 +474,13 @@ def losses(image, outputs):
         outputs: of `FaceAging.forward` for it.
     """
     G = outputs['G']
-    size_batch, height, width = tf.shape(G)[0], G.shape[1], G.shape[2]
+    size_batch, height, width, channels = tf.shape(G)[0], *G.shape[1:]
+    # Rows as vectors, a shape of their own: else D_img's gradient of G joins a sum, see `ops.fork`.
+    G, image = (tf.reshape(x, [-1, height, width * channels]) for x in (G, image))
+    below, above, right, left = ops.fork(G, 4)
     variation = (
-        tf.nn.l2_loss(G[:, 1:] - G[:, :-1]) / height
-        + tf.nn.l2_loss(G[:, :, 1:] - G[:, :, :-1]) / width
+        tf.nn.l2_loss(below[:, 1:] - above[:, :-1]) / height
+        + tf.nn.l2_loss(right[:, :, channels:] - left[:, :, :-channels]) / width
     )
     D_z_logits, D_G_logits = outputs['D_z_logits'], outputs['D_G_logits']
     return {
@@ -496,5 +497,4 @@ def losses(image, outputs):
 
 def bce(logits, label):
     """Mean sigmoid cross entropy of logits with one label, 0 or 1, for all."""
-    target = tf.fill(tf.shape(logits), tf.cast(label, logits.dtype))
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits))
+    return tf.reduce_mean(tf.nn.softplus(-logits if label else logits))

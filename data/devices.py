@@ -1,5 +1,6 @@
 """The devices and machines of a training: choosing them, sharing batches, agreeing on steps."""
 
+import contextlib
 import json
 import os
 
@@ -7,6 +8,16 @@ import numpy as np
 import tensorflow as tf
 
 from data.console import InputError
+
+
+def allow_growth():
+    """Let TensorFlow take a GPU's memory as it is needed, not all at once, as the original does.
+
+    To be called before anything is computed; later it changes nothing.
+    """
+    for gpu in tf.config.list_physical_devices('GPU'):
+        with contextlib.suppress(RuntimeError, ValueError):  # in use, or divided by the caller
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def distribution():

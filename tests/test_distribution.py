@@ -152,6 +152,25 @@ def test_all_gpus_are_used(monkeypatch, gpus, kind):
     assert devices.distribution() == kind
 
 
+@pytest.mark.parametrize('is_training', [True, False])
+def test_memory_of_gpus_grows(tiny, monkeypatch, is_training):
+    """It is set for every GPU before one of them is touched, and too late it does no harm."""
+    calls = []
+
+    def set_growth(gpu, value):
+        calls.append((gpu, value))
+        if gpu == 'in use':
+            raise RuntimeError('Physical devices cannot be modified after being initialized')
+
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: ['in use', 'free'])
+    monkeypatch.setattr(tf.config.experimental, 'set_memory_growth', set_growth)
+    default = tf.distribute.get_strategy
+    for name in ('MirroredStrategy', 'get_strategy'):
+        monkeypatch.setattr(tf.distribute, name, lambda: calls.append('strategy') or default())
+    tiny(is_training=is_training, xla=False)
+    assert calls[:3] == [('in use', True), ('free', True), 'strategy']
+
+
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
