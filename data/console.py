@@ -146,7 +146,7 @@ class Progress(tqdm):
         super().__init__(*args, **settings)
         if self.disable:  # tqdm's own disabled bar has neither title nor count
             self.is_hidden = True
-            super().__init__(*args, **settings, disable=False, file=io.StringIO())
+            super().__init__(*args, **{**settings, 'disable': False, 'file': io.StringIO()})
 
     def display(self, msg=None, pos=None):
         if self.is_hidden:
