@@ -124,9 +124,7 @@ def test_a_disabled_bar_keeps_title_and_count():
     )
     show = 'print(bar.desc, bar.n, bar.unit, bar.postfix)'
     done = run('-c', f'from data.console import Progress; {line}; {show}', TQDM_DISABLE='1')
-    assert (done.stdout, done.stderr) == ('Epoch 1:  3 batch x\n', '') or (
-        done.stdout.split() == ['Epoch', '1', '3', 'batch', 'x'] and not done.stderr
-    )
+    assert done.stdout.split() == ['Epoch', '1:', '3', 'batch', 'x'] and not done.stderr
 
 
 @pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])
@@ -269,7 +267,8 @@ def test_all_programs_expand_paths(program, words, monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(program).main(words)
     assert '~' not in str(ended.value.code)
-    assert str(tmp_path / 'home' / 'x') in str(ended.value.code) or program in ('demo.evaluate',)
+    if words[0] != '--savedir':  # of which demo.evaluate does not say the path
+        assert str(tmp_path / 'home' / 'x') in str(ended.value.code)
 
 
 @pytest.mark.parametrize(
