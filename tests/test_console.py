@@ -124,7 +124,7 @@ def test_a_disabled_bar_keeps_title_and_count():
     )
     show = 'print(bar.desc, bar.n, bar.unit, bar.postfix)'
     done = run('-c', f'from data.console import Progress; {line}; {show}', TQDM_DISABLE='1')
-    assert done.stdout.split() == ['Epoch', '1:', '3', 'batch', 'x'] and not done.stderr
+    assert done.stdout.split() == ['Epoch', '1', '3', 'batch', 'x'] and not done.stderr
 
 
 @pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])

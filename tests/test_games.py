@@ -320,10 +320,10 @@ def test_a_photo_without_a_face(folder):
     assert written() == ['30_1_wall.png']
 
 
-@pytest.mark.parametrize('game', [aging, morph, kids])
-def test_no_name_of_a_folder(folder, capsys, game):
+@pytest.mark.parametrize(('game', 'photos'), [(aging, [MAN]), (morph, [MAN, WOMAN])])
+def test_no_name_of_a_folder(folder, capsys, game, photos):
     with pytest.raises(SystemExit, match='2'):
-        game.main([str(MAN), str(WOMAN)][: 1 + (game is not aging)] + ['--savedir', ''])
+        game.main([*map(str, photos), '--savedir', ''])
     assert "--savedir: invalid path value: ''" in capsys.readouterr().err and written() == []
 
 
