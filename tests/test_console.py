@@ -255,7 +255,6 @@ def test_paths(monkeypatch):
         ('demo.blend', ['save', '--datadir', '~/x']),
         ('demo.blend', ['save', '--dataset', '~/x']),
         ('demo.evaluate', ['--dataset', '~/x']),
-        ('demo.evaluate', ['--savedir', '~/x']),
         ('demo.aging', ['~/x']),
         ('demo.kids', ['~/x', 'b.jpg']),
         ('demo.morph', ['~/x', 'b.jpg']),
@@ -267,8 +266,7 @@ def test_all_programs_expand_paths(program, words, monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(program).main(words)
     assert '~' not in str(ended.value.code)
-    if words[0] != '--savedir':  # of which demo.evaluate does not say the path
-        assert str(tmp_path / 'home' / 'x') in str(ended.value.code)
+    assert str(tmp_path / 'home' / 'x') in str(ended.value.code)
 
 
 @pytest.mark.parametrize(
