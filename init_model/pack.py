@@ -20,10 +20,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import init_model
-from data import programs
+from data import console
+from data.console import InputError
 from data.labels import AGE_UPPER
 from init_model import checkpoints
-from ops import InputError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HISTORY = 'history.csv'
@@ -241,7 +241,7 @@ def _to_json(manifest):
     return re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m init_model.pack', description=__doc__)
     parser.add_argument('savedir', help='the --savedir of a training')

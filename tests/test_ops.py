@@ -7,6 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
+from data import console
 
 
 def test_grid_pixel_by_pixel():
@@ -62,7 +63,7 @@ def test_value_range(tmp_path):
 @pytest.mark.parametrize('content', [b'', b'no picture', b'\xff\xd8\xff\xe0 cut'])
 def test_unreadable_image_is_named(tmp_path, content):
     (tmp_path / 'broken.jpg').write_bytes(content)
-    with pytest.raises(ops.InputError, match=r'broken\.jpg cannot be read as an image'):
+    with pytest.raises(console.InputError, match=r'broken\.jpg cannot be read as an image'):
         ops.load_image(tmp_path / 'broken.jpg')
 
 
@@ -70,7 +71,7 @@ def test_truncated_image_is_named(tmp_path):
     noise = np.random.RandomState(0).randint(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / 'whole.jpg')
     (tmp_path / 'half.jpg').write_bytes((tmp_path / 'whole.jpg').read_bytes()[:2000])
-    with pytest.raises(ops.InputError, match=r'half\.jpg cannot be read'):
+    with pytest.raises(console.InputError, match=r'half\.jpg cannot be read'):
         ops.load_image(tmp_path / 'half.jpg')
 
 
@@ -117,15 +118,3 @@ def test_small_maps_compute_what_large_ones_do(layer, size, monkeypatch):
 
     for plain, product in zip(value_and_gradients(0), value_and_gradients(4), strict=True):
         np.testing.assert_allclose(plain, product, rtol=1e-4, atol=1e-4)
-
-
-# ---------------------------------------------------------------------------------- progress
-
-
-def test_progress_without_a_terminal_is_plain_lines(capsys):
-    with ops.Progress(range(10), 'Epoch 1/2', unit='batch') as progress:
-        for i in progress:
-            progress.set_postfix_str(f'EG_err {i}')
-    first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith('Epoch 1/2: 0%, 0/10, ')
-    assert last.startswith('Epoch 1/2: 100%, 10/10, ') and last.endswith(', EG_err 9')
