@@ -1,9 +1,8 @@
 """Write a trained model for other programs: python -m init_model.export --format onnx DEST.
 
-DEST becomes a folder with the model and a README.md on how to use it: of one network from a face, an
-age and a gender to a face, or of E and G apart (--parts True). What was written is opened again by
-the format's own runtime and compared with this program on three faces; DEST is there only if both
-agree.
+DEST becomes a folder with a README.md and one network, from a face, an age and a gender to a face;
+with --parts True with E and G apart instead. What is written is opened again by the format's own
+runtime and compared with this program on three faces. DEST is there only if both agree.
 """
 
 import argparse
@@ -11,14 +10,13 @@ import os
 import tempfile
 import warnings
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 import ops
-from data import labels, programs
+from data import console, labels
+from data.console import InputError
 
 FACES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'demo', 'faces')
 COMPARED = 3  # faces of that folder
@@ -47,9 +45,9 @@ def export(model, dest, format, parts=False, float16=False):
             written does not compute what the model does. dest is not there then.
     """
     if os.path.lexists(dest):
-        raise ops.InputError(f'{dest} is there already: name a new folder.')
+        raise InputError(f'{dest} is there already: name a new folder.')
     if float16 and format != 'litert':
-        raise ops.InputError(f'--float16 is for litert, not for {format}: leave it out.')
+        raise InputError(f'float16 is for litert, not for {format}: leave it out.')
     networks, inputs, expected = _networks(model, parts), *_examples(model)
     parent = os.path.dirname(os.path.abspath(dest))
     os.makedirs(parent, exist_ok=True)
@@ -58,19 +56,19 @@ def export(model, dest, format, parts=False, float16=False):
         for name, network in networks.items():
             path = os.path.join(aside, 'new', name + SUFFIXES[format])
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            ops.say(f'Writing {os.path.basename(path)} ...')
+            console.say(f'Writing {os.path.basename(path)} ...')
             try:
                 _write(network, path, format, float16)
                 run = _open(path, format)
             except ModuleNotFoundError as error:
-                raise ops.InputError(
+                raise InputError(
                     f'{format} needs the package {error.name}: '
                     'pip install -r demo/requirements.txt.'
                 ) from error
             output = run(**{node.name: inputs[node.name] for node in network.inputs})
             difference = float(np.abs(output - expected[name]).max())
             if not difference <= (TOLERANCE_FLOAT16 if float16 else TOLERANCE):  # nor NaN
-                raise ops.InputError(
+                raise InputError(
                     f'{name} as {format} differs by {difference:.2g} from the model, in [-1, 1]: '
                     'nothing is written; export another format.'
                 )
@@ -84,8 +82,8 @@ def export(model, dest, format, parts=False, float16=False):
 def _networks(model, parts):
     """Return what is written, a dict from names to Keras models with named inputs.
 
-    Their convolutions are Keras' own: ops writes some as matrix products, which help a training, and
-    which LiteRT cannot run.
+    Their convolutions are Keras' own: ops computes some as matrix products, for the speed of a
+    training, and LiteRT cannot run these.
     """
     E, G = _plain(model.E), _plain(model.G)
     image = keras.Input(E.input.shape[1:], name='image')
@@ -143,6 +141,7 @@ def _write(network, path, format, float16):
         archive.add_endpoint('serve', lambda *inputs: network([*inputs]), signature)
         archive.write_out(path, verbose=False)
         return
+    network(network.inputs)  # Keras' converter to onnx wants a network that was called
     options = {}
     if float16:
         options['optimizations'] = [tf.lite.Optimize.DEFAULT]
@@ -217,9 +216,9 @@ Written by `python -m init_model.export`; checked against the model that it come
 
 All numbers are float32, and N, the number of faces, is free.
 
-- **image**: [N, {size}, {size}, {channels}], {colours}, from -1 (black) to 1 (white). The face fills it as in
-  UTKFace: eyes level at 0.29 of the height, mouth at 0.69. Stretch its contrast, so that its darkest
-  value is -1 and its brightest 1.
+- **image**: [N, {size}, {size}, {channels}], {colours}, from -1 (black) to 1 (white). The
+  face fills it as in UTKFace: eyes level at 0.29 of the height, mouth at 0.69. Stretch the
+  contrast, so that the darkest value is -1 and the brightest 1.
 - **age**: [N, {groups}], 1 at the face's age group and -1 elsewhere; for an age between the central
   years of two groups both are in between, and their sum stays 0. The groups, in years: {names}.
 - **gender**: [N, 2], (1, -1) for male and (-1, 1) for female.
@@ -280,17 +279,14 @@ def _readme(model, format, differences):
     )
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     from demo import photos  # only a program opens a model, from the room above
-
-    def is_true(word):
-        return {'True': True, 'False': False}[word]
 
     parser = argparse.ArgumentParser(prog='python -m init_model.export', description=__doc__)
     parser.add_argument('dest', help='folder to be made')
     parser.add_argument('--format', choices=[*SUFFIXES], required=True)
-    flag = {'type': is_true, 'default': False, 'metavar': 'True|False'}
+    flag = {'type': console.boolean, 'default': False, 'metavar': 'True|False'}
     parser.add_argument('--parts', **flag, help='write E and G apart (%(default)s)')
     parser.add_argument(
         '--float16', **flag, help='store weights in float16, with litert (%(default)s)'
@@ -300,7 +296,7 @@ def main(argv=None):
     model = photos.open_model(words)
     differences = export(model, words.dest, words.format, words.parts, words.float16)
     for name, difference in differences.items():
-        ops.say(f'Wrote {words.dest}/{name}, within {difference:.1g} of the model.')
+        console.say(f'Wrote {words.dest}/{name}, within {difference:.1g} of the model.')
 
 
 if __name__ == '__main__':
