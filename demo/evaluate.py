@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 import face_aging
-from data import labels, pipeline, programs, readers
-from ops import InputError, Progress
+from data import console, labels, pipeline, readers
+from data.console import InputError, Progress
 
 MEASURES = ('L1', 'PSNR', 'SSIM')
 
@@ -148,7 +148,7 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
     return report(measured, ages, genders, races, model.age_upper)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.evaluate', description=__doc__)
     parser.add_argument('--savedir', help='of a training to measure; default: init_model')

@@ -8,7 +8,7 @@ sharpness.
 import numpy as np
 from scipy import ndimage
 
-from data import align
+from data import detector
 
 # Half-axes of the mask's ellipse, in parts of a crop's width and height, from its centre. UTKFace's
 # crops end at the chin and above the forehead, so that it reaches a little beyond them.
@@ -22,12 +22,14 @@ def add_change(pixels, landmarks, change):
 
     Args:
         pixels: uint8 array [H, W, 3], the photo; writable.
-        landmarks: float array [5, 2], (x, y) of the face in it, as from `align.find_faces`.
+        landmarks: float array [5, 2], (x, y) of the face in it, as from `detector.find_faces`.
         change: float array [S, S, 3], in units of the photo's pixels, what is to be added to the
-            face as `align.cut_out` cuts it out, scaled to [S, S].
+            face as `detector.cut_out` cuts it out, scaled to [S, S].
     """
     size = len(change)
-    a, b = align.similarity(landmarks, align.PLACES * size)  # a photo's pixel z lies at a z + b
+    a, b = detector.similarity(
+        landmarks, detector.PLACES * size
+    )  # a photo's pixel z lies at a z + b
     if abs(a) > 1:  # scaled down: blurred, lest it alias
         change = ndimage.gaussian_filter(change, (abs(a) / 2, abs(a) / 2, 0), mode='nearest')
     spline = ndimage.spline_filter1d(

@@ -14,7 +14,7 @@ import zipfile
 
 import numpy as np
 
-from ops import InputError
+from data.console import InputError
 
 MANIFEST = 'manifest.json'
 FORMAT = 1  # of the manifest
@@ -78,7 +78,8 @@ def _load_file(path, entry, dtype):
 
 def describe_file(path, arrays):
     """Write arrays, a dict by name, as an .npz file; return its entry in the manifest."""
-    np.savez(path, **arrays)
+    with open(path, 'wb') as file:  # given a name, NumPy would add a suffix to it
+        np.savez(file, **arrays)
     with open(path, 'rb') as file:
         data = file.read()
     shapes = {key: list(array.shape) for key, array in arrays.items()}

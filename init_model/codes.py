@@ -14,9 +14,9 @@ import warnings
 import numpy as np
 
 import init_model
-from data import labels, pipeline, programs
+from data import console, files, labels, pipeline
+from data.console import InputError, Progress
 from init_model import checkpoints, savedir
-from ops import InputError, Progress
 
 # Faces of an age group and gender, at most. Where 400 move a code by 0.136 (rms), those of 100
 # move it by another 0.034, those of 200 by 0.022, those of 300 by 0.012.
@@ -175,15 +175,16 @@ def store(folder, codes):
     if os.path.isfile(os.path.join(folder, 'checkpoint')):
         checkpoints.add(folder, tensors)
         return
-    manifest, path = init_model.read_manifest(folder), os.path.join(folder, init_model.CODES)
-    manifest['files'][init_model.CODES] = init_model.describe_file(path + '.new.npz', tensors)
-    manifest_path = os.path.join(folder, init_model.MANIFEST)
-    init_model.write_manifest(manifest_path + '.new', manifest)
-    os.replace(path + '.new.npz', path)
-    os.replace(manifest_path + '.new', manifest_path)
+    manifest = init_model.read_manifest(folder)
+    with (
+        files.replacing(os.path.join(folder, init_model.MANIFEST)) as manifest_aside,
+        files.replacing(os.path.join(folder, init_model.CODES)) as codes_aside,
+    ):
+        manifest['files'][init_model.CODES] = init_model.describe_file(codes_aside, tensors)
+        init_model.write_manifest(manifest_aside, manifest)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     import face_aging  # here, since it imports this folder: only the program needs a model
 

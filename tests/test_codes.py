@@ -9,8 +9,8 @@ import tensorflow as tf
 import face_aging
 import init_model
 from data import labels
+from data.console import InputError
 from init_model import codes, pack
-from ops import InputError
 from tests import draw_faces
 from tests.conftest import TINY
 from tests.test_face_aging import assert_same, weights_of
