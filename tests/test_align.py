@@ -320,7 +320,7 @@ def test_pictures_in_the_folder_of_the_crops_are_refused(tmp_path, source):
     mark(tmp_path / 'links' / 'own.jpg', 1)
     (tmp_path / 'links' / 'z.png').symlink_to(tmp_path / 'out' / 'd.png')
     before = files_in(tmp_path / 'out')
-    with pytest.raises(console.InputError, match=r'lies in .*out, .* aligned already, so leave'):
+    with pytest.raises(console.InputError, match=r'lies in .*out, .* aligned already, so do not'):
         align.align_pictures(str(tmp_path / source), str(tmp_path / 'out'))
     assert files_in(tmp_path / 'out') == before
 

@@ -199,4 +199,6 @@ def test_two_processes(faces, tmp_path):
             np.testing.assert_allclose(first[name], alone[name], rtol=0, atol=2e-5, err_msg=name)
 
     errors, statuses = run_workers(tmp_path, ['save', 'elsewhere'], 3)
-    assert statuses == [1, 1] and all('give all of them the same --savedir' in e for e in errors)
+    assert statuses == [1, 1] and all(
+        'give all of them the same folder to save to' in e for e in errors
+    )

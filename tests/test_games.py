@@ -207,7 +207,7 @@ def test_ages_and_gender_of_the_program_aging(folder):
     name = 'save/test/ages_23_0_madeup004_female'
     assert written() == [name + '.gif', name + '.png']
     assert Image.open(name + '.png').size == (3 * 32, BAND + 32)
-    assert "--ages 'old' are no ages" in error_of(aging.main, MAN, '--ages', 'old')
+    assert "'old' are no ages" in error_of(aging.main, MAN, '--ages', 'old')
 
 
 def test_the_program_morph(folder, model, pair):

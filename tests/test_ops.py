@@ -1,5 +1,8 @@
 """Pictures, grids, labels on maps, and the convolutions that are written as matrix products."""
 
+import gc
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -41,6 +44,16 @@ def test_save_batch_images(tmp_path, channels):
         saved = np.asarray(image).reshape(pixels.shape)
     np.testing.assert_array_equal(saved, pixels)
     assert pixels.flat[0] == 0 and pixels.flat[-1] == 255  # what lies outside is clipped
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a full disk')
+@pytest.mark.filterwarnings('error')
+def test_a_grid_on_a_full_disk(tmp_path):
+    """Its OSError is raised, and imageio raises no other one where nobody can catch it."""
+    (tmp_path / 'full.png').symlink_to('/dev/full')
+    with pytest.raises(OSError, match='No space left'):
+        ops.save_batch_images(np.zeros([1, 2, 2, 3]), tmp_path / 'full.png')
+    gc.collect()
 
 
 @pytest.mark.parametrize('suffix', ['jpg', 'JPEG', 'png', 'bmp', 'gif', 'webp'])
