@@ -19,12 +19,13 @@ os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # Gradio reads it when it is i
 
 import gradio as gr
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
+import face_aging
 import ops
 from data import console, detector, labels, pictures, pipeline, readers
-from demo import kids, morph, photos
+from demo import kids, likeness, morph, photos, whole_photo
+from init_model import codes
 
 HERE = pathlib.Path(__file__).parent
 EXAMPLES = sorted((HERE / 'faces').glob('*.jpg'), key=lambda path: readers.parse_name(path) or (0,))
@@ -32,6 +33,8 @@ OLDEST = 90  # years, of the slider; from the last central year on, 80, the labe
 SHOWN_SIDE = 1024  # pixels, longer side of the photo as the page shows it
 THUMBNAIL = 64  # pixels
 CHILDREN = 6  # in a picture
+SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png'}
+JPEG_START = b'\xff\xd8'  # of every JPEG file
 PAPER = 'https://arxiv.org/abs/1702.08423'
 
 
@@ -41,69 +44,113 @@ class Photo:
 
     Attributes:
         pixels: uint8 array [H, W, 3].
+        format: of its file, 'JPEG' or 'PNG' for all others.
         landmarks: float array [N, 5, 2], the faces, as from `detector.find_faces`.
         chosen: index of the face.
-        image: float32 array [S, S, C] in [-1, 1], the face.
-        z: its code, float32 [1, num_z_channels].
+        contrast: pixels from the darkest to the brightest of its crop, which become -1 and 1.
+        people: the face and what the model makes of it, a likeness.People of one.
     """
 
     pixels: np.ndarray
+    format: str
     landmarks: np.ndarray
-    chosen: int
-    image: np.ndarray
-    z: np.ndarray
+    chosen: int = 0
+    contrast: int = 255
+    people: likeness.People | None = None
 
 
 # ------------------------------------------------------------------------------ computing
 
 
-def open_photo(model, data):
-    """Return the Photo of a picture's file, given as bytes, with its largest face chosen.
+def open_codes(model):
+    """Return the statistics of the codes of a model that `load_trained` restored, or None."""
+    folder = os.path.join(model.save_dir, 'checkpoint')
+    if not os.path.isfile(os.path.join(folder, 'checkpoint')):
+        folder = face_aging.INIT_MODEL
+    return codes.read(folder, model.num_categories, model.num_z_channels)
 
-    Raises:
-        console.InputError: it cannot be read, or has no face.
+
+class Model:
+    """A trained model and the statistics of its codes, at work on one photo at a time.
+
+    Attributes:
+        model: a FaceAging.
+        codes: its codes.Codes, or None: then there is no age shift, and nothing is guessed.
     """
-    try:
-        pixels = pictures.read_photo(data)
-    except pictures.UnreadableError as error:
-        raise console.InputError(
-            f'This cannot be read as a picture ({error.reason}): take a JPEG, PNG, WebP, BMP or '
-            'GIF.'
-        ) from error
-    height, width = pixels.shape[:2]
-    if height == width and detector.lie_in_place([pixels])[0]:  # a face as in UTKFace
-        landmarks = detector.PLACES[None] * width
-    else:
-        landmarks = detector.find_faces(pixels)
-    if not len(landmarks):
-        raise console.InputError(
-            'No face is found in this picture: take a photo in which one is seen from the front.'
-        )
-    return choose_face(model, pixels, landmarks, 0)
 
+    def __init__(self, model, codes):
+        self.model, self.codes = model, codes
 
-def choose_face(model, pixels, landmarks, chosen):
-    """Return the Photo of a picture with one of its faces chosen."""
-    crop = detector.cut_out(pixels, landmarks[chosen])
-    crop = Image.fromarray(crop).convert('L' if model.num_input_channels == 1 else 'RGB')
-    face = pictures.to_face(crop, model.size_image).reshape(model.E.input.shape[1:])
-    image = pipeline.to_float(face).numpy()
-    return Photo(pixels, landmarks, chosen, image, model.E(image[None]).numpy())
+    def open_photo(self, data):
+        """Return the Photo of a picture's file, given as bytes, with its largest face chosen.
 
+        Raises:
+            console.InputError: it cannot be read, or has no face.
+        """
+        try:
+            pixels = pictures.read_photo(data)
+        except pictures.UnreadableError as error:
+            raise console.InputError(
+                f'This cannot be read as a picture ({error.reason}): take a JPEG, PNG, WebP, BMP '
+                'or GIF.'
+            ) from error
+        height, width = pixels.shape[:2]
+        if height == width and detector.lie_in_place([pixels])[0]:  # a face as in UTKFace
+            landmarks = detector.PLACES[None] * width
+        else:
+            landmarks = detector.find_faces(pixels)
+        if not len(landmarks):
+            raise console.InputError(
+                'No face is found in this picture: take a photo in which one is seen from the '
+                'front.'
+            )
+        photo = Photo(pixels, 'JPEG' if data.startswith(JPEG_START) else 'PNG', landmarks)
+        return self.choose_face(photo, 0)
 
-def generate(model, photo, years, gender):
-    """Return the chosen face at ages, float32 [N, S, S, C] in [-1, 1].
+    def choose_face(self, photo, chosen):
+        """Return a Photo with another of its faces chosen."""
+        crop = Image.fromarray(detector.cut_out(photo.pixels, photo.landmarks[chosen]))
+        crop = crop.convert('L' if self.model.num_input_channels == 1 else 'RGB')
+        face = pictures.to_face(crop, self.model.size_image)
+        image = pipeline.to_float(face.reshape(self.model.E.input.shape[1:])).numpy()
+        people = likeness.look_at(self.model, self.codes, image[None])
+        contrast = np.ptp(np.asarray(crop))
+        return dataclasses.replace(photo, chosen=chosen, contrast=contrast, people=people)
 
-    Args:
-        model: a FaceAging, trained.
-        photo: a Photo.
-        years: N ages.
-        gender: 0 male, 1 female.
-    """
-    z = np.repeat(photo.z, len(years), axis=0)
-    ages = labels.age_label(np.array(years), model.age_upper)
-    genders = labels.one_hot([gender] * len(years), 2)
-    return model.G([tf.constant(x) for x in (z, ages, genders)]).numpy()
+    def guess(self, photo):
+        """Return age in years and gender, 0 male, 1 female, as the code tells them, or None."""
+        if self.codes is None:
+            return None
+        ages, genders = likeness.guess_labels(self.codes, photo.people.z)
+        return (ages[0] + 1) / 2 @ labels.age_centres(self.model.age_upper), genders[0].argmax()
+
+    def show(self, photo, years, gender, age_shift, share):
+        """Return the chosen face at ages, float32 [N, S, S, C] in [-1, 1].
+
+        Args:
+            photo: a Photo.
+            years: N ages.
+            gender: of labels.GENDER_NAMES.
+            age_shift, share: of `likeness.show`, the latter its likeness.
+        """
+        ages = labels.age_label(np.array(years), self.model.age_upper)[:, None]
+        genders = labels.one_hot([labels.GENDER_NAMES.index(gender)], 2)
+        faces = likeness.show(self.model, self.codes, photo.people, ages, genders, age_shift, share)
+        return faces[:, 0]
+
+    def show_whole(self, photo, face):
+        """Return a photo's pixels, uint8 [H, W, 3], with its chosen face changed into another.
+
+        Args:
+            photo: a Photo.
+            face: float32 array [S, S, C] in [-1, 1].
+        """
+        change = (face - photo.people.images[0]) / 2 * photo.contrast
+        pixels = photo.pixels.copy()
+        size = self.model.size_image
+        change = np.broadcast_to(change, [size, size, 3])
+        whole_photo.add_change(pixels, photo.landmarks[photo.chosen], change)
+        return pixels
 
 
 # -------------------------------------------------------------------------------- showing
@@ -274,8 +321,14 @@ def read_event(event):
     return base64.b64decode(event._data['data'])
 
 
-def build(model):
-    """Return the page, a gr.Blocks, for a trained FaceAging."""
+def build(model, statistics=None):
+    """Return the page, a gr.Blocks.
+
+    Args:
+        model: a FaceAging, trained.
+        statistics: its codes.Codes; without them the page has no age shift.
+    """
+    model = Model(model, statistics)
     with gr.Blocks(title='A face at every age', analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Tab('Ages'):
@@ -283,7 +336,7 @@ def build(model):
         with gr.Tab('Two people'):
             _build_pairs(model)
 
-    def forget(request: gr.Request):  # Gradio itself keeps a session for an hour, or for good
+    def forget(request: gr.Request):  # Gradio itself keeps photos for an hour, results for good
         page.state_holder.session_data.pop(request.session_hash, None)
 
     page.unload(forget)
@@ -291,93 +344,140 @@ def build(model):
 
 
 def _build_ages(model):
-    """Add what one photo is shown by."""
-    photo = gr.State()
+    """Add what is shown of one photo."""
+    photo, has_codes = gr.State(), model.codes is not None
     with gr.Row():
         with gr.Column(min_width=320):
             box = photo_box('photo')
         with gr.Column(min_width=320):
             picture = gr.HTML(EMPTY, elem_id='picture')
             age = gr.Slider(0, OLDEST, 65, step=1, label='Age in years', elem_id='age')
-            gender = gr.Radio(
-                [*labels.GENDER_NAMES], value='male', label='Shown as', elem_id='gender'
+            gender = gr.Radio([*labels.GENDER_NAMES], value='male', label='Shown as')
+            age_shift = gr.Slider(
+                0,
+                2,
+                likeness.AGE_SHIFT if has_codes else 0,
+                step=0.05,
+                label='Age shift',
+                info='0: the method of the paper, cautious. More: ages show more.'
+                if has_codes
+                else f'Needs statistics of the codes: {codes.COMMAND}.',
+                interactive=has_codes,
+            )
+            share = gr.Slider(
+                0,
+                1,
+                likeness.LIKENESS,
+                step=0.05,
+                label='Likeness',
+                info='0: the face as the model makes it. 1: the photo, with only the change on it.',
             )
             with gr.Row():
-                save_picture = gr.Button('Save the picture', size='sm')
-                save_strip = gr.Button('Save the strip', size='sm')
-                save_animation = gr.Button('Save the animation', size='sm')
+                buttons = [
+                    gr.Button(text, size='sm', interactive=False, min_width=140)
+                    for text in ('Save the picture', 'Save the strip', 'Save the animation')
+                ] + [gr.Button('Save the whole photo', size='sm', interactive=False, min_width=140)]
     strip = gr.HTML(elem_id='strip', elem_classes='strip')
     download = gr.HTML(visible='hidden', elem_id='download')
 
-    def draw(photo, age, gender):
+    def draw(photo, age, gender, *strength):
         if photo is None:
             return EMPTY
-        (face,) = generate(model, photo, [age], labels.GENDER_NAMES.index(gender))
-        photo_crop, face = ops.image_grid(photo.image[None]), ops.image_grid(face[None])
+        (face,) = model.show(photo, [age], gender, *strength)
+        crop, face = (ops.image_grid(image[None]) for image in (photo.people.images[0], face))
         return (
             '<div class="pair">'
-            + show_picture(photo_crop, 'face.png', 'The photo')
+            + show_picture(crop, 'face.png', 'The photo')
             + show_picture(face, f'age_{age:.0f}_{gender}.png', f'At {age:.0f} years, as {gender}')
             + '</div>'
         )
 
-    def draw_strip(photo, gender):
-        if photo is None:
-            return EMPTY
-        years = labels.age_centres(model.age_upper)
-        faces = generate(model, photo, years, labels.GENDER_NAMES.index(gender))
-        row = titled_row([photo.image, *faces], ['photo', *labels.age_names(model.age_upper)])
-        return show_picture(row, f'ages_{gender}.png', 'The face at all ages')
-
-    def animate(photo, gender):
+    def draw_strip(photo, gender, *strength):
         if photo is None:
             return ''
-        years = labels.glide_years(model.age_upper)
-        faces = generate(model, photo, years, labels.GENDER_NAMES.index(gender))
+        faces = model.show(photo, labels.age_centres(model.model.age_upper), gender, *strength)
+        titles = ['photo', *labels.age_names(model.model.age_upper)]
+        row = titled_row([photo.people.images[0], *faces], titles)
+        return show_picture(row, f'ages_{gender}.png', 'The face at all ages')
+
+    def animate(photo, gender, *strength):
+        years = labels.glide_years(model.model.age_upper)
+        faces = model.show(photo, years, gender, *strength)
         address = to_address(animated(faces, years), 'image/gif')
         return f'<img alt="" src="{address}" data-name="ages_{gender}.gif">'
 
-    settings = [photo, age, gender]
-    quiet = {'show_progress': 'hidden', 'api_visibility': 'private'}
-    events = [_take(model, box, photo), _choose(model, box, photo)]
-    for event in events:
-        event.then(draw, settings, picture, **quiet).then(
-            draw_strip, [photo, gender], strip, **quiet
-        )
-    gr.on([age.input, gender.input], draw, settings, picture, trigger_mode='always_last', **quiet)
-    gender.input(draw_strip, [photo, gender], strip, **quiet)
-    save_picture.click(None, js=f"() => ({SAVE})('picture')")
-    save_strip.click(None, js=f"() => ({SAVE})('strip')")
-    save_animation.click(
-        animate,
-        [photo, gender],
-        download,
-        api_visibility='private',
-        show_progress_on=save_animation,
-    ).then(None, js=f"() => ({SAVE})('download')")
+    def draw_whole(photo, age, gender, *strength):
+        (face,) = model.show(photo, [age], gender, *strength)
+        options = {'JPEG': {'quality': 95}, 'PNG': {'compress_level': 1}}[photo.format]
+        address = encoded(model.show_whole(photo, face), photo.format, **options)
+        name = f'photo_{age:.0f}_{gender}.{SUFFIXES[photo.format]}'
+        return f'<img alt="" src="{address}" data-name="{name}">'
+
+    def allow(photo):
+        return [gr.Button(interactive=photo is not None) for _ in buttons]
+
+    settings = [photo, age, gender, age_shift, share]
+    of_all_ages = [photo, gender, age_shift, share]
+    hidden = {'api_visibility': 'private', 'show_progress': 'hidden'}
+    for event in (_take(model, box, photo, gender), _choose(model, box, photo, gender)):
+        event.then(draw, settings, picture, **hidden).then(
+            draw_strip, of_all_ages, strip, **hidden
+        ).then(allow, photo, buttons, **hidden)
+    moved = [age.input, gender.input, age_shift.input, share.input]
+    gr.on(moved, draw, settings, picture, trigger_mode='always_last', **hidden)
+    let_go = [gender.input, age_shift.release, share.release]
+    gr.on(let_go, draw_strip, of_all_ages, strip, trigger_mode='always_last', **hidden)
+    for button, part in zip(buttons, ('picture', 'strip'), strict=False):
+        button.click(None, js=f"() => ({SAVE})('{part}')")
+    for button, function, inputs in zip(
+        buttons[2:], (animate, draw_whole), (of_all_ages, settings), strict=True
+    ):
+        button.click(
+            function, inputs, download, api_visibility='private', show_progress_on=button
+        ).then(None, js=f"() => ({SAVE})('download')")
 
 
-def _take(model, box, photo):
-    """Let a box's photo be read when it is given; return the event."""
+def _take(model, box, photo, gender, age=None):
+    """Let a box's photo be read when it is given; return the event.
+
+    Args:
+        model: a Model.
+        box, photo: the `photo_box` and the State in which its Photo is kept.
+        gender, age: components that then show what is guessed of the person.
+    """
 
     def take(event: gr.EventData):
         try:
-            taken = open_photo(model, read_event(event))
+            taken = model.open_photo(read_event(event))
         except console.InputError as error:
-            return None, show_fault(error)
-        return taken, show_photo(taken)
+            return [None, show_fault(error)] + [gr.skip()] * len(guessed)
+        return [taken, show_photo(taken), *_guess(model, taken)[: len(guessed)]]
 
-    return box.taken(take, None, [photo, box], api_visibility='private', show_progress='minimal')
+    guessed = [component for component in (gender, age) if component]
+    return box.taken(
+        take, None, [photo, box, *guessed], api_visibility='private', show_progress='minimal'
+    )
 
 
-def _choose(model, box, photo):
-    """Let another face of a box's photo be chosen; return the event."""
+def _choose(model, box, photo, gender, age=None):
+    """Let another face of a box's photo be chosen, as `_take` does for a photo."""
 
     def choose(photo, event: gr.EventData):
-        chosen = choose_face(model, photo.pixels, photo.landmarks, event._data['face'])
-        return chosen, show_photo(chosen)
+        chosen = model.choose_face(photo, event._data['face'])
+        return [chosen, show_photo(chosen), *_guess(model, chosen)[: len(guessed)]]
 
-    return box.chosen(choose, photo, [photo, box], api_visibility='private', show_progress='hidden')
+    guessed = [component for component in (gender, age) if component]
+    return box.chosen(
+        choose, photo, [photo, box, *guessed], api_visibility='private', show_progress='hidden'
+    )
+
+
+def _guess(model, photo):
+    """Return what components show as gender and age of a person: a guess, or as before."""
+    guess = model.guess(photo)
+    if guess is None:
+        return gr.skip(), gr.skip()
+    return labels.GENDER_NAMES[guess[1]], round(guess[0])
 
 
 def _build_pairs(model):
@@ -389,7 +489,8 @@ def _build_pairs(model):
                 photo, box = gr.State(), photo_box(name)
                 age = gr.Slider(0, OLDEST, 30, step=1, label='Age in years')
                 gender = gr.Radio([*labels.GENDER_NAMES], value=labels.GENDER_NAMES[k], label='Is')
-                _take(model, box, photo), _choose(model, box, photo)
+                for let in (_take, _choose):
+                    let(model, box, photo, gender, age)
                 people.append((photo, age, gender))
     with gr.Row():
         turn = gr.Button('Turn one into the other', variant='primary')
@@ -403,10 +504,11 @@ def _build_pairs(model):
             return NEEDS_TWO
         both, ages, genders = values[0::3], values[1::3], values[2::3]
         genders = [labels.GENDER_NAMES.index(gender) for gender in genders]
-        faces = morph.morph(model, *(photo.image for photo in both), ages, genders)
+        images = [photo.people.images[0] for photo in both]
+        faces = morph.morph(model.model, *images, ages, genders)
         years = [f'{age:.0f}' for age in np.linspace(*ages, len(faces))]
         row = titled_row(
-            [both[0].image, *faces[:: morph.STRIP_STEP], both[1].image],
+            [images[0], *faces[:: morph.STRIP_STEP], images[1]],
             ['photo', *years[:: morph.STRIP_STEP], 'photo'],
         )
         address = to_address(animated(faces, years), 'image/gif')
@@ -418,11 +520,12 @@ def _build_pairs(model):
     def make_children(first, second, seed):
         if first is None or second is None:
             return NEEDS_TWO, seed
-        faces = kids.kids(model, first.image, second.image, CHILDREN, seed)
+        images = [photo.people.images[0] for photo in (first, second)]
+        faces = kids.kids(model.model, *images, CHILDREN, seed)
         boys, girls = np.split(faces, 2)
         titles = [f'{word} {k + 1}' for word in ('boy', 'girl') for k in range(CHILDREN)]
         rows = titled_row(
-            [first.image, *boys, second.image, *girls],
+            [images[0], *boys, images[1], *girls],
             ['photo', *titles[:CHILDREN], 'photo', *titles[CHILDREN:]],
             rows=2,
         )
@@ -478,7 +581,8 @@ def main(argv=None):
     )
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
-    page = build(photos.open_model(words))
+    model = photos.open_model(words)
+    page = build(model, open_codes(model))
     with tempfile.TemporaryDirectory() as folder:
         os.environ['GRADIO_TEMP_DIR'] = folder
         serve(page, words.port, words.share)
