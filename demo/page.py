@@ -190,10 +190,11 @@ def show_fault(error):
     return f'<p class="fault" role="alert">{html.escape(str(error))}</p>'
 
 
-def show_picture(pixels, name, caption):
-    """Return the HTML of a picture that is saved as `name`."""
+def show_picture(pixels, caption, name=None):
+    """Return the HTML of a picture, which the page can save as `name`."""
+    name = f' data-name="{name}"' if name else ''
     return (
-        f'<figure><img src="{encoded(pixels)}" alt="{caption}" data-name="{name}">'
+        f'<figure><img src="{encoded(pixels)}" alt="{caption}"{name}>'
         f'<figcaption>{caption}</figcaption></figure>'
     )
 
@@ -276,9 +277,9 @@ CSS = """
 .empty { padding: 32px 8px; text-align: center; color: var(--body-text-color-subdued); }
 """
 NEEDS_TWO = '<p class="fault" role="alert">Choose a photo of each of the two people first.</p>'
-# Saves the first picture of a part of the page under its name.
-SAVE = """(id) => {
-  const picture = document.querySelector(`#${id} img[data-name]`);
+# Saves the picture to which a selector leads, under its name.
+SAVE = """() => {
+  const picture = document.querySelector('%s');
   if (!picture) return;
   const link = document.createElement('a');
   link.href = picture.src;
@@ -387,18 +388,20 @@ def _build_ages(model):
         crop, face = (ops.image_grid(image[None]) for image in (photo.people.images[0], face))
         return (
             '<div class="pair">'
-            + show_picture(crop, 'face.png', 'The photo')
-            + show_picture(face, f'age_{age:.0f}_{gender}.png', f'At {age:.0f} years, as {gender}')
+            + show_picture(crop, 'The photo')
+            + show_picture(face, f'At {age:.0f} years, as {gender}', f'age_{age:.0f}_{gender}.png')
             + '</div>'
         )
 
-    def draw_strip(photo, gender, *strength):
+    def draw_strip(photo, gender, age_shift, share):
         if photo is None:
             return ''
-        faces = model.show(photo, labels.age_centres(model.model.age_upper), gender, *strength)
+        years = labels.age_centres(model.model.age_upper)
+        faces = model.show(photo, years, gender, age_shift, share)
         titles = ['photo', *labels.age_names(model.model.age_upper)]
         row = titled_row([photo.people.images[0], *faces], titles)
-        return show_picture(row, f'ages_{gender}.png', 'The face at all ages')
+        caption = f'All ages, as {gender}, age shift {age_shift:g}, likeness {share:g}'
+        return show_picture(row, caption, f'ages_{gender}.png')
 
     def animate(photo, gender, *strength):
         years = labels.glide_years(model.model.age_upper)
@@ -425,16 +428,16 @@ def _build_ages(model):
         ).then(allow, photo, buttons, **hidden)
     moved = [age.input, gender.input, age_shift.input, share.input]
     gr.on(moved, draw, settings, picture, trigger_mode='always_last', **hidden)
-    let_go = [gender.input, age_shift.release, share.release]
-    gr.on(let_go, draw_strip, of_all_ages, strip, trigger_mode='always_last', **hidden)
+    moved = [gender.input, age_shift.input, share.input]
+    gr.on(moved, draw_strip, of_all_ages, strip, trigger_mode='always_last', **hidden)
     for button, part in zip(buttons, ('picture', 'strip'), strict=False):
-        button.click(None, js=f"() => ({SAVE})('{part}')")
+        button.click(None, js=SAVE % f'#{part} [data-name]')
     for button, function, inputs in zip(
         buttons[2:], (animate, draw_whole), (of_all_ages, settings), strict=True
     ):
         button.click(
             function, inputs, download, api_visibility='private', show_progress_on=button
-        ).then(None, js=f"() => ({SAVE})('download')")
+        ).then(None, js=SAVE % '#download [data-name]')
 
 
 def _take(model, box, photo, gender, age=None):
@@ -497,7 +500,9 @@ def _build_pairs(model):
         make = gr.Button('Make children', variant='primary')
     result = gr.HTML(elem_id='result', elem_classes='strip')
     seed = gr.State(0)
-    save = gr.Button('Save what is shown', size='sm')
+    with gr.Row():
+        for text, kind in (('Save the picture', 'png'), ('Save the animation', 'gif')):
+            gr.Button(text, size='sm').click(None, js=SAVE % f'#result [data-name$={kind}]')
 
     def turn_into(*values):
         if values[0] is None or values[3] is None:
@@ -514,7 +519,7 @@ def _build_pairs(model):
         address = to_address(animated(faces, years), 'image/gif')
         return (
             f'<img class="moving" src="{address}" alt="One turns into the other" '
-            f'data-name="morph.gif">{show_picture(row, "morph.png", "One turns into the other")}'
+            f'data-name="morph.gif">{show_picture(row, "One turns into the other", "morph.png")}'
         )
 
     def make_children(first, second, seed):
@@ -529,13 +534,12 @@ def _build_pairs(model):
             ['photo', *titles[:CHILDREN], 'photo', *titles[CHILDREN:]],
             rows=2,
         )
-        return show_picture(rows, 'kids.png', 'Children of the two'), seed + 1
+        return show_picture(rows, 'Children of the two', 'kids.png'), seed + 1
 
     quiet = {'api_visibility': 'private', 'show_progress': 'minimal'}
     turn.click(turn_into, [value for person in people for value in person], result, **quiet)
     both = [person[0] for person in people]
     make.click(make_children, [*both, seed], [result, seed], **quiet)
-    save.click(None, js=f"() => ({SAVE})('result')")
 
 
 # -------------------------------------------------------------------------------- serving

@@ -60,7 +60,7 @@ def served(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp('gradio')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('GRADIO_TEMP_DIR', str(folder))
-        page = demo_page.build(model)
+        page = demo_page.build(model, demo_page.open_codes(model))
         demo_page.serve(page, free_port())
         yield page, folder
         page.close(verbose=False)
@@ -116,14 +116,27 @@ def example(page, path, box='#photo'):
 
 def result(page, name):
     """Wait for a picture that would be saved as `name`; return its file, bytes."""
-    picture = page.locator(f'img[data-name="{name}"]')
+    return file_of(page.locator(f'img[data-name="{name}"]'))
+
+
+def shown(page, caption):
+    """Wait for a picture with a caption; return its file, bytes."""
+    return file_of(page.get_by_alt_text(caption, exact=True))
+
+
+def file_of(picture):
     picture.wait_for(state='attached')
     return base64.b64decode(picture.get_attribute('src').split(',')[1])
 
 
-def set_age(page, years):
-    page.locator('#age input[type=number]').fill(str(years))
-    page.locator('#age input[type=number]').press('Enter')
+def set_slider(page, label, value):
+    number = page.get_by_label(f'number input for {label}')
+    number.fill(str(value))
+    number.press('Enter')
+
+
+def address(data):
+    return 'data:image/png;base64,' + base64.b64encode(data).decode()
 
 
 def saved(page, button):
@@ -140,7 +153,7 @@ def pixels(data):
 
 def who(page):
     """Return the path of the person whose face is shown: of the two the nearer one."""
-    face = pixels(result(page, 'face.png'))
+    face = pixels(shown(page, 'The photo'))
 
     def distance(path):
         return np.abs(face - ops.load_image(path, 128, (0, 255))).mean()
@@ -159,15 +172,43 @@ def test_a_face_of_two_at_another_age_saved(visit, two_faces, model):
     expect(page.locator('#photo .frame').nth(1)).to_have_attribute('aria-pressed', 'true')
     page.get_by_label('female', exact=True).check()
     at_65 = result(page, 'age_65_female.png')
-    assert who(page) == MAN
-    set_age(page, 5)
+    set_slider(page, 'Age in years', 5)
     at_5 = result(page, 'age_5_female.png')
     assert np.abs(pixels(at_5) - pixels(at_65)).mean() > 2
     assert saved(page, 'Save the picture') == ('age_5_female.png', at_5)
-    image = pixels(result(page, 'face.png'))[None] / 127.5 - 1
-    z = model.E(image.astype('f4'))
-    expected = model.G([z, labels.age_label([5]), labels.one_hot([1], 2)])
-    np.testing.assert_allclose(pixels(at_5), ops.image_grid(expected), atol=2)
+    name, whole = saved(page, 'Save the whole photo')
+    assert name == 'photo_5_female.png'
+    changed = (pixels(whole) != pixels(two_faces.read_bytes())).any(axis=-1)
+    assert changed[60:150, 50:140].mean() > 0.9  # his face
+    changed[:200, :200] = False  # and its surroundings
+    assert not changed.any()
+
+
+def test_the_face_follows_age_shift_and_likeness(visit, model):
+    """With both at 0 it is the paper's."""
+    page = visit()
+    example(page, MAN)
+    faces = [result(page, 'age_65_male.png')]
+    image = pixels(shown(page, 'The photo'))[None] / 127.5 - 1
+    z = model.E(image.astype('f4')).numpy()
+    for label in ('Age shift', 'Likeness'):
+        set_slider(page, label, 0)
+        expect(page.locator('#picture img[data-name^=age]')).not_to_have_attribute(
+            'src', address(faces[-1])
+        )
+        faces.append(result(page, 'age_65_male.png'))
+    expected = model.G([z, labels.age_label([65]), labels.one_hot([0], 2)])
+    np.testing.assert_allclose(pixels(faces[-1]), ops.image_grid(expected), atol=2)
+    strip = pixels(shown(page, 'All ages, as male, age shift 0, likeness 0'))[-128:]
+    expected = model.G([z, labels.one_hot([0], 10), labels.one_hot([0], 2)])
+    np.testing.assert_allclose(strip[:, 128:256], ops.image_grid(expected), atol=2)
+
+
+def test_without_statistics_there_is_no_age_shift(model):
+    page = demo_page.build(model)
+    (slider,) = (b for b in page.blocks.values() if getattr(b, 'label', None) == 'Age shift')
+    assert (slider.interactive, slider.value) == (False, 0)
+    assert 'python -m init_model.codes' in slider.info
 
 
 def test_the_slider_by_keyboard(visit):
@@ -216,9 +257,9 @@ def test_users_do_not_see_each_other(visit):
     first, second = visit(), visit()
     example(first, MAN)
     example(second, WOMAN)
-    set_age(first, 20)
-    set_age(second, 70)
-    result(first, 'age_20_male.png'), result(second, 'age_70_male.png')
+    set_slider(first, 'Age in years', 20)
+    set_slider(second, 'Age in years', 70)
+    result(first, 'age_20_male.png'), result(second, 'age_70_female.png')
     assert (who(first), who(second)) == (MAN, WOMAN)
 
 
@@ -226,7 +267,7 @@ def test_a_photo_is_in_no_file_and_gone_with_its_page(visit, two_faces, served):
     page, (blocks, folder) = visit(), served
     known = set(blocks.state_holder.session_data)
     give(page, two_faces)
-    result(page, 'ages_male.png')
+    result(page, 'ages_female.png')
     (name,) = set(blocks.state_holder.session_data) - known
     held = blocks.state_holder.session_data[name].state_data.values()
     (photo,) = (value for value in held if isinstance(value, demo_page.Photo))
@@ -247,23 +288,17 @@ def test_two_people(visit):
     example(page, MAN, '#first')
     example(page, WOMAN, '#second')
     page.get_by_role('button', name='Turn one').click()
-    name, morph = saved_after(page, 'morph.gif')
-    with Image.open(io.BytesIO(morph)) as picture:
+    strip = result(page, 'morph.png')
+    assert pixels(strip).shape[1] == 11 * 128
+    assert saved(page, 'Save the picture') == ('morph.png', strip)
+    name, animation = saved(page, 'Save the animation')
+    with Image.open(io.BytesIO(animation)) as picture:
         assert name == 'morph.gif' and picture.n_frames == 48
-    assert pixels(result(page, 'morph.png')).shape[1] == 11 * 128
     page.get_by_role('button', name='Make children').click()
     first = result(page, 'kids.png')
     assert pixels(first).shape[1] == 7 * 128
     page.get_by_role('button', name='Make children').click()
-    expect(page.locator('#result img')).not_to_have_attribute(
-        'src', 'data:image/png;base64,' + base64.b64encode(first).decode()
-    )
-
-
-def saved_after(page, name):
-    """Wait for a result, then save it."""
-    result(page, name)
-    return saved(page, 'Save what is shown')
+    expect(page.locator('#result img')).not_to_have_attribute('src', address(first))
 
 
 @pytest.mark.parametrize('colours', ['light', 'dark'])
