@@ -1,20 +1,74 @@
-"""Change a face in its photo, at the photo's own resolution.
+"""Change faces in their photos, at the photos' own resolution.
 
-What the model changes is smooth and 128 pixels wide. It is scaled up, turned and shifted to where
-the face lies in the photo, and added there under a soft mask: skin, hair and background keep their
-sharpness.
+The change that a model makes is smooth and 128 pixels wide. It is scaled up, turned and moved to
+the face's place in the photo, and added there under a soft mask: skin, hair and background keep
+their sharpness, and nothing is changed outside of the face's surroundings.
 """
 
+import os
+import typing
+
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
-from data import detector
+from data import console, detector, files, labels, pictures, pipeline
+from demo import likeness
 
-# Half-axes of the mask's ellipse, in parts of a crop's width and height, from its centre. UTKFace's
-# crops end at the chin and above the forehead, so that it reaches a little beyond them.
-MASK = 0.58, 0.62
-MASK_CORE = 0.6  # part of the half-axes within which the change counts fully
-BAND = 256  # rows of the photo that are changed at a time, which bounds the memory
+AGES = 5, 30, 65  # years, where none are asked for
+# The mask: a rounded square around a crop as UTKFace's, from whose centre to each side it is 1 up
+# to MASK_CORE and 0 from MASK_EDGE on, in parts of the crop's width. There hair and ears end.
+MASK_CORE, MASK_EDGE = 0.42, 0.6
+MASK_POWER = 4  # 2 is a circle, more is squarer
+BAND = 256  # rows of a photo that are changed at a time: bounds the memory
+QUALITY = 95  # of JPEG, so that another loss cannot be seen
+
+
+class Photo(typing.NamedTuple):
+    """A photo and the faces in it.
+
+    Attributes:
+        path: of its file.
+        pixels: uint8 array [H, W, 3], as people see it.
+        landmarks: float array [N, 5, 2], of `detector.find_faces`.
+        profile: bytes of its ICC profile, None where it has none.
+    """
+
+    path: str
+    pixels: np.ndarray
+    landmarks: np.ndarray
+    profile: bytes | None
+
+
+def open_photo(path):
+    """Return the `Photo` of a file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    with pictures.open_picture(path, as_seen=True) as image:
+        profile = image.info.get('icc_profile')
+        pixels = np.asarray(image)
+    if profile and profile[16:20] != b'RGB ':  # that of a picture in CMYK or grey
+        profile = None
+    return Photo(path, pixels, detector.find_faces(pixels), profile)
+
+
+def cut_out(photo, size, channels=3):
+    """Cut the faces of a photo out as a model takes them.
+
+    Returns:
+        faces: float32 array [N, size, size, channels] in [-1, 1], their contrast stretched.
+        spans: float array [N], levels of the photo that were stretched to 2.
+    """
+    faces, spans = [], []
+    for landmarks in photo.landmarks:
+        crop = Image.fromarray(detector.cut_out(photo.pixels, landmarks))
+        crop = crop.convert('L' if channels == 1 else 'RGB')
+        low, *_, high = sorted(np.ravel(crop.getextrema()))
+        faces.append(pictures.to_face(crop, size).reshape(size, size, channels))
+        spans.append(max(high - low, 1))
+    return pipeline.to_float(np.stack(faces)).numpy(), np.array(spans, float)
 
 
 def add_change(pixels, landmarks, change):
@@ -23,43 +77,49 @@ def add_change(pixels, landmarks, change):
     Args:
         pixels: uint8 array [H, W, 3], the photo; writable.
         landmarks: float array [5, 2], (x, y) of the face in it, as from `detector.find_faces`.
-        change: float array [S, S, 3], in units of the photo's pixels, what is to be added to the
+        change: float array [S, S, C], C 1 or 3, in levels of the photo: what is to be added to the
             face as `detector.cut_out` cuts it out, scaled to [S, S].
     """
     size = len(change)
-    a, b = detector.similarity(
-        landmarks, detector.PLACES * size
-    )  # a photo's pixel z lies at a z + b
-    if abs(a) > 1:  # scaled down: blurred, lest it alias
-        change = ndimage.gaussian_filter(change, (abs(a) / 2, abs(a) / 2, 0), mode='nearest')
-    spline = ndimage.spline_filter1d(
-        ndimage.spline_filter1d(change, axis=0, mode='nearest'), axis=1, mode='nearest'
-    )
-    reach = max(MASK) * size * np.sqrt(2) / abs(a)
-    centre = (size / 2 * (1 + 1j) - b) / a
-    left, right = (int(np.clip(centre.real + r, 0, pixels.shape[1])) for r in (-reach, reach + 1))
-    top, bottom = (int(np.clip(centre.imag + r, 0, pixels.shape[0])) for r in (-reach, reach + 1))
-    for first in range(top, bottom, BAND):
-        band = pixels[first : min(first + BAND, bottom), left:right]
-        y, x = np.mgrid[: band.shape[0], : band.shape[1]] + 0.5  # centres of the pixels
-        z = a * (x + left + 1j * (y + first)) + b
-        mask = mask_at(z.real / size, z.imag / size)
-        for channel in range(3):
-            added = ndimage.map_coordinates(
-                spline[..., channel], [z.imag - 0.5, z.real - 0.5], mode='nearest', prefilter=False
-            )
-            value = band[..., channel] + mask * added
-            band[..., channel] = np.where(
-                mask, np.clip(np.round(value), 0, 255), band[..., channel]
-            )
+    # A photo's point z = x + iy lies at a z + b in the face.
+    a, b = detector.similarity(landmarks, detector.PLACES * size)
+    if abs(a) > 1:  # the face is smaller there: blurred, or it would alias
+        blur = abs(a) / 2
+        change = ndimage.gaussian_filter(change, (blur, blur, 0), mode='nearest')
+    for axis in (0, 1):
+        change = ndimage.spline_filter1d(change, axis=axis, mode='nearest')
+    centre, reach = (size / 2 * (1 + 1j) - b) / a, 2 * MASK_EDGE * size / abs(a)
+    low = np.clip([centre.real - reach, centre.imag - reach], 0, pixels.shape[1::-1]).astype(int)
+    high = np.clip([centre.real + reach, centre.imag + reach], 0, pixels.shape[1::-1]).astype(int)
+    for top in range(low[1], high[1], BAND):
+        band = pixels[top : min(top + BAND, high[1]), low[0] : high[0]]
+        y, x = np.ogrid[: band.shape[0], : band.shape[1]]
+        z = a * ((x + low[0] + 0.5) + 1j * (y + top + 0.5)) + b  # centres of pixels
+        mask = mask_at(z / size)
+        inside = mask > 0
+        places = [z.imag[inside] - 0.5, z.real[inside] - 0.5]
+        added = [
+            ndimage.map_coordinates(channel, places, mode='nearest', prefilter=False)
+            for channel in np.moveaxis(change, -1, 0)
+        ]
+        changed = band[inside] + mask[inside, None] * np.stack(added, axis=-1)
+        band[inside] = np.clip(np.round(changed), 0, 255)
 
 
-def mask_at(x, y):
-    """Return how much of a change counts at places of a crop, from 1 at its core to 0.
+def mask_at(places):
+    """Return which part of a change is added at places of a face, from 1 at its core to 0.
 
     Args:
-        x, y: float arrays, in parts of the crop's width and height.
+        places: complex array, x + iy in parts of the crop's width and height.
     """
-    radius = np.hypot((x - 0.5) / MASK[0], (y - 0.5) / MASK[1])
-    fade = np.clip((1 - radius) / (1 - MASK_CORE), 0, 1)
+    x, y = np.abs(places.real - 0.5), np.abs(places.imag - 0.5)
+    radius = (x**MASK_POWER + y**MASK_POWER) ** (1 / MASK_POWER)
+    fade = np.clip((MASK_EDGE - radius) / (MASK_EDGE - MASK_CORE), 0, 1)
     return fade * fade * (3 - 2 * fade)
+
+
+def save(path, pixels, profile):
+    """Write pixels as a JPEG or PNG file, as the suffix of its path says."""
+    with files.replacing(path) as aside:
+        format = 'JPEG' if path.endswith('.jpg') else 'PNG'
+        Image.fromarray(pixels).save(aside, format, quality=QUALITY, icc_profile=profile)
