@@ -6,7 +6,6 @@ is sent elsewhere, and the page needs no network.
 
 import argparse
 import base64
-import dataclasses
 import functools
 import html
 import io
@@ -14,6 +13,7 @@ import os
 import pathlib
 import tempfile
 import threading
+import typing
 
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # Gradio reads it when it is imported
 
@@ -23,7 +23,7 @@ from PIL import Image
 
 import face_aging
 import ops
-from data import console, detector, labels, pictures, pipeline, readers
+from data import console, detector, labels, pictures, readers
 from demo import kids, likeness, morph, photos, whole_photo
 from init_model import codes
 
@@ -38,25 +38,22 @@ JPEG_START = b'\xff\xd8'  # of every JPEG file
 PAPER = 'https://arxiv.org/abs/1702.08423'
 
 
-@dataclasses.dataclass
-class Photo:
-    """A photo of one user, and what is computed once for the face chosen in it.
+class Guest(typing.NamedTuple):
+    """A user's photo, and what is computed once for the face chosen in it.
 
     Attributes:
-        pixels: uint8 array [H, W, 3].
-        format: of its file, 'JPEG' or 'PNG' for all others.
-        landmarks: float array [N, 5, 2], the faces, as from `detector.find_faces`.
+        photo: a whole_photo.Photo.
+        format: of its file, 'JPEG', or 'PNG' for all others.
         chosen: index of the face.
-        contrast: pixels from the darkest to the brightest of its crop, which become -1 and 1.
+        span: levels of the photo that are 2 in the face.
         people: the face and what the model makes of it, a likeness.People of one.
     """
 
-    pixels: np.ndarray
+    photo: whole_photo.Photo
     format: str
-    landmarks: np.ndarray
-    chosen: int = 0
-    contrast: int = 255
-    people: likeness.People | None = None
+    chosen: int
+    span: float
+    people: likeness.People
 
 
 # ------------------------------------------------------------------------------ computing
@@ -70,7 +67,7 @@ def open_codes(model):
     return codes.read(folder, model.num_categories, model.num_z_channels)
 
 
-class Model:
+class Studio:
     """A trained model and the statistics of its codes, at work on one photo at a time.
 
     Attributes:
@@ -82,74 +79,67 @@ class Model:
         self.model, self.codes = model, codes
 
     def open_photo(self, data):
-        """Return the Photo of a picture's file, given as bytes, with its largest face chosen.
+        """Return the Guest of a picture's file, given as bytes, with its largest face chosen.
 
         Raises:
             console.InputError: it cannot be read, or has no face.
         """
         try:
-            pixels = pictures.read_photo(data)
+            photo = whole_photo.open_photo(data)
         except pictures.UnreadableError as error:
             raise console.InputError(
                 f'This cannot be read as a picture ({error.reason}): take a JPEG, PNG, WebP, BMP '
                 'or GIF.'
             ) from error
-        height, width = pixels.shape[:2]
-        if height == width and detector.lie_in_place([pixels])[0]:  # a face as in UTKFace
-            landmarks = detector.PLACES[None] * width
-        else:
-            landmarks = detector.find_faces(pixels)
-        if not len(landmarks):
+        height, width = photo.pixels.shape[:2]
+        if height == width and detector.lie_in_place([photo.pixels])[0]:  # a face as in UTKFace
+            photo = photo._replace(landmarks=detector.PLACES[None] * width)
+        if not len(photo.landmarks):
             raise console.InputError(
                 'No face is found in this picture: take a photo in which one is seen from the '
                 'front.'
             )
-        photo = Photo(pixels, 'JPEG' if data.startswith(JPEG_START) else 'PNG', landmarks)
-        return self.choose_face(photo, 0)
+        return self.choose_face(photo, 'JPEG' if data.startswith(JPEG_START) else 'PNG', 0)
 
-    def choose_face(self, photo, chosen):
-        """Return a Photo with another of its faces chosen."""
-        crop = Image.fromarray(detector.cut_out(photo.pixels, photo.landmarks[chosen]))
-        crop = crop.convert('L' if self.model.num_input_channels == 1 else 'RGB')
-        face = pictures.to_face(crop, self.model.size_image)
-        image = pipeline.to_float(face.reshape(self.model.E.input.shape[1:])).numpy()
-        people = likeness.look_at(self.model, self.codes, image[None])
-        contrast = np.ptp(np.asarray(crop))
-        return dataclasses.replace(photo, chosen=chosen, contrast=contrast, people=people)
+    def choose_face(self, photo, format, chosen):
+        """Return the Guest of a photo with one of its faces chosen."""
+        shape = self.model.size_image, self.model.num_input_channels
+        one = photo._replace(landmarks=photo.landmarks[chosen : chosen + 1])
+        faces, (span,) = whole_photo.cut_out(one, *shape)
+        people = likeness.look_at(self.model, self.codes, faces)
+        return Guest(photo, format, chosen, span, people)
 
-    def guess(self, photo):
+    def guess(self, guest):
         """Return age in years and gender, 0 male, 1 female, as the code tells them, or None."""
         if self.codes is None:
             return None
-        ages, genders = likeness.guess_labels(self.codes, photo.people.z)
+        ages, genders = likeness.guess_labels(self.codes, guest.people.z)
         return (ages[0] + 1) / 2 @ labels.age_centres(self.model.age_upper), genders[0].argmax()
 
-    def show(self, photo, years, gender, age_shift, share):
+    def show(self, guest, years, gender, age_shift, share):
         """Return the chosen face at ages, float32 [N, S, S, C] in [-1, 1].
 
         Args:
-            photo: a Photo.
+            guest: a Guest.
             years: N ages.
             gender: of labels.GENDER_NAMES.
             age_shift, share: of `likeness.show`, the latter its likeness.
         """
         ages = labels.age_label(np.array(years), self.model.age_upper)[:, None]
         genders = labels.one_hot([labels.GENDER_NAMES.index(gender)], 2)
-        faces = likeness.show(self.model, self.codes, photo.people, ages, genders, age_shift, share)
+        faces = likeness.show(self.model, self.codes, guest.people, ages, genders, age_shift, share)
         return faces[:, 0]
 
-    def show_whole(self, photo, face):
+    def show_whole(self, guest, face):
         """Return a photo's pixels, uint8 [H, W, 3], with its chosen face changed into another.
 
         Args:
-            photo: a Photo.
+            guest: a Guest.
             face: float32 array [S, S, C] in [-1, 1].
         """
-        change = (face - photo.people.images[0]) / 2 * photo.contrast
-        pixels = photo.pixels.copy()
-        size = self.model.size_image
-        change = np.broadcast_to(change, [size, size, 3])
-        whole_photo.add_change(pixels, photo.landmarks[photo.chosen], change)
+        pixels = guest.photo.pixels.copy()
+        change = (face - guest.people.images[0]) / 2 * guest.span
+        whole_photo.add_change(pixels, guest.photo.landmarks[guest.chosen], change)
         return pixels
 
 
@@ -168,8 +158,9 @@ def to_address(data, kind):
     return f'data:{kind};base64,{base64.b64encode(data).decode()}'
 
 
-def show_photo(photo):
-    """Return the HTML of a photo, with a button around each face."""
+def show_photo(guest):
+    """Return the HTML of a guest's photo, with a button around each face."""
+    photo = guest.photo
     shown = Image.fromarray(photo.pixels)
     shown.thumbnail([SHOWN_SIDE, SHOWN_SIDE], reducing_gap=3)
     frames, (height, width) = [], photo.pixels.shape[:2]
@@ -177,7 +168,7 @@ def show_photo(photo):
         a, b = detector.similarity(face, detector.PLACES)
         centre, side, angle = (0.5 + 0.5j - b) / a, 1 / abs(a), -np.angle(a)
         frames.append(
-            f'<button class="frame" data-face="{k}" aria-pressed="{str(k == photo.chosen).lower()}"'
+            f'<button class="frame" data-face="{k}" aria-pressed="{str(k == guest.chosen).lower()}"'
             f' aria-label="Face {k + 1} of {len(photo.landmarks)}" style="left:'
             f'{centre.real / width:.2%};top:{centre.imag / height:.2%};width:{side / width:.2%};'
             f'transform:translate(-50%,-50%) rotate({angle:.3f}rad)"></button>'
@@ -329,13 +320,13 @@ def build(model, statistics=None):
         model: a FaceAging, trained.
         statistics: its codes.Codes; without them the page has no age shift.
     """
-    model = Model(model, statistics)
+    studio = Studio(model, statistics)
     with gr.Blocks(title='A face at every age', analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Tab('Ages'):
-            _build_ages(model)
+            _build_ages(studio)
         with gr.Tab('Two people'):
-            _build_pairs(model)
+            _build_pairs(studio)
 
     def forget(request: gr.Request):  # Gradio itself keeps photos for an hour, results for good
         page.state_holder.session_data.pop(request.session_hash, None)
@@ -344,9 +335,9 @@ def build(model, statistics=None):
     return page
 
 
-def _build_ages(model):
+def _build_ages(studio):
     """Add what is shown of one photo."""
-    photo, has_codes = gr.State(), model.codes is not None
+    guest, has_codes = gr.State(), studio.codes is not None
     with gr.Row():
         with gr.Column(min_width=320):
             box = photo_box('photo')
@@ -381,11 +372,11 @@ def _build_ages(model):
     strip = gr.HTML(elem_id='strip', elem_classes='strip')
     download = gr.HTML(visible='hidden', elem_id='download')
 
-    def draw(photo, age, gender, *strength):
-        if photo is None:
+    def draw(guest, age, gender, *strength):
+        if guest is None:
             return EMPTY
-        (face,) = model.show(photo, [age], gender, *strength)
-        crop, face = (ops.image_grid(image[None]) for image in (photo.people.images[0], face))
+        (face,) = studio.show(guest, [age], gender, *strength)
+        crop, face = (ops.image_grid(image[None]) for image in (guest.people.images[0], face))
         return (
             '<div class="pair">'
             + show_picture(crop, 'The photo')
@@ -393,39 +384,41 @@ def _build_ages(model):
             + '</div>'
         )
 
-    def draw_strip(photo, gender, age_shift, share):
-        if photo is None:
+    def draw_strip(guest, gender, age_shift, share):
+        if guest is None:
             return ''
-        years = labels.age_centres(model.model.age_upper)
-        faces = model.show(photo, years, gender, age_shift, share)
-        titles = ['photo', *labels.age_names(model.model.age_upper)]
-        row = titled_row([photo.people.images[0], *faces], titles)
+        years = labels.age_centres(studio.model.age_upper)
+        faces = studio.show(guest, years, gender, age_shift, share)
+        titles = ['photo', *labels.age_names(studio.model.age_upper)]
+        row = titled_row([guest.people.images[0], *faces], titles)
         caption = f'All ages, as {gender}, age shift {age_shift:g}, likeness {share:g}'
         return show_picture(row, caption, f'ages_{gender}.png')
 
-    def animate(photo, gender, *strength):
-        years = labels.glide_years(model.model.age_upper)
-        faces = model.show(photo, years, gender, *strength)
+    def animate(guest, gender, *strength):
+        years = labels.glide_years(studio.model.age_upper)
+        faces = studio.show(guest, years, gender, *strength)
         address = to_address(animated(faces, years), 'image/gif')
         return f'<img alt="" src="{address}" data-name="ages_{gender}.gif">'
 
-    def draw_whole(photo, age, gender, *strength):
-        (face,) = model.show(photo, [age], gender, *strength)
-        options = {'JPEG': {'quality': 95}, 'PNG': {'compress_level': 1}}[photo.format]
-        address = encoded(model.show_whole(photo, face), photo.format, **options)
-        name = f'photo_{age:.0f}_{gender}.{SUFFIXES[photo.format]}'
+    def draw_whole(guest, age, gender, *strength):
+        (face,) = studio.show(guest, [age], gender, *strength)
+        options = {'JPEG': {'quality': 95}, 'PNG': {'compress_level': 1}}[guest.format]
+        address = encoded(
+            studio.show_whole(guest, face), guest.format, icc_profile=guest.photo.profile, **options
+        )
+        name = f'photo_{age:.0f}_{gender}.{SUFFIXES[guest.format]}'
         return f'<img alt="" src="{address}" data-name="{name}">'
 
-    def allow(photo):
-        return [gr.Button(interactive=photo is not None) for _ in buttons]
+    def allow(guest):
+        return [gr.Button(interactive=guest is not None) for _ in buttons]
 
-    settings = [photo, age, gender, age_shift, share]
-    of_all_ages = [photo, gender, age_shift, share]
+    settings = [guest, age, gender, age_shift, share]
+    of_all_ages = [guest, gender, age_shift, share]
     hidden = {'api_visibility': 'private', 'show_progress': 'hidden'}
-    for event in (_take(model, box, photo, gender), _choose(model, box, photo, gender)):
+    for event in (_take(studio, box, guest, gender), _choose(studio, box, guest, gender)):
         event.then(draw, settings, picture, **hidden).then(
             draw_strip, of_all_ages, strip, **hidden
-        ).then(allow, photo, buttons, **hidden)
+        ).then(allow, guest, buttons, **hidden)
     moved = [age.input, gender.input, age_shift.input, share.input]
     gr.on(moved, draw, settings, picture, trigger_mode='always_last', **hidden)
     moved = [gender.input, age_shift.input, share.input]
@@ -440,61 +433,61 @@ def _build_ages(model):
         ).then(None, js=SAVE % '#download [data-name]')
 
 
-def _take(model, box, photo, gender, age=None):
+def _take(studio, box, guest, gender, age=None):
     """Let a box's photo be read when it is given; return the event.
 
     Args:
-        model: a Model.
-        box, photo: the `photo_box` and the State in which its Photo is kept.
+        studio: a Studio.
+        box, guest: the `photo_box` and the State in which its Guest is kept.
         gender, age: components that then show what is guessed of the person.
     """
 
     def take(event: gr.EventData):
         try:
-            taken = model.open_photo(read_event(event))
+            taken = studio.open_photo(read_event(event))
         except console.InputError as error:
             return [None, show_fault(error)] + [gr.skip()] * len(guessed)
-        return [taken, show_photo(taken), *_guess(model, taken)[: len(guessed)]]
+        return [taken, show_photo(taken), *_guess(studio, taken)[: len(guessed)]]
 
     guessed = [component for component in (gender, age) if component]
     return box.taken(
-        take, None, [photo, box, *guessed], api_visibility='private', show_progress='minimal'
+        take, None, [guest, box, *guessed], api_visibility='private', show_progress='minimal'
     )
 
 
-def _choose(model, box, photo, gender, age=None):
+def _choose(studio, box, guest, gender, age=None):
     """Let another face of a box's photo be chosen, as `_take` does for a photo."""
 
-    def choose(photo, event: gr.EventData):
-        chosen = model.choose_face(photo, event._data['face'])
-        return [chosen, show_photo(chosen), *_guess(model, chosen)[: len(guessed)]]
+    def choose(guest, event: gr.EventData):
+        chosen = studio.choose_face(guest.photo, guest.format, event._data['face'])
+        return [chosen, show_photo(chosen), *_guess(studio, chosen)[: len(guessed)]]
 
     guessed = [component for component in (gender, age) if component]
     return box.chosen(
-        choose, photo, [photo, box, *guessed], api_visibility='private', show_progress='hidden'
+        choose, guest, [guest, box, *guessed], api_visibility='private', show_progress='hidden'
     )
 
 
-def _guess(model, photo):
+def _guess(studio, guest):
     """Return what components show as gender and age of a person: a guess, or as before."""
-    guess = model.guess(photo)
+    guess = studio.guess(guest)
     if guess is None:
         return gr.skip(), gr.skip()
     return labels.GENDER_NAMES[guess[1]], round(guess[0])
 
 
-def _build_pairs(model):
+def _build_pairs(studio):
     """Add what is shown of two people: one turned into the other, and their children."""
     people = []
     with gr.Row():
         for k, name in enumerate(('first', 'second')):
             with gr.Column(min_width=320):
-                photo, box = gr.State(), photo_box(name)
+                guest, box = gr.State(), photo_box(name)
                 age = gr.Slider(0, OLDEST, 30, step=1, label='Age in years')
                 gender = gr.Radio([*labels.GENDER_NAMES], value=labels.GENDER_NAMES[k], label='Is')
                 for let in (_take, _choose):
-                    let(model, box, photo, gender, age)
-                people.append((photo, age, gender))
+                    let(studio, box, guest, gender, age)
+                people.append((guest, age, gender))
     with gr.Row():
         turn = gr.Button('Turn one into the other', variant='primary')
         make = gr.Button('Make children', variant='primary')
@@ -507,10 +500,10 @@ def _build_pairs(model):
     def turn_into(*values):
         if values[0] is None or values[3] is None:
             return NEEDS_TWO
-        both, ages, genders = values[0::3], values[1::3], values[2::3]
+        guests, ages, genders = values[0::3], values[1::3], values[2::3]
         genders = [labels.GENDER_NAMES.index(gender) for gender in genders]
-        images = [photo.people.images[0] for photo in both]
-        faces = morph.morph(model.model, *images, ages, genders)
+        images = [guest.people.images[0] for guest in guests]
+        faces = morph.morph(studio.model, *images, ages, genders)
         years = [f'{age:.0f}' for age in np.linspace(*ages, len(faces))]
         row = titled_row(
             [images[0], *faces[:: morph.STRIP_STEP], images[1]],
@@ -525,8 +518,8 @@ def _build_pairs(model):
     def make_children(first, second, seed):
         if first is None or second is None:
             return NEEDS_TWO, seed
-        images = [photo.people.images[0] for photo in (first, second)]
-        faces = kids.kids(model.model, *images, CHILDREN, seed)
+        images = [guest.people.images[0] for guest in (first, second)]
+        faces = kids.kids(studio.model, *images, CHILDREN, seed)
         boys, girls = np.split(faces, 2)
         titles = [f'{word} {k + 1}' for word in ('boy', 'girl') for k in range(CHILDREN)]
         rows = titled_row(

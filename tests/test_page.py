@@ -270,10 +270,10 @@ def test_a_photo_is_in_no_file_and_gone_with_its_page(visit, two_faces, served):
     result(page, 'ages_female.png')
     (name,) = set(blocks.state_holder.session_data) - known
     held = blocks.state_holder.session_data[name].state_data.values()
-    (photo,) = (value for value in held if isinstance(value, demo_page.Photo))
+    (guest,) = (value for value in held if isinstance(value, demo_page.Guest))
     gone = threading.Event()
-    weakref.finalize(photo, gone.set)
-    del photo, held
+    weakref.finalize(guest.photo.pixels, gone.set)
+    del guest, held
     assert [*folder.rglob('*')] == [] and not gone.is_set()
     page.context.close()
     assert gone.wait(60)
