@@ -15,11 +15,11 @@ from data import labels
 # Where to find the best values: README.md in this folder, "Ages that show".
 AGE_SHIFT, LIKENESS = 1.5, 1.0  # of strips, animations and whole photos
 AGE_RANK = 3  # directions of z in which ages differ: with more of them people are lost
-CHANGE = 1.2  # the change is laid over a photo so many times as large
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G and B (ITU-R BT.601)
+FACE = 0.2  # of the width, from each side to the middle of the face, where its tone is measured
 GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: what JPEG adds
 TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which errors are averaged
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
@@ -170,9 +170,10 @@ def lay_over(people, generated, likeness):
     and r (`reconstructions`) as they are: their difference is the ageing. With the photo x, its
     `weight` w and likeness l
 
-        (1 - l) * y + l * (x + w * d),   d = y - r, CHANGE times as large, its colours COLOUR times
+        (1 - l) * y + l * (x + w * d)
 
-    A grey photo gets no colours.
+    where d is y - r with COLOUR of its colours, and without its mean over the face: a skin keeps
+    its tone. A grey photo gets no colours.
 
     Args:
         people: People, N photos.
@@ -189,7 +190,11 @@ def lay_over(people, generated, likeness):
         light = (change @ LUMINANCE)[..., None]
         colour = COLOUR * is_coloured(people.images)[:, None, None, None]
         change = light + colour * (change - light)
-    laid_over = people.images + people.weight * CHANGE * change
+    edge = round(FACE * change.shape[-2])
+    face = (..., slice(edge, -edge), slice(edge, -edge), slice(None))
+    weight, axes = people.weight, (-3, -2)
+    tone = (weight * change)[face].sum(axes, keepdims=True) / weight[face].sum(axes, keepdims=True)
+    laid_over = people.images + weight * (change - tone)
     mixed = (1 - likeness) * generated + likeness * laid_over
     return np.clip(mixed, -1, 1).astype(np.float32)
 

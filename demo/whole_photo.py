@@ -5,15 +5,13 @@ the face's place in the photo, and added there under a soft mask: skin, hair and
 their sharpness, and nothing is changed outside of the face's surroundings.
 """
 
-import os
 import typing
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from data import console, detector, files, labels, pictures, pipeline
-from demo import likeness
+from data import detector, files, pictures, pipeline
 
 AGES = 5, 30, 65  # years, where none are asked for
 # The mask: a rounded square around a crop as UTKFace's, from whose centre to each side it is 1 up
