@@ -22,6 +22,7 @@ from playwright.sync_api import expect, sync_playwright
 import ops
 from data import console, labels
 from demo import page as demo_page
+from demo import studio
 from face_aging import FaceAging
 from tests.test_main import ROOT
 
@@ -270,7 +271,7 @@ def test_a_photo_is_in_no_file_and_gone_with_its_page(visit, two_faces, served):
     result(page, 'ages_female.png')
     (name,) = set(blocks.state_holder.session_data) - known
     held = blocks.state_holder.session_data[name].state_data.values()
-    (guest,) = (value for value in held if isinstance(value, demo_page.Guest))
+    (guest,) = (value for value in held if isinstance(value, studio.Guest))
     gone = threading.Event()
     weakref.finalize(guest.photo.pixels, gone.set)
     del guest, held
