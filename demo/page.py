@@ -166,9 +166,9 @@ def _build_ages(studio):
             )
             with gr.Row():
                 buttons = [
-                    gr.Button(text, size='sm', interactive=False, min_width=140)
-                    for text in ('Save the picture', 'Save the strip', 'Save the animation')
-                ] + [gr.Button('Save the whole photo', size='sm', interactive=False, min_width=140)]
+                    gr.Button(f'Save the {part}', size='sm', interactive=False, min_width=200)
+                    for part in ('picture', 'strip', 'animation', 'whole photo')
+                ]
     strip = gr.HTML(elem_id='strip', elem_classes='strip')
     download = gr.HTML(visible='hidden', elem_id='download')
 
