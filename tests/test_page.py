@@ -173,6 +173,7 @@ def test_a_face_of_two_at_another_age_saved(visit, two_faces, model):
     expect(page.locator('#photo .frame').nth(1)).to_have_attribute('aria-pressed', 'true')
     page.get_by_label('female', exact=True).check()
     at_65 = result(page, 'age_65_female.png')
+    assert who(page) == MAN
     set_slider(page, 'Age in years', 5)
     at_5 = result(page, 'age_5_female.png')
     assert np.abs(pixels(at_5) - pixels(at_65)).mean() > 2
