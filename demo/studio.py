@@ -10,7 +10,7 @@ from PIL import Image
 
 import ops
 from data import console, detector, labels, pictures
-from demo import kids, likeness, morph, whole_photo
+from demo import aging, kids, likeness, morph, whole_photo
 
 SHOWN_SIDE = 1024  # pixels, longer side of the photo as the page shows it
 JPEG_START = b'\xff\xd8'  # of every JPEG file
@@ -243,11 +243,11 @@ def show_picture(pixels, caption, name=None):
 def titled_row(images, titles, rows=1):
     """Return images [N, S, S, C] in [-1, 1], each with a title, as one picture, uint8."""
     shape = rows, len(images) // rows
-    return ops.image_grid(ops.titled(images, titles), (0, 255), shape)
+    return ops.image_grid(aging.titled(images, titles), (0, 255), shape)
 
 
 def animated(images, titles):
     """Return the file of an animation of images [N, S, S, C] in [-1, 1], bytes."""
     file = io.BytesIO()
-    ops.save_gif(images, titles, file)
+    aging.save_gif(images, titles, file)
     return file.getvalue()

@@ -168,9 +168,11 @@ def test_a_face_of_two_at_another_age_saved(visit, two_faces, model):
     expect(page.locator('#photo .frame')).to_have_count(2)
     large, small = page.locator('#photo .frame').all()
     assert who(page) == WOMAN
+    first = address(shown(page, 'The photo'))
     expect(large).to_have_attribute('aria-pressed', 'true')
     small.click()
     expect(page.locator('#photo .frame').nth(1)).to_have_attribute('aria-pressed', 'true')
+    expect(page.get_by_alt_text('The photo')).not_to_have_attribute('src', first)
     page.get_by_label('female', exact=True).check()
     at_65 = result(page, 'age_65_female.png')
     assert who(page) == MAN
