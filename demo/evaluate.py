@@ -1,14 +1,24 @@
-"""Measure reconstructions of faces left out of training: python -m demo.evaluate.
+"""Measure a model on faces left out of training: python -m demo.evaluate.
 
 Of the data set only the faces are read for which `data.labels.held_out` is true, one in 20 by name.
-Each goes through E and G with its own age and gender. Printed as Markdown tables are, for all and
-for each group of people: the mean absolute difference L1 of pixels in [-1, 1], with the 95%
-confidence of this mean, PSNR in dB, and SSIM. They tell of new faces only where the model was not
-trained on these.
+They tell of new faces only where the model was not trained on these. Printed, as Markdown tables:
+
+reconstruction: each face goes through E and G with its own age and gender. The mean absolute
+    difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,
+    for all and for each group of people.
+ageing: --faces people of each age group and gender, each at all ages: how old does `demo.judge`
+    take them to be?
+identity: does a network that tells people apart take them for the same person?
+gender: of those shown as the other gender, how many does the judge take for it?
+fairness: do the people of both genders and of all races age as much, and stay the same as well?
+
+demo/README.md says what each number means, and what the keys of the --json file are.
 """
 
 import argparse
 import csv
+import hashlib
+import json
 import os
 
 import numpy as np
@@ -16,6 +26,7 @@ import tensorflow as tf
 
 import face_aging
 from data import labels, pipeline, programs, readers
+from demo import judge, measures
 from ops import InputError, Progress
 
 MEASURES = ('L1', 'PSNR', 'SSIM')
@@ -100,15 +111,18 @@ def report(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
     return '\n\n'.join(tables)
 
 
-def evaluate(model, folder, size_batch, csv_path=None, reader=None):
-    """Measure a model on the held-out faces of a folder; return `report`'s tables.
+def read_held_out(model, folder, reader=None):
+    """Read the held-out faces of a data set.
 
     Args:
-        model: a FaceAging, trained.
+        model: a FaceAging, whose faces' size, channels and age groups count.
         folder: of a data set.
-        size_batch: most faces at a time.
-        csv_path: file to write, a row per face: name, age, gender, race, MEASURES; none by default.
         reader: of the labels, as `labels.list_faces` takes it.
+
+    Returns:
+        paths: list of N.
+        faces: uint8 array [N, S, S, C].
+        ages, genders, races: int arrays [N], as `report` takes them.
 
     Raises:
         InputError: no such folder, no held-out face in it, most of them unreadable.
@@ -124,28 +138,39 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
         [paths[i] for i in chosen], model.size_image, model.num_input_channels
     )
     chosen = [chosen[i] for i in kept]
-    paths, ages, genders = [paths[i] for i in chosen], ages[chosen], genders[chosen]
+    paths = [paths[i] for i in chosen]
     known = [readers.parse_race(path) for path in paths]
     races = np.array([-1 if race is None else race for race in known])
-    measured = measure(
-        lambda image, age, gender: model.G([model.E(image), age, gender]),
-        faces,
-        labels.one_hot(ages, model.num_categories),
-        labels.one_hot(genders, 2),
-        size_batch,
-    )
-    if csv_path:
-        age_names = labels.age_names(model.age_upper)
-        with open(csv_path, 'w', encoding='utf-8', newline='') as file:
-            writer = csv.writer(file, lineterminator='\n')
-            writer.writerow(['name', 'age', 'gender', 'race', *MEASURES])
-            for path, age, gender, race, row in zip(
-                paths, ages, genders, races, measured, strict=True
-            ):
-                race = labels.RACE_NAMES[race] if race >= 0 else ''
-                names = age_names[age], labels.GENDER_NAMES[gender], race
-                writer.writerow([os.path.basename(path), *names, *(f'{x:.6g}' for x in row)])
-    return report(measured, ages, genders, races, model.age_upper)
+    return paths, faces, ages[chosen], genders[chosen], races
+
+
+def choose(paths, cells, count):
+    """Choose up to `count` faces of each cell, by their names: the same ones for every model.
+
+    Args:
+        paths: list of N.
+        cells: int array [N].
+
+    Returns:
+        int array of indices, ascending.
+    """
+    digests = [hashlib.sha256(readers.base_name(path).encode()).hexdigest() for path in paths]
+    taken = {}
+    for i in sorted(range(len(paths)), key=digests.__getitem__):
+        members = taken.setdefault(cells[i], [])
+        if len(members) < count:
+            members.append(i)
+    return np.array(sorted(sum(taken.values(), [])))
+
+
+def plain(model):
+    """Return the paper's method for `measures.generate`: G(E(x), age, gender)."""
+
+    def method(images):
+        z = model.E(images).numpy()
+        return lambda ages, genders: model.G([z, ages, genders])
+
+    return method
 
 
 @programs.one_sentence()

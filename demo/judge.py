@@ -1,0 +1,246 @@
+"""Judge the age and the gender of faces: python -m demo.judge --dataset UTKFace trains the judge.
+
+The judge is a small residual network (He et al. 2016) that sees real faces alone, never a generated
+one. `demo.evaluate` asks it how old generated faces look. It learns from the faces of the data set
+for which `data.labels.held_out` is false; its errors are measured on the others, by age group.
+"""
+
+import argparse
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data import labels, pipeline
+from ops import Progress
+
+SIZE = 96  # pixels, height and width of the network's input
+WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
+OLDEST = 100  # years; older faces count as of this age
+SPREAD = 3  # years: labels are no better, and neighbouring ages look alike
+BATCH, CHUNK = 64, 16  # faces in a step, and in a part of it that is softened alike
+STEPS = 2000
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.01, 0.3
+SOFTENED = 0.7  # share of the inputs that are softened, since generated faces are soft
+SOFT_SIZES = 28, 80  # pixels, from and to which they are scaled down before they are scaled up
+SHIFT = 6  # pixels at 128
+CALIBRATION = 0.1  # share of the faces, in each cell, that only the calibration sees
+
+
+def network():
+    """Return the network: faces float32 [B, SIZE, SIZE, 3] -> logits of years and of female.
+
+    The first output has a logit for each year of 0 to OLDEST, [B, OLDEST + 1], the second is [B, 1].
+    """
+    face = keras.Input([SIZE, SIZE, 3])
+    x = _relu(_conv(face, WIDTHS[0], stride=2))  # 48
+    for width in WIDTHS[1:]:  # 24, 12, 6
+        short = _conv(x, width, size_kernel=1, stride=2)
+        x = _relu(_conv(x, width, stride=2))
+        x = _relu(keras.layers.Add()([short, _conv(x, width)]))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(DROPOUT)(x)
+    year = keras.layers.Dense(OLDEST + 1, dtype='float32', name='year')(x)
+    female = keras.layers.Dense(1, dtype='float32', name='female')(x)
+    return keras.Model(face, [year, female])
+
+
+def _conv(x, width, size_kernel=3, stride=1):
+    """Convolve and normalise."""
+    x = keras.layers.Conv2D(width, size_kernel, stride, padding='same', use_bias=False)(x)
+    return keras.layers.BatchNormalization(momentum=0.98)(x)
+
+
+def _relu(x):
+    return keras.layers.ReLU()(x)
+
+
+class Judge:
+    """Judges faces.
+
+    Attributes:
+        model: the network.
+        knots: float array [2, K], the network's years and the judged years, both ascending: the
+            judged age runs linearly between them.
+    """
+
+    def __init__(self, model, knots):
+        self.model, self.knots = model, knots
+
+    def __call__(self, faces, size_batch=100):
+        """Judge faces, each together with its mirror image.
+
+        Args:
+            faces: [N, S, S, C], uint8 or float in [-1, 1], that lie as in UTKFace.
+            size_batch: most faces at a time.
+
+        Returns:
+            years: float array [N], the judged ages.
+            female: float array [N], the probability of female.
+        """
+        years, female = raw(self.model, faces, size_batch)
+        return np.interp(years, *self.knots), female
+
+
+def raw(model, faces, size_batch=100):
+    """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
+    years, female = [], []
+    for first in range(0, len(faces), size_batch):
+        year, is_female = _infer(model, tf.convert_to_tensor(faces[first : first + size_batch]))
+        years.append(year)
+        female.append(is_female)
+    return np.concatenate(years), np.concatenate(female)
+
+
+@tf.function(reduce_retracing=True)
+def _infer(model, faces):
+    if faces.dtype == tf.uint8:
+        faces = pipeline.to_float(faces)
+    if faces.shape[-1] == 1:
+        faces = tf.image.grayscale_to_rgb(faces)
+    faces = tf.image.resize(faces, [SIZE, SIZE], antialias=True)
+    year, female = model(tf.concat([faces, faces[:, :, ::-1]], 0), training=False)
+    year = tf.nn.softmax(year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
+    return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, tf.sigmoid(female)))
+
+
+# ---------------------------------------------------------------------------------- training
+
+
+def train(faces, years, genders, seed=0, steps=STEPS):
+    """Train a judge, with a progress bar.
+
+    Args:
+        faces: uint8 array [N, S, S, 3], of the people to learn from.
+        years: int array [N].
+        genders: int array [N], 0 male, 1 female.
+        seed: of the initial weights, the batches and their changes.
+        steps: batches.
+
+    Returns:
+        a Judge.
+    """
+    keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
+    groups = np.searchsorted(labels.AGE_UPPER, years)
+    cells = groups * 2 + genders
+    calibrating = np.zeros(len(faces), bool)
+    for cell in np.unique(cells):
+        members = rng.permutation(np.flatnonzero(cells == cell))
+        calibrating[members[: round(CALIBRATION * len(members))]] = True
+    order = balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
+    model = network()
+    rate = keras.optimizers.schedules.CosineDecay(
+        LEARNING_RATE / 20, steps - steps // 20, warmup_target=LEARNING_RATE, warmup_steps=steps // 20
+    )
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5),
+        [
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            keras.losses.BinaryCrossentropy(from_logits=True),
+        ],
+        jit_compile=False,  # on a CPU, XLA compiles for minutes
+    )
+    with Progress(total=steps, desc='Training', unit=' steps') as progress:
+
+        def tell(_, logs):
+            progress.update()
+            progress.set_postfix_str(f'loss {logs["loss"]:.3f}', refresh=False)
+
+        model.fit(
+            batches(faces, years, genders, order, seed),
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
+        )
+    judged, _ = raw(model, faces[calibrating])
+    return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
+
+
+def balanced_order(cells, count, rng):
+    """Return `count` indices of faces: of each cell as many, each of its faces as often.
+
+    Args:
+        cells: int array [N], the cell of each face, -1 for one that is left out.
+        count: of the indices.
+        rng: NumPy's generator.
+    """
+    names = np.unique(cells[cells >= 0])
+    share = -(-count // len(names))
+    drawn = []
+    for cell in names:
+        members = np.flatnonzero(cells == cell)
+        rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
+        drawn.append(np.concatenate(rounds)[:share])
+    # A face of each cell in turn, so that each batch is balanced.
+    return np.stack(drawn, 1).ravel()[:count]
+
+
+def batches(faces, years, genders, order, seed):
+    """Return batches for Keras' fit: faces in the order given, changed, with their targets."""
+    ages = np.arange(OLDEST + 1)
+    distance = (np.minimum(years, OLDEST)[:, None] - ages) / SPREAD
+    target = np.exp(-(distance**2) / 2)
+    target = (target / target.sum(1, keepdims=True)).astype(np.float32)
+    chunks = pipeline.batches(faces, target, genders[:, None].astype(np.float32), order, CHUNK)
+
+    def change(count, chunk):
+        face, year, female = chunk
+        return vary(face, tf.stack([tf.constant(seed, tf.int64), count])), year, female
+
+    def whole(face, year, female):
+        face, year, female = (
+            tf.reshape(x, [BATCH, *x.shape[2:]]) for x in (face, year, female)
+        )
+        return face, (year, female)
+
+    changed = chunks.enumerate().map(change, tf.data.AUTOTUNE)
+    return changed.batch(BATCH // CHUNK, drop_remainder=True).map(whole).prefetch(2)
+
+
+def vary(faces, seed):
+    """Change faces at random: mirrored, shifted, lit and tinted otherwise, and softened.
+
+    Args:
+        faces: uint8 tensor [B, S, S, 3].
+        seed: int64 tensor [2].
+
+    Returns:
+        float32 tensor [B, SIZE, SIZE, 3] in [-1, 1].
+    """
+    size_batch, size = faces.shape[:2]
+
+    def uniform(number, shape, low, high, dtype=tf.float32):
+        place = tf.random.experimental.stateless_fold_in(seed, number)
+        return tf.random.stateless_uniform(shape, place, low, high, dtype)
+
+    face = pipeline.to_float(faces)
+    face = tf.where(uniform(0, [size_batch, 1, 1, 1], 0, 1) < 0.5, face, face[:, :, ::-1])
+    face = tf.pad(face, [[0, 0], [SHIFT, SHIFT], [SHIFT, SHIFT], [0, 0]], 'SYMMETRIC')
+    row, column = tf.unstack(uniform(1, [2], 0, 2 * SHIFT + 1, tf.int32))
+    face = face[:, row : row + size, column : column + size]
+    soft = uniform(2, [], SOFT_SIZES[0], SOFT_SIZES[1] + 1, tf.int32)
+    soft = tf.where(uniform(3, [], 0, 1) < SOFTENED, soft, SIZE)
+    face = tf.image.resize(face, [soft, soft], antialias=True)
+    face = tf.image.resize(face, [SIZE, SIZE])
+    contrast = uniform(4, [size_batch, 1, 1, 1], 0.8, 1.2)
+    light = uniform(5, [size_batch, 1, 1, 1], -0.15, 0.15)
+    tint = uniform(6, [size_batch, 1, 1, 3], -0.08, 0.08)
+    grey = tf.reduce_mean(face, -1, keepdims=True)
+    face = grey + (face - grey) * uniform(7, [size_batch, 1, 1, 1], 0.6, 1.3)
+    return tf.clip_by_value(face * contrast + light + tint, -1, 1)
+
+
+def calibrate(judged, years, groups):
+    """Return the knots of a Judge: the network leans to the middle ages.
+
+    Each age group's mean of the network's years becomes the group's true mean.
+
+    Args:
+        judged: float array [N], the network's years of faces that it was not trained on.
+        years, groups: int arrays [N], their true ages and age groups.
+    """
+    names = np.unique(groups)
+    inner = np.array([[x[groups == name].mean() for name in names] for x in (judged, years)])
+    knots = np.concatenate([[[0], [0]], np.maximum.accumulate(inner, 1), [[OLDEST], [OLDEST]]], 1)
+    return knots
