@@ -1,6 +1,7 @@
 """The weights to start from: an .npz file per network and manifest.json, which describes them.
 
-`load` opens them; `python -m init_model.pack SAVEDIR` makes them from a checkpoint.
+`load` opens them; `python -m init_model.pack SAVEDIR` makes them from a checkpoint. Beside them may
+lie statistics of their codes, which `python -m init_model.codes` makes (see codes.py).
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import zipfile
 
 import numpy as np
@@ -18,7 +20,9 @@ MANIFEST = 'manifest.json'
 FORMAT = 1  # of the manifest
 NETWORKS = ('E', 'G', 'D_z', 'D_img')
 FILES = tuple(f'{network}.npz' for network in NETWORKS)
+CODES = 'codes.npz'  # the one file that a manifest may lack
 DTYPE = np.dtype('<f2')  # float16, in the same byte order everywhere
+CODES_DTYPE = np.dtype('<f4')  # the inverse of a covariance magnifies what float16 rounds
 MAX_BYTES = 50_000_000  # of a file: no more is read into memory, and hosts of git repositories balk
 CURE = 'restore it (git checkout init_model) or make it anew (python -m init_model.pack SAVEDIR).'
 
@@ -41,17 +45,52 @@ def load(folder):
     Raises:
         InputError: a file is missing, damaged or foreign; names it.
     """
+    files = read_manifest(folder)['files']
     weights = {}
-    for name, entry in read_manifest(folder)['files'].items():
-        path = os.path.join(folder, name)
-        data = _read(path)
-        if hashlib.sha256(data).hexdigest() != entry['sha256']:
-            raise _damaged(path, f'its SHA-256 is not the one in {MANIFEST}')
-        try:
-            weights.update(_parse(data, entry['shapes']))
-        except Exception as error:  # zipfile and NumPy raise many kinds on foreign files
-            raise _damaged(path, error) from error
+    for name in FILES:
+        weights.update(_load_file(os.path.join(folder, name), files[name], DTYPE))
     return weights
+
+
+def load_codes(folder):
+    """Open the statistics of codes beside packed weights, by the same rules as `load`.
+
+    Returns:
+        dict from names to float32 arrays; where the manifest lists none, {}.
+
+    Raises:
+        InputError: as `load`.
+    """
+    entry = read_manifest(folder)['files'].get(CODES)
+    return _load_file(os.path.join(folder, CODES), entry, CODES_DTYPE) if entry else {}
+
+
+def _load_file(path, entry, dtype):
+    """Return the float32 arrays of an .npz file that has an entry in the manifest."""
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != entry['sha256']:
+        raise _damaged(path, f'its SHA-256 is not the one in {MANIFEST}')
+    try:
+        return _parse(data, entry['shapes'], dtype)
+    except Exception as error:  # zipfile and NumPy raise many kinds on foreign files
+        raise _damaged(path, error) from error
+
+
+def describe_file(path, arrays):
+    """Write arrays, a dict by name, as an .npz file; return its entry in the manifest."""
+    np.savez(path, **arrays)
+    with open(path, 'rb') as file:
+        data = file.read()
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    return {'sha256': hashlib.sha256(data).hexdigest(), 'bytes': len(data), 'shapes': shapes}
+
+
+def write_manifest(path, manifest):
+    """Write a manifest as JSON to be read by people: each shape on one line."""
+    text = json.dumps(manifest, indent=1)
+    text = re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
+    with open(path, 'w', encoding='utf-8') as file:
+        print(text, file=file)
 
 
 def read_manifest(folder):
@@ -59,7 +98,8 @@ def read_manifest(folder):
 
     Raises:
         InputError: it is missing, damaged or foreign. Only format, epochs, files and age_upper
-            are looked at, nothing is opened by them: the files' names are always `FILES`.
+            are looked at, nothing is opened by them: the files' names are always
+            `FILES`, and `CODES` where it is listed.
     """
     path = os.path.join(folder, MANIFEST)
     data = _read(path)
@@ -71,7 +111,7 @@ def read_manifest(folder):
         case {'format': int(number)} if number != FORMAT:
             raise _damaged(path, f'its format is {number}, not {FORMAT}')
         case {'format': int(), 'epochs': int(), 'files': dict(files)}:
-            if sorted(files) != sorted(FILES):
+            if sorted(set(files) - {CODES}) != sorted(FILES):
                 raise _damaged(path, f'its files are not {", ".join(FILES)}')
         case _:
             raise _damaged(path, 'format, epochs or files are missing')
@@ -100,13 +140,16 @@ def _read(path):
     return data
 
 
-def _parse(data, shapes):
+def _parse(data, shapes, dtype):
     """Return the float32 arrays of an .npz file, given as bytes, if they have just these shapes.
+
+    Args:
+        dtype: of the arrays in the file.
 
     Raises:
         ValueError, and whatever zipfile and NumPy raise: they do not.
     """
-    if sum(DTYPE.itemsize * math.prod(shape) for shape in shapes.values()) > len(data):
+    if sum(dtype.itemsize * math.prod(shape) for shape in shapes.values()) > len(data):
         raise ValueError(f'it is smaller than its shapes in {MANIFEST}')
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -116,10 +159,11 @@ def _parse(data, shapes):
             with archive.open(f'{name}.npy') as file:
                 if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError(f"{name} is of another version of NumPy's format")
-                found, _, dtype = np.lib.format.read_array_header_1_0(file)
-                if (list(found), dtype) != (shape, DTYPE):
+                found, _, found_dtype = np.lib.format.read_array_header_1_0(file)
+                if (list(found), found_dtype) != (shape, dtype):
                     raise ValueError(
-                        f'{name} is {dtype} {list(found)}, not {DTYPE} {shape} as in {MANIFEST}'
+                        f'{name} is {found_dtype} {list(found)}, not {dtype} {shape} as in '
+                        f'{MANIFEST}'
                     )
                 file.seek(0)
                 array = np.lib.format.read_array(file, allow_pickle=False)

@@ -71,6 +71,26 @@ def save(folder, name, tensors, kept=()):
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def add(folder, tensors):
+    """Write tensors into the newest checkpoint of a folder that is whole, beside those it holds.
+
+    Args:
+        folder: with a file `checkpoint`.
+        tensors: dict from names to arrays; one that is there already is replaced.
+
+    Raises:
+        InputError: all checkpoints are damaged, or as `save`.
+    """
+    prefix, _, _, damaged = read_newest(folder, names=())
+    name = os.path.basename(prefix)
+    with opened(prefix) as reader:
+        there = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    if STATE in there:
+        there[STATE] = there[STATE].decode()
+    kept = [other for other in reversed(listed(folder)) if other not in (name, *damaged)]
+    save(folder, name, {**there, **tensors}, kept)
+
+
 def size_of(tensors):
     """Return the bytes that a checkpoint takes, at most."""
     sizes = (len(v) if isinstance(v, str) else np.asarray(v).nbytes for v in tensors.values())
