@@ -7,13 +7,19 @@ for which `data.labels.held_out` is false; its errors are measured on the others
 
 import argparse
 import os
+import tempfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from data import labels, pipeline
-from ops import Progress
+import init_model
+from data import labels, pipeline, programs, readers
+from ops import InputError, Progress
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MANIFEST, WEIGHTS = 'judge.json', 'judge.npz'
+CURE = 'restore it (git checkout demo) or make it anew (python -m demo.judge --dataset UTKFace).'
 
 SIZE = 96  # pixels, height and width of the network's input
 WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
@@ -83,6 +89,53 @@ class Judge:
         return np.interp(years, *self.knots), female
 
 
+def load(folder=HERE):
+    """Return the Judge packed in a folder, by default the one that comes with the program.
+
+    Raises:
+        InputError: a file is missing, damaged or foreign; names it.
+    """
+    arrays = init_model.load(folder, MANIFEST, [WEIGHTS], CURE)
+    model, knots = network(), arrays.pop('knots')
+    shapes = {name: tuple(x.shape) for name, x in named_variables(model).items()}
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise InputError(f'{os.path.join(folder, WEIGHTS)} is of another network: {CURE}')
+    for name, variable in named_variables(model).items():
+        variable.assign(arrays[name])
+    return Judge(model, knots.astype(np.float64))
+
+
+def save(judge, description, folder=HERE):
+    """Pack a Judge in float16; both files are replaced, or none.
+
+    Args:
+        judge: Judge.
+        description: dict that goes into the manifest, as is.
+        folder: for the files.
+    """
+    arrays = {name: x.numpy() for name, x in named_variables(judge.model).items()}
+    arrays = {
+        name: x.astype(init_model.DTYPE) for name, x in (arrays | {'knots': judge.knots}).items()
+    }
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        entry = init_model.describe_file(os.path.join(aside, WEIGHTS), arrays)
+        manifest = {'format': init_model.FORMAT, **description, 'files': {WEIGHTS: entry}}
+        init_model.write_manifest(os.path.join(aside, MANIFEST), manifest)
+        for name in (WEIGHTS, MANIFEST):  # the manifest last
+            os.replace(os.path.join(aside, name), os.path.join(folder, name))
+
+
+def named_variables(model):
+    """Return a dict from names to the variables of the network: 0_conv/kernel, 1_norm/gamma, ..."""
+    layers = [layer for layer in model.layers if layer.variables]
+    return {
+        f'{i}_{variable.path.split("/")[-1]}': variable
+        for i, layer in enumerate(layers)
+        for variable in layer.variables
+        if variable.dtype == 'float32'
+    }
+
+
 def raw(model, faces, size_batch=100):
     """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
     years, female = [], []
@@ -132,7 +185,10 @@ def train(faces, years, genders, seed=0, steps=STEPS):
     order = balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
     model = network()
     rate = keras.optimizers.schedules.CosineDecay(
-        LEARNING_RATE / 20, steps - steps // 20, warmup_target=LEARNING_RATE, warmup_steps=steps // 20
+        LEARNING_RATE / 20,
+        steps - steps // 20,
+        warmup_target=LEARNING_RATE,
+        warmup_steps=steps // 20,
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5),
@@ -189,9 +245,7 @@ def batches(faces, years, genders, order, seed):
         return vary(face, tf.stack([tf.constant(seed, tf.int64), count])), year, female
 
     def whole(face, year, female):
-        face, year, female = (
-            tf.reshape(x, [BATCH, *x.shape[2:]]) for x in (face, year, female)
-        )
+        face, year, female = (tf.reshape(x, [BATCH, *x.shape[2:]]) for x in (face, year, female))
         return face, (year, female)
 
     changed = chunks.enumerate().map(change, tf.data.AUTOTUNE)
@@ -242,5 +296,116 @@ def calibrate(judged, years, groups):
     """
     names = np.unique(groups)
     inner = np.array([[x[groups == name].mean() for name in names] for x in (judged, years)])
-    knots = np.concatenate([[[0], [0]], np.maximum.accumulate(inner, 1), [[OLDEST], [OLDEST]]], 1)
-    return knots
+    return np.pad(np.maximum.accumulate(inner, 1), [[0, 0], [1, 1]], constant_values=(0, OLDEST))
+
+
+# ---------------------------------------------------------------------------------- program
+
+
+def errors(judge, faces, years, genders):
+    """Measure a judge on faces.
+
+    Args:
+        judge: Judge.
+        faces: uint8 array [N, S, S, C].
+        years, genders: int arrays [N], the true ones.
+
+    Returns:
+        list of dicts, one for all and one for each age group: group, faces, mean_age, judged_age
+        and mean_error in years, gender (the share judged right).
+    """
+    judged, female = judge(faces)
+    groups = np.searchsorted(labels.AGE_UPPER, years)
+    members = [('all', groups >= 0)]
+    members += [(name, groups == i) for i, name in enumerate(labels.age_names())]
+    return [
+        {
+            'group': name,
+            'faces': int(chosen.sum()),
+            'mean_age': round(float(years[chosen].mean()), 1),
+            'judged_age': round(float(judged[chosen].mean()), 1),
+            'mean_error': round(float(abs(judged - years)[chosen].mean()), 1),
+            'gender': round(float(((female >= 0.5) == genders)[chosen].mean()), 3),
+        }
+        for name, chosen in members
+        if chosen.any()
+    ]
+
+
+def table(rows):
+    """Return `errors` as a Markdown table."""
+    lines = [
+        '| age | faces | mean age | mean judged age | mean absolute error | gender right |',
+        '|---|--:|--:|--:|--:|--:|',
+    ]
+    for row in rows:
+        numbers = (f'{row[key]:.1f}' for key in ('mean_age', 'judged_age', 'mean_error'))
+        cells = (row['group'], row['faces'], *numbers, f'{row["gender"]:.0%}')
+        lines.append(f'| {" | ".join(map(str, cells))} |')
+    return '\n'.join(lines)
+
+
+def read_faces(folder, reader=None):
+    """Read a data set.
+
+    Args:
+        folder: of the data set.
+        reader: of the labels, as `labels.list_faces` takes it.
+
+    Returns:
+        faces: uint8 array [N, 128, 128, 3].
+        years, genders: int arrays [N].
+        held: bool array [N], `labels.held_out`.
+
+    Raises:
+        InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
+            or too few to learn from.
+    """
+    name, reading = readers.read(folder, reader)
+    labels.require_labels(folder, name, reading)
+    faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory')
+    known = np.array([*reading.faces.values()])[kept]
+    held = np.array([labels.held_out(path) for path in reading.faces])[kept]
+    groups = np.searchsorted(labels.AGE_UPPER, known[~held, 0])
+    if held.all() or not held.any() or len(np.unique(groups)) < len(labels.age_names()):
+        raise InputError(
+            f'{folder} has no faces of some age groups, or none that are held out: name a data set '
+            'of thousands of faces of all ages.'
+        )
+    return faces, *known.T, held
+
+
+@programs.one_sentence()
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m demo.judge', description=__doc__)
+    parser.add_argument('--datadir', default='data', help='folder of the data sets')
+    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
+    parser.add_argument('--seed', type=int, default=0, help='of weights and batches (%(default)s)')
+    parser.add_argument('--steps', type=int, default=STEPS, help=f'of {BATCH} faces (%(default)s)')
+    parser.add_argument('--out', default=HERE, help='folder for the files; default: demo')
+    words = parser.parse_args(argv)
+    if words.steps < 1:
+        parser.error('--steps is at least 1')
+    faces, years, genders, held = read_faces(
+        os.path.join(words.datadir, words.dataset), words.labels
+    )
+    judge = train(faces[~held], years[~held], genders[~held], words.seed, words.steps)
+    rows = errors(judge, faces[held], years[held], genders[held])
+    learnt = np.count_nonzero(~held)
+    description = {
+        'epochs': round(words.steps * BATCH / learnt),
+        'steps': words.steps,
+        'batch_size': BATCH,
+        'seed': words.seed,
+        'dataset': words.dataset,
+        'faces': learnt,
+        'held_out': rows,
+    }
+    os.makedirs(words.out, exist_ok=True)
+    save(judge, description, words.out)
+    print(f'\n{table(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {words.out}')
+
+
+if __name__ == '__main__':
+    main()
