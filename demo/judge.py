@@ -25,6 +25,10 @@ SIZE = 96  # pixels, height and width of the network's input
 WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
 OLDEST = 100  # years; older faces count as of this age
 SPREAD = 3  # years: labels are no better, and neighbouring ages look alike
+SHARPNESS = 2  # power of the years' probabilities before their mean: less drawn to middle ages
+# Last years of the groups over which batches are balanced and years calibrated: those of the model,
+# and the long last one in two.
+BALANCED = (*labels.AGE_UPPER, 80)
 BATCH, CHUNK = 64, 16  # faces in a step, and in a part of it that is softened alike
 STEPS = 2000
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.01, 0.3
@@ -37,7 +41,8 @@ CALIBRATION = 0.1  # share of the faces, in each cell, that only the calibration
 def network():
     """Return the network: faces float32 [B, SIZE, SIZE, 3] -> logits of years and of female.
 
-    The first output has a logit for each year of 0 to OLDEST, [B, OLDEST + 1], the second is [B, 1].
+    The first output has a logit for each year from 0 to OLDEST, [B, OLDEST + 1], the second is
+    [B, 1].
     """
     face = keras.Input([SIZE, SIZE, 3])
     x = _relu(_conv(face, WIDTHS[0], stride=2))  # 48
@@ -154,7 +159,7 @@ def _infer(model, faces):
         faces = tf.image.grayscale_to_rgb(faces)
     faces = tf.image.resize(faces, [SIZE, SIZE], antialias=True)
     year, female = model(tf.concat([faces, faces[:, :, ::-1]], 0), training=False)
-    year = tf.nn.softmax(year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
+    year = tf.nn.softmax(SHARPNESS * year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
     return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, tf.sigmoid(female)))
 
 
@@ -176,7 +181,7 @@ def train(faces, years, genders, seed=0, steps=STEPS):
     """
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
-    groups = np.searchsorted(labels.AGE_UPPER, years)
+    groups = np.searchsorted(BALANCED, years)
     cells = groups * 2 + genders
     calibrating = np.zeros(len(faces), bool)
     for cell in np.unique(cells):
@@ -292,7 +297,7 @@ def calibrate(judged, years, groups):
 
     Args:
         judged: float array [N], the network's years of faces that it was not trained on.
-        years, groups: int arrays [N], their true ages and age groups.
+        years, groups: int arrays [N], their true ages and groups.
     """
     names = np.unique(groups)
     inner = np.array([[x[groups == name].mean() for name in names] for x in (judged, years)])

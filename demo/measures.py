@@ -202,17 +202,53 @@ def _same(distances):
 # ------------------------------------------------------------------------ gender and fairness
 
 
-def taken_for_other(female, genders):
-    """Return the share of people, shown as the other gender, whom the judge takes for it.
+def gender(real, own, other, genders):
+    """Sum up for which gender the judge takes people, and what was generated from them.
 
     Args:
-        female: float array [N], the judged probability of female.
-        genders: int array [N], the own genders, 0 male, 1 female.
+        real, own, other: float arrays [N], the judged probability of female: of the people, their
+            reconstructions, and them shown as the other gender.
+        genders: int array [N], 0 male, 1 female.
+
+    Returns:
+        dict, see demo/README.md.
     """
-    return float(np.mean((female >= 0.5) != genders))
+    taken = {'real_faces': real, 'own_gender': own, 'other_gender': other}
+    shares = {}
+    for name, female in taken.items():
+        shown = 1 - genders if name == 'other_gender' else genders
+        right = (female >= 0.5) == shown
+        shares[name] = float(right.mean())
+        if name == 'other_gender':
+            for key, gender in (('male_to_female', 0), ('female_to_male', 1)):
+                shares[key] = float(right[genders == gender].mean()) if gender in genders else None
+    return shares
 
 
-def mean_of(values):
-    """Return {'mean', 'error'}: the mean of values [N] and half of its 95% confidence interval."""
-    error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return {'mean': float(values.mean()), 'error': float(error)}
+def fairness(swings, distances, groups):
+    """Compare groups of people.
+
+    Args:
+        swings: float array [N], each person's adult swing.
+        distances: float array [N], each person's mean distance of identity, or None.
+        groups: dict from names to bool arrays [N].
+
+    Returns:
+        dict from the names of the groups with a face to dicts, see demo/README.md.
+    """
+    return {
+        name: {
+            'faces': int(chosen.sum()),
+            'too_small': bool(chosen.sum() < FEWEST),
+            'adult_swing': _mean(swings[chosen]),
+            'distance': None if distances is None else _mean(distances[chosen]),
+        }
+        for name, chosen in groups.items()
+        if chosen.any()
+    }
+
+
+def _mean(values):
+    """Return the mean of values [N] with half of its 95% confidence interval, None for one."""
+    error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+    return {'mean': float(values.mean()), 'error': None if error is None else float(error)}
