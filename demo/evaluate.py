@@ -52,7 +52,7 @@ def measure(reconstruct, faces, ages, genders, size_batch):
         for first in range(0, len(faces), size_batch):
             batch = slice(first, first + size_batch)
             image = pipeline.to_float(faces[batch])
-            face = reconstruct(image, *map(tf.convert_to_tensor, (ages[batch], genders[batch])))
+            face = reconstruct(image, ages[batch], genders[batch])
             l1 = tf.reduce_mean(tf.abs(image - face), [1, 2, 3])
             psnr = tf.image.psnr(image, face, max_val=2)
             ssim = tf.image.ssim(image, face, max_val=2)
@@ -117,8 +117,8 @@ def plain(model):
     """Return the paper's method for `measures.generate`: G(E(x), age, gender)."""
 
     def method(images):
-        z = model.E(images).numpy()
-        return lambda ages, genders: model.G([z, ages, genders])
+        z = model.E(images)
+        return lambda *shown: model.G([z, *map(tf.convert_to_tensor, shown)])
 
     return method
 
@@ -212,7 +212,7 @@ def judge_grid(path, judge_age, num_ages, adult):
     with open_picture(path) as image:
         side = image.height / num_ages
         columns = round(image.width / side)
-        if image.height < num_ages or abs(image.width / side - columns) * side > columns:
+        if image.height < num_ages or abs(image.width / side - columns) > 0.1:
             raise InputError(
                 f'{path} is {image.width} x {image.height} pixels, no grid of square faces in '
                 f'{num_ages} rows: cut its margins off, or pass its --age_groups.'

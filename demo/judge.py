@@ -22,7 +22,7 @@ MANIFEST, WEIGHTS = 'judge.json', 'judge.npz'
 CURE = 'restore it (git checkout demo) or make it anew (python -m demo.judge --dataset UTKFace).'
 
 SIZE = 96  # pixels, height and width of the network's input
-WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
+WIDTHS = 24, 48, 96, 192  # channels, from half the size down to a sixteenth; 1.4 MB in float16
 OLDEST = 100  # years; older faces count as of this age
 SPREAD = 3  # years: labels are no better, and neighbouring ages look alike
 SHARPNESS = 2  # power of the years' probabilities before their mean: less drawn to middle ages
