@@ -6,6 +6,7 @@ for which `data.labels.held_out` is false; its errors are measured on the others
 """
 
 import argparse
+import math
 import os
 import tempfile
 
@@ -151,7 +152,6 @@ def raw(model, faces, size_batch=100):
     return np.concatenate(years), np.concatenate(female)
 
 
-@tf.function(reduce_retracing=True)
 def _infer(model, faces):
     if faces.dtype == tf.uint8:
         faces = pipeline.to_float(faces)
@@ -186,7 +186,7 @@ def train(faces, years, genders, seed=0, steps=STEPS):
     calibrating = np.zeros(len(faces), bool)
     for cell in np.unique(cells):
         members = rng.permutation(np.flatnonzero(cells == cell))
-        calibrating[members[: round(CALIBRATION * len(members))]] = True
+        calibrating[members[: math.ceil(CALIBRATION * len(members))]] = True
     order = balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
     model = network()
     rate = keras.optimizers.schedules.CosineDecay(
@@ -211,6 +211,7 @@ def train(faces, years, genders, seed=0, steps=STEPS):
 
         model.fit(
             batches(faces, years, genders, order, seed),
+            shuffle=False,
             verbose=0,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
         )
@@ -397,7 +398,7 @@ def main(argv=None):
     )
     judge = train(faces[~held], years[~held], genders[~held], words.seed, words.steps)
     rows = errors(judge, faces[held], years[held], genders[held])
-    learnt = np.count_nonzero(~held)
+    learnt = int(np.count_nonzero(~held))
     description = {
         'epochs': round(words.steps * BATCH / learnt),
         'steps': words.steps,
