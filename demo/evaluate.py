@@ -31,8 +31,6 @@ from data import labels, pipeline, programs, readers
 from demo import judge, measures, report
 from ops import InputError, Progress, open_picture
 
-MEASURES = ('L1', 'PSNR', 'SSIM')
-
 
 def measure(reconstruct, faces, ages, genders, size_batch):
     """Compare faces with their reconstructions, with a progress bar.
@@ -45,7 +43,7 @@ def measure(reconstruct, faces, ages, genders, size_batch):
         size_batch: most images at a time.
 
     Returns:
-        float32 array [N, 3], MEASURES of each face; the PSNR of a perfect one is infinite.
+        float32 array [N, 3], measures.RECONSTRUCTION; the PSNR of a perfect one is infinite.
     """
     rows = []
     with Progress(total=len(faces), desc='Measuring', unit=' faces') as progress:
@@ -136,62 +134,44 @@ def evaluate(model, held_out, method, judge_age, describe, count, size_batch):
         size_batch: most faces at a time.
 
     Returns:
-        measured: float32 array [N, 3], MEASURES of each face.
+        measured: float32 array [N, 3], measures.RECONSTRUCTION of each face.
         results: dict of dicts, as it goes into the JSON file.
     """
     paths, faces, ages, genders, races = held_out
-    num_ages = model.num_categories
-    age_labels, gender_labels = labels.one_hot(ages, num_ages), labels.one_hot(genders, 2)
-    measured = measure(
-        lambda image, age, gender: method(image)(age, gender),
-        faces,
-        age_labels,
-        gender_labels,
-        size_batch,
-    )
-    by_age = [measured[ages == i, 0].mean() for i in np.unique(ages)]
-    results = {
-        'reconstruction': {
-            'faces': len(faces),
-            **dict(zip(MEASURES, measured.mean(0, dtype=np.float64).tolist(), strict=True)),
-            'L1_balanced': float(np.mean(by_age)),
-        }
-    }
-    chosen = choose(paths, ages * 2 + genders, count)
-    people, ages, genders, races = faces[chosen], ages[chosen], genders[chosen], races[chosen]
-    aged, own, other = measures.generate(
-        method, people, age_labels[chosen], gender_labels[chosen], size_batch
-    )
+    shown = labels.one_hot(ages, model.num_categories), labels.one_hot(genders, 2)
+    measured = measure(lambda image, *own: method(image)(*own), faces, *shown, size_batch)
+    results = {'reconstruction': measures.reconstruction(measured, ages)}
+
     adult = labels.age_group(measures.ADULT, model.age_upper)
-    judged, _ = judge_age(aged.reshape(-1, *aged.shape[2:]))
-    judged = judged.reshape(aged.shape[:2])
-    real, _ = judge_age(faces)
-    results['ageing'] = measures.ageing(judged, adult)
-    results['ageing']['real_faces'] = measures.real_ageing(real, held_out[2], num_ages, adult)
-    results['gender'] = measures.gender(
-        judge_age(people)[1], judge_age(own)[1], judge_age(other)[1], genders
+    real, female = judge_age(faces)
+    chosen = choose(paths, ages * 2 + genders, count)
+    aged, own, other = measures.generate(
+        method, faces[chosen], *(x[chosen] for x in shown), size_batch
     )
+    judged, _ = judge_age(_as_one(aged))
+    judged = judged.reshape(aged.shape[:2])
+    real_faces = measures.real_ageing(real, ages, model.num_categories, adult)
+    results['ageing'] = measures.ageing(judged, adult) | {'real_faces': real_faces}
+    genders, races = genders[chosen], races[chosen]
+    taken = female[chosen], judge_age(own)[1], judge_age(other)[1]
+    results['gender'] = measures.gender(*taken, genders)
+
     distances = None
     if describe:
-        described = [
-            describe(x, f'Describing {title}')
-            for x, title in ((people, 'inputs'), (own, 'reconstructions'))
-        ]
-        by_target = np.stack(
-            [
-                describe(aged[:, i], f'Describing {name}')
-                for i, name in enumerate(labels.age_names(model.age_upper))
-            ],
-            axis=1,
-        )
+        found = describe(np.concatenate([faces[chosen], own, _as_one(aged)]))
+        inputs, own, aged = np.split(found, [len(chosen), 2 * len(chosen)])
         results['identity'], distances = measures.identity(
-            described[0], by_target, described[1], ages * 2 + genders
+            inputs, aged.reshape(*judged.shape, -1), own, ages[chosen] * 2 + genders
         )
-        distances = distances.mean(1)
     groups = {name: genders == i for i, name in enumerate(labels.GENDER_NAMES)}
     groups |= {name: races == i for i, name in enumerate(labels.RACE_NAMES)}
     results['fairness'] = measures.fairness(judged[:, -1] - judged[:, adult], distances, groups)
     return measured, results
+
+
+def _as_one(images):
+    """[N, L, ...] -> [N * L, ...]."""
+    return images.reshape(-1, *images.shape[2:])
 
 
 def judge_grid(path, judge_age, num_ages, adult):
@@ -245,12 +225,12 @@ def read_results(path, age_upper):
 
 
 def write_csv(path, held_out, measured, age_upper):
-    """Write a row for each face: name, age, gender, race, MEASURES."""
+    """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
     age_names = labels.age_names(age_upper)
     paths, _, *known = held_out
     with open(path, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['name', 'age', 'gender', 'race', *MEASURES])
+        writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
         for face, age, gender, race, row in zip(paths, *known, measured, strict=True):
             race = labels.RACE_NAMES[race] if race >= 0 else ''
             names = age_names[age], labels.GENDER_NAMES[gender], race

@@ -81,7 +81,7 @@ class Judge:
         self.model, self.knots = model, knots
 
     def __call__(self, faces, size_batch=100):
-        """Judge faces, each together with its mirror image.
+        """Judge faces, each together with its mirror image, with a progress bar.
 
         Args:
             faces: [N, S, S, C], uint8 or float in [-1, 1], that lie as in UTKFace.
@@ -144,12 +144,14 @@ def named_variables(model):
 
 def raw(model, faces, size_batch=100):
     """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
-    years, female = [], []
-    for first in range(0, len(faces), size_batch):
-        year, is_female = _infer(model, tf.convert_to_tensor(faces[first : first + size_batch]))
-        years.append(year)
-        female.append(is_female)
-    return np.concatenate(years), np.concatenate(female)
+    judged = []
+    with Progress(total=len(faces), desc='Judging', unit=' faces') as progress:
+        for first in range(0, len(faces), size_batch):
+            batch = faces[first : first + size_batch]
+            judged.append(_infer(model, tf.convert_to_tensor(batch)))
+            progress.update(len(batch))
+    years, female = map(np.concatenate, zip(*judged, strict=True))
+    return years, female
 
 
 def _infer(model, faces):

@@ -13,6 +13,7 @@ from scipy import stats
 
 from ops import InputError, Progress
 
+RECONSTRUCTION = 'L1', 'PSNR', 'SSIM'
 ADULT = 25  # years: the adult swing starts at the age group that these are in
 RISE = 3  # years between that group and the oldest, from which on a face counts as older
 CHIP = 150  # pixels, height and width of the faces that dlib's network takes
@@ -58,6 +59,24 @@ def generate(method, faces, ages, genders, size_batch):
 def to_bytes(images):
     """Round pixels in [-1, 1] to uint8, as picture files do."""
     return np.clip(np.round((np.asarray(images) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def reconstruction(measured, groups):
+    """Sum up reconstructions.
+
+    Args:
+        measured: float array [N, 3], RECONSTRUCTION of each face.
+        groups: int array [N], age groups.
+
+    Returns:
+        dict, see demo/README.md.
+    """
+    means = measured.mean(axis=0, dtype=np.float64).tolist()
+    by_group = [measured[groups == group, 0].mean(dtype=np.float64) for group in np.unique(groups)]
+    return dict(zip(RECONSTRUCTION, means, strict=True)) | {
+        'L1_balanced': float(np.mean(by_group)),
+        'faces': len(measured),
+    }
 
 
 # ---------------------------------------------------------------------------------- ageing
@@ -124,7 +143,7 @@ class Descriptor:
     """
 
     def __init__(self):
-        # The package is only looked for: importing it needs setuptools older than 81.
+        # Only looked for: an older package of this name cannot be imported with a new setuptools.
         package = importlib.util.find_spec(DESCRIPTORS)
         if package is None or importlib.util.find_spec('dlib') is None:
             raise InputError(NEEDED)
@@ -134,23 +153,11 @@ class Descriptor:
         path = os.path.join(package.submodule_search_locations[0], 'models', name)
         self.network = dlib.face_recognition_model_v1(path)
 
-    def __call__(self, faces, title):
-        """Describe faces, with a progress bar.
-
-        Args:
-            faces: uint8 array [N, S, S, C].
-            title: of the progress bar.
-
-        Returns:
-            float32 array [N, 128].
-        """
-        return np.array(
-            [
-                self.network.compute_face_descriptor(chip(face))
-                for face in Progress(faces, title, unit=' faces')
-            ],
-            np.float32,
-        )
+    def __call__(self, faces):
+        """Describe faces, uint8 array [N, S, S, C], with a progress bar: float32 array [N, 128]."""
+        faces = Progress(faces, 'Describing', unit=' faces')
+        described = [self.network.compute_face_descriptor(chip(face)) for face in faces]
+        return np.array(described, np.float32)
 
 
 def chip(face):
@@ -230,7 +237,7 @@ def fairness(swings, distances, groups):
 
     Args:
         swings: float array [N], each person's adult swing.
-        distances: float array [N], each person's mean distance of identity, or None.
+        distances: float array [N, L], between each person and what was generated, or None.
         groups: dict from names to bool arrays [N].
 
     Returns:
@@ -241,7 +248,7 @@ def fairness(swings, distances, groups):
             'faces': int(chosen.sum()),
             'too_small': bool(chosen.sum() < FEWEST),
             'adult_swing': _mean(swings[chosen]),
-            'distance': None if distances is None else _mean(distances[chosen]),
+            'distance': None if distances is None else _mean(distances[chosen].mean(axis=1)),
         }
         for name, chosen in groups.items()
         if chosen.any()
