@@ -163,7 +163,7 @@ def test_genders_that_the_judge_takes_people_for():
 def test_groups_are_compared_and_the_small_ones_named():
     swings = np.array([10.0, 20] * 20)
     groups = {'many': np.arange(40) < 30, 'one': np.arange(40) == 0, 'nobody': np.zeros(40, bool)}
-    rows = measures.fairness(swings, swings[:, None] / [[200, 66.7]], groups)
+    rows = measures.fairness(swings, swings[:, None] * [[0.005, 0.015]], groups)
     assert set(rows) == {'many', 'one'}
     assert not rows['many']['too_small'] and rows['one']['too_small']
     assert rows['many']['adult_swing']['mean'] == 15
