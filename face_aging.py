@@ -21,7 +21,7 @@ import tensorflow as tf
 
 import init_model
 import ops
-from data import labels, pipeline, readers
+from data import console, devices, files, labels, pipeline
 from data.order import Order, digest, take_up
 from init_model import checkpoints, savedir
 
@@ -92,7 +92,7 @@ class FaceAging:
         cache=None,  # where decoded faces are kept, see pipeline.decode_faces
         summary_steps=1,  # steps from one point of the summaries to the next
         checkpoint_steps=None,  # steps between two checkpoints, besides those of the epochs
-        strategy=None,  # tf.distribute's, to train on several devices; default: ops.distribution
+        strategy=None,  # tf.distribute's, to train on several devices; default: all there are
     ):
         self.size_image = size_image
         self.size_kernel = size_kernel
@@ -116,24 +116,24 @@ class FaceAging:
         self.checkpoint_steps = checkpoint_steps or math.inf
         self.precision = keras.config.dtype_policy().name
         if strategy is None:
-            strategy = ops.distribution() if is_training else tf.distribute.get_strategy()
+            strategy = devices.distribution() if is_training else tf.distribute.get_strategy()
         self.strategy = strategy
-        self.is_chief = ops.is_chief(strategy)
+        self.is_chief = devices.is_chief(strategy)
         self.num_layers = int(np.log2(size_image)) - size_kernel // 2  # 5 for 128
 
         if num_categories not in (None, self.num_categories):
-            raise ops.InputError(
+            raise console.InputError(
                 f'num_categories is {num_categories}, but age_upper {self.age_upper} makes '
                 f'{self.num_categories} age groups: leave num_categories out.'
             )
         if size_image % 2**self.num_layers:
-            raise ops.InputError(
+            raise console.InputError(
                 f'size_image {size_image} cannot be halved {self.num_layers} times: '
                 'take a power of two, as 128.'
             )
         replicas = strategy.num_replicas_in_sync
         if is_training and size_batch % replicas:
-            raise ops.InputError(
+            raise console.InputError(
                 f'A batch of {size_batch} cannot be shared by {replicas} devices: pass '
                 f'--batch_size {-(-size_batch // replicas) * replicas}, or another multiple.'
             )
@@ -233,7 +233,7 @@ class FaceAging:
         Returns:
             dict of the eight losses before the update (see `losses`).
         """
-        batch = (ops.share(self.strategy, value) for value in (image, age, gender, z_prior))
+        batch = (devices.share(self.strategy, value) for value in (image, age, gender, z_prior))
         return self._update(*batch)[0]
 
     def forward(self, image, age, gender, z_prior):
@@ -334,10 +334,10 @@ class FaceAging:
         with others, of pre-training for example, a training starts at its first epoch.
 
         Raises:
-            ops.InputError: no data, too few images or too many unreadable ones, a checkpoint that
+            InputError: no data, too few images or too many unreadable ones, a checkpoint that
                 does not fit, a full disk, another training in save_dir.
             FloatingPointError: a loss or a weight is not finite; says which, and at which step.
-            ops.Stopped: on SIGINT or SIGTERM, after the step and a checkpoint.
+            Stopped: on SIGINT or SIGTERM, after the step and a checkpoint.
         """
         if not self.optimizers[0].built:
             raise ValueError('This model was built for testing: build it with is_training=True.')
@@ -354,7 +354,7 @@ class FaceAging:
             self._forget_run()
             if use_trained_model and not self.load_checkpoint() and use_init_model:
                 self.load_checkpoint(INIT_MODEL)
-            ops.meet_workers(self.strategy, self.step)
+            devices.meet_workers(self.strategy, self.step)
             if self.epoch >= num_epochs:
                 savedir.tell(
                     f'\n\tThis training is finished, {self.epoch} epochs are done. To go on, ask '
@@ -388,7 +388,7 @@ class FaceAging:
         """Hold save_dir for this process, with a log in it; `train` does so, if nobody has.
 
         Raises:
-            ops.InputError: another process holds it.
+            InputError: another process holds it.
             OSError: it cannot be written to.
         """
         if self._is_running or not self.is_chief:
@@ -429,7 +429,7 @@ class FaceAging:
                 if not self._order.done:
                     self._totals.clear()
                 order = self._order.rest_of_epoch(enable_shuffle)
-                progress = ops.Progress(
+                progress = console.Progress(
                     pipeline.distributed_batches(self.strategy, *data, order, self.size_batch),
                     f'Epoch {self.epoch + 1}/{num_epochs}',
                     count,
@@ -439,22 +439,22 @@ class FaceAging:
                 with progress, pipeline.own_errors(faces):
                     self._train_epoch(progress, learning_rate, summarize, received)
                 self._finish_epoch(progress.desc, samples)
-                stopping = ops.on_any_worker(self.strategy, received)
+                stopping = devices.on_any_worker(self.strategy, received)
                 is_due = self.epoch % SAVE_EVERY == 0 or self.epoch == num_epochs
                 if stopping or is_due or self.step % self.checkpoint_steps == 0:
                     self._save()
                 # None may leave while the chief still writes.
-                ops.meet_workers(self.strategy, self.step)
+                devices.meet_workers(self.strategy, self.step)
                 if stopping:
                     savedir.stop(received, self.save_dir, self.step)
-            if ops.on_any_worker(self.strategy, received):  # during the last checkpoint
+            if devices.on_any_worker(self.strategy, received):  # during the last checkpoint
                 savedir.stop(received, self.save_dir, self.step)
 
     def _train_epoch(self, batches, learning_rate, summarize, received):
         """Take a step for each of the batches, a progress bar that shows the losses.
 
         Args:
-            batches: ops.Progress over (image, age, gender), as `train_step` takes them.
+            batches: Progress over (image, age, gender), as `train_step` takes them.
             learning_rate: function of the number of steps taken.
             summarize: what writes a point of the summaries, as `_summarize`.
             received: list of the signals to stop.
@@ -479,7 +479,7 @@ class FaceAging:
             rate = learning_rate(self.step)
             for optimizer in self.optimizers:
                 optimizer.learning_rate = rate
-            loss, outputs = self._update(*batch, ops.share(self.strategy, z_prior))
+            loss, outputs = self._update(*batch, devices.share(self.strategy, z_prior))
             self.step += 1
             self._order.done += 1
             # NumPy's numbers: TensorFlow keeps each of Python's that it made a tensor of, for good.
@@ -487,14 +487,14 @@ class FaceAging:
             pending.append((step, loss, {**outputs, 'z_prior': z_prior}, rate))
             # After the last one the epoch is finished first.
             is_last = self._order.done == batches.total
-            stopping = not is_last and ops.on_any_worker(self.strategy, received)
+            stopping = not is_last and devices.on_any_worker(self.strategy, received)
             saving = stopping or (not is_last and self.step % self.checkpoint_steps == 0)
             if is_last or saving or time.time() - fetched > FETCH_EVERY:
                 fetch()
             if saving:
                 self._save()
             if stopping:
-                ops.meet_workers(self.strategy, self.step)
+                devices.meet_workers(self.strategy, self.step)
                 savedir.stop(received, self.save_dir, self.step)
 
     def _finish_epoch(self, title, samples):
@@ -529,7 +529,7 @@ class FaceAging:
         """Return what writes the summaries; nothing in save_dir is of a later step then.
 
         Raises:
-            ops.InputError: the disk has no room for the checkpoints.
+            InputError: the disk has no room for the checkpoints.
         """
         if not self.is_chief:
             return tf.summary.create_noop_writer()
@@ -612,17 +612,17 @@ class FaceAging:
             gif: also write ages_<name>_male.gif, an animation through the ages and back.
 
         Raises:
-            ops.InputError: no folder, no readable image in it, no trained model; nothing is
+            InputError: no folder, no readable image in it, no trained model; nothing is
                 written then.
         """
         if not testing_samples_dir:
-            raise ops.InputError('No faces to test on: name their folder, --testdir my_photos.')
-        paths = readers.list_images(testing_samples_dir)
+            raise console.InputError('No faces to test on: name their folder, --testdir my_photos.')
+        paths = files.list_images(testing_samples_dir)
         self.load_trained()
         faces, kept, _ = pipeline.decode_faces(
             paths, self.size_image, self.num_input_channels, most_unreadable=1
         )
-        names = readers.unique_names([paths[i] for i in kept])
+        names = files.unique_names([paths[i] for i in kept])
         shown = labels.age_names(self.age_upper) if ages is None else list(map(str, ages))
         glide = labels.glide_years(self.age_upper)
         glide_labels = labels.age_label(glide, self.age_upper)
@@ -646,7 +646,7 @@ class FaceAging:
             return rows
 
         with (
-            ops.Progress(total=total, desc='Testing', unit=' faces') as progress,
+            console.Progress(total=total, desc='Testing', unit=' faces') as progress,
             concurrent.futures.ThreadPoolExecutor() as writer,
         ):
             for first in range(0, len(faces), PAGE_COLUMNS):
@@ -675,10 +675,10 @@ class FaceAging:
         """Restore the newest checkpoint in save_dir, else the weights to start from.
 
         Raises:
-            ops.InputError: there is neither; or as `load_checkpoint`.
+            InputError: there is neither; or as `load_checkpoint`.
         """
         if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
-            raise ops.InputError(
+            raise console.InputError(
                 f'There is no trained model in {self.save_dir}/checkpoint nor in init_model: train '
                 'one first (python main.py), or name the folder of one with --savedir.'
             )
@@ -705,7 +705,7 @@ class FaceAging:
         string `training_state` added.
 
         Raises:
-            ops.InputError: the disk is full; what was there is still whole.
+            InputError: the disk is full; what was there is still whole.
             FloatingPointError: a value is not finite.
         """
         tensors = {name: variable.numpy() for name, variable in self._saved_variables().items()}
@@ -736,7 +736,7 @@ class FaceAging:
             whether there was one. Of several the newest that is not damaged counts.
 
         Raises:
-            ops.InputError: it is damaged, of other sizes or of other age groups; nothing is
+            InputError: it is damaged, of other sizes or of other age groups; nothing is
                 changed then.
         """
         goes_on = model_path is None

@@ -15,6 +15,8 @@ import sys
 
 from absl import app, flags
 
+from data import console
+
 MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
@@ -24,13 +26,8 @@ FLAGS_TXT = 'flags.txt'  # in SAVEDIR
 class _BooleanParser(flags.ArgumentParser):
     """A flag with a parser of its own takes its value as a separate word; absl's booleans don't."""
 
-    words = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
-    words |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
-
     def parse(self, argument):
-        if str(argument).lower() not in self.words:
-            raise ValueError('neither True nor False')
-        return self.words[str(argument).lower()]
+        return console.boolean(argument)
 
 
 class _NumberParser:
@@ -161,7 +158,6 @@ def _terminate(*_):
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
     signal.signal(signal.SIGTERM, _terminate)
     try:
         _run()
@@ -176,11 +172,9 @@ def _run():
     import tensorflow as tf
 
     from data import labels
-    from data.programs import cannot_be_used
     from face_aging import FaceAging
-    from ops import InputError, Stopped, plain_warnings, say
 
-    plain_warnings()
+    console.plain_warnings()
     keras.utils.set_random_seed(_SEED.value)
     keras.config.set_dtype_policy(_PRECISION.value)
     if _DETERMINISTIC.value:
@@ -212,11 +206,13 @@ def _run():
                 ages=ages,
                 gif=_GIF.value,
             )
-    except Stopped as stopped:
-        say(f'\n\t{stopped} To go on: {_call_to_go_on()}', sys.stderr)
+    except console.Stopped as stopped:
+        console.say(f'\n\t{stopped} To go on: {_call_to_go_on()}', sys.stderr)
         sys.exit(128 + stopped.signal)
-    except (InputError, FloatingPointError) as error:
-        sys.exit(f'\n\t{error}')
+    except console.InputError as error:
+        sys.exit(f'\n\t{console.with_flags(error, flags.FLAGS)}')
+    except FloatingPointError as error:
+        sys.exit(f'\n\t{error} The flags are --learning_rate and --precision.')
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         reason = error.message.splitlines()[0]
         sys.exit(
@@ -224,7 +220,7 @@ def _run():
             'another --savedir.'
         )
     except OSError as error:
-        sys.exit(f'\n\t{cannot_be_used(error)}')
+        sys.exit(f'\n\t{console.cannot_be_used(error)}')
 
 
 def _align(source):
@@ -236,7 +232,7 @@ def _align(source):
         align.align_pictures(source, aligned)
         return aligned
     if source:
-        align.warn_of_unaligned(source)
+        align.warn_of_unaligned(source, 'pass --align True')
     return source
 
 

@@ -1,71 +1,26 @@
-"""What the networks, their training and the picture grids of CAAE are made of."""
+"""The parts of CAAE's networks, its optimizer, and its picture grids."""
 
 import contextlib
-import json
 import os
-import stat
-import sys
-import threading
-import warnings
 
+import imageio.v3 as iio
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont, ImageOps
-from tqdm import tqdm
+from PIL import Image, ImageDraw, ImageFont
 
-WEIGHT_STDDEV = 0.02  # of every initial weight, as in DCGAN (Radford et al. 2016, section 4)
+from data import pictures
+
+WEIGHT_STDDEV = 0.02  # of initial weights, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
-# Height of the maps up to which a convolution's gradients are matrix products on a CPU: both of
-# them, and in bfloat16 that of the weights.
+# On a CPU, convolutions of maps up to this height get their gradients by matrix products, in
+# bfloat16 those of the weights also up to the second height.
 SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
-SECONDS_A_LINE = 30  # between two lines of progress, where the output is no terminal
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
-FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'WEBP')  # Pillow opens others by starting programs
-# The largest picture that is decoded. More is a mistake or an attack, not a face.
-MAX_PIXELS = 90_000_000
-MAX_SIDE = 65_535  # pixels, JPEG's; a resize to a small square takes memory by the side's length
-MAX_BYTES = 400_000_000  # of the file: some formats are read into memory whole
-LARGE_PICTURE = 16_000_000  # pixels; above, pictures are decoded one at a time
-_ONE_LARGE = threading.Lock()
-# Pillow's own limit, for pictures that others open: it only warns of what has up to twice of it.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.simplefilter('ignore', Image.DecompressionBombWarning)
 TITLE_BAND = 1 / 6  # height of a title's band above a picture, of the picture's width
 TITLE_FONT = 2 / 3  # height of the letters, of the band's: 14 pixels at 128 a face
 FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
-
-
-class InputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence that says what to do."""
-
-
-def plain_warnings():
-    """Show warnings to a program's user: what is said, not where in the code."""
-    warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal ended a training, after a step and a checkpoint.
-
-    Attributes:
-        signal: its number.
-    """
-
-    def __init__(self, number, message):
-        super().__init__(message)
-        self.signal = number
-
-
-class UnreadableError(InputError):
-    """A file cannot be read as a picture; `reason` says why, in a few words."""
-
-    def __init__(self, image_path, reason):
-        super().__init__(
-            f'{image_path} cannot be read as an image ({reason}): replace or remove it.'
-        )
-        self.reason = reason
 
 
 # ---------------------------------------------------------------------------------- networks
@@ -279,246 +234,41 @@ def adam(name):
     return optimizer
 
 
-def distribution():
-    """Return the tf.distribute.Strategy for what training may use.
-
-    With TF_CONFIG set all machines that it names, with more than one GPU all of them, else the
-    one device that TensorFlow takes by default. To be called before anything is computed.
-
-    Raises:
-        InputError: TF_CONFIG does not say which machines there are and which one this is.
-    """
-    text = os.environ.get('TF_CONFIG')
-    if text:
-        try:
-            config = json.loads(text)
-            task, cluster = config['task'], config['cluster']
-            cluster[task['type']][int(task['index'])]
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except (ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
-            reason = repr(error).splitlines()[0]
-            raise InputError(
-                f'TF_CONFIG does not describe machines with this one among them ({reason}): set it '
-                'as README, "How fast", shows, or unset it to train on this machine alone.'
-            ) from error
-    if len(tf.config.list_physical_devices('GPU')) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
-
-
-def is_chief(strategy):
-    """Whether this process writes files: of several machines' only the first one does."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or resolver.task_type == 'chief':
-        return True
-    return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
-
-
-def share(strategy, value):
-    """Spread an array [B, ...] over the replicas, in order."""
-    size = len(value) // strategy.num_replicas_in_sync
-
-    def of_replica(context):
-        first = context.replica_id_in_sync_group * size
-        return tf.convert_to_tensor(value[first : first + size])
-
-    return strategy.experimental_distribute_values_from_function(of_replica)
-
-
-def on_any_worker(strategy, flag):
-    """Whether a flag is set on any of the workers, all of which ask at the same step."""
-    if strategy.cluster_resolver is None:
-        return bool(flag)
-    return _sum_over_replicas(strategy, float(bool(flag))) > 0
-
-
-def meet_workers(strategy, step):
-    """Wait for all workers; raise an InputError if they are not at the same step."""
-    total, square = (_sum_over_replicas(strategy, value) for value in (step, step**2))
-    if total**2 != square * strategy.num_replicas_in_sync:
-        raise InputError(
-            'The workers found different checkpoints: give all of them the same --savedir, on a '
-            'disk that they share.'
-        )
-
-
-def _sum_over_replicas(strategy, value):
-    """Return the sum of what each replica has for a value, a float."""
-    values = strategy.experimental_distribute_values_from_function(
-        lambda _: tf.constant(np.array(value, float))  # not Python's, which TensorFlow would keep
-    )
-    return float(strategy.reduce('SUM', values, axis=None))
-
-
 def require_finite(values, when, checkpoints):
-    """Raise a FloatingPointError that names the first of some values that is not finite.
+    """Raise a FloatingPointError that names the first value that is not finite.
 
     Args:
         values: dict from names to numbers or arrays.
-        when: of them, in words.
-        checkpoints: names of those to go on from, oldest first.
+        when: description of the moment, used in the message.
+        checkpoints: names of the checkpoints to go on from, oldest first.
     """
     for name, value in values.items():
         if not np.isfinite(value).all():
             what = 'not finite everywhere' if np.ndim(value) else value
             origin = f' from the last checkpoint, {checkpoints[-1]},' if checkpoints else ''
             raise FloatingPointError(
-                f'{name} is {what} {when}: start again{origin} with a smaller --learning_rate, or '
-                'with --precision float32.'
+                f'{name} is {what} {when}: start again{origin} with a smaller learning rate, or '
+                'in float32.'
             )
-
-
-def say(text, file=None):
-    """Print a line, on standard output by default; from when nobody reads it any more, none.
-
-    So a training saves its step when Ctrl-C ends a `tee` behind it, too.
-    """
-    file = file or sys.stdout
-    try:
-        print(text, file=file, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
-
-
-class Progress(tqdm):
-    """tqdm's bar on standard error; where that is no terminal, a plain line now and then."""
-
-    line = (
-        '{desc}: {percentage:.0f}%, {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} left{postfix}'
-    )
-    shown = None
-
-    def __init__(self, *args, **settings):
-        self.is_plain = not sys.stderr.isatty()
-        if self.is_plain:
-            settings = {'mininterval': SECONDS_A_LINE, 'bar_format': self.line, **settings}
-        super().__init__(*args, dynamic_ncols=True, **settings)
-
-    def display(self, msg=None, pos=None):
-        if not self.is_plain:
-            return super().display(msg, pos)
-        if msg is None and self.n != self.shown:
-            say(self, sys.stderr)
-            self.shown = self.n
-        return False  # nothing is there to be cleared
-
-    def close(self):
-        if self.is_plain and not self.disable:
-            self.refresh()
-            self.leave = False  # no empty line after it
-        super().close()
 
 
 # ---------------------------------------------------------------------------------- pictures
 
 
-@contextlib.contextmanager
-def open_picture(image_path, is_gray=False, as_seen=False):
-    """Decode a picture; while a large one is in use, no other is decoded.
-
-    Args:
-        image_path: a file of any of FORMATS, whatever its name; of an animation, the first frame.
-        is_gray: True for luminance, False for RGB. Transparency is dropped. Grey of 16 bits is
-            stretched over the 8, so that the darkest becomes 0 and the brightest 255.
-        as_seen: turn it as its EXIF data say, and show transparency white.
-
-    Yields:
-        PIL image of mode L or RGB.
-
-    Raises:
-        UnreadableError: the file is missing, damaged, no picture or too large.
-    """
-    mode = 'L' if is_gray else 'RGB'
-    with contextlib.ExitStack() as stack:
-        try:
-            if not stat.S_ISREG(os.stat(image_path).st_mode):  # a pipe would be waited for
-                raise ValueError('no file')
-            if os.path.getsize(image_path) > MAX_BYTES:
-                raise ValueError(f'more than {MAX_BYTES:,} bytes')
-            with Image.open(image_path, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-                    raise Image.DecompressionBombError
-                if width * height > LARGE_PICTURE:
-                    stack.enter_context(_ONE_LARGE)
-                image.load()
-            if as_seen:
-                image = ImageOps.exif_transpose(image)
-            if image.mode.startswith('I'):
-                image = _from_16_bits(image)
-            if as_seen and image.has_transparency_data:
-                image = image.convert('RGBA')
-                image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-            if image.mode != mode:
-                image = image.convert(mode)
-        except Exception as error:  # Pillow's decoders raise almost anything on damaged data
-            raise UnreadableError(image_path, _reason(error)) from error
-        yield image
-
-
-def _reason(error):
-    """Return in a few words why a picture cannot be read."""
-    if isinstance(error, Image.UnidentifiedImageError):
-        return 'no picture of a known format'
-    if isinstance(error, Image.DecompressionBombError):
-        return f'more than {MAX_PIXELS:,} pixels, or than {MAX_SIDE:,} on a side'
-    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
-
-
-def _from_16_bits(image):
-    """Stretch grey of 16 bits over 8; Pillow's own conversion makes white of all above 255."""
-    pixels = np.asarray(image)
-    low, high = int(pixels.min()), int(pixels.max())
-    return Image.fromarray(_stretch(np.arange(low, high + 1), low, high)[pixels - low])
-
-
-def _stretch(values, low, high):
-    """Scale values so that those from low to high become 0 to 255, rounding half up; uint8."""
-    span = max(high - low, 1)
-    return (((values - low) * 510 + span) // (2 * span)).clip(0, 255).astype(np.uint8)
-
-
-def read_face(image_path, image_size=128, is_gray=False):
-    """Read a picture as the original did, in 8 bits.
-
-    Its values are stretched so that the darkest becomes 0 and the brightest 255 (a side effect
-    of `scipy.misc.imresize` that the published weights were trained on), then it is resized
-    with antialiasing, without regard to its aspect ratio.
-
-    Args:
-        image_path, is_gray: as `open_picture` takes them.
-        image_size: S, the height and width of the result.
-
-    Returns:
-        uint8 array [S, S], or [S, S, 3] in colour.
-
-    Raises:
-        UnreadableError: as `open_picture`.
-    """
-    with open_picture(image_path, is_gray) as image:
-        return to_face(image, image_size)
-
-
-def to_face(image, image_size=128):
-    """Stretch and resize a PIL image of mode L or RGB as `read_face` does; return the array."""
-    extrema = np.ravel(image.getextrema()).tolist()
-    table = _stretch(np.arange(256), min(extrema), max(extrema)).tolist()
-    image = image.point(table * len(image.getbands()))
-    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))
-
-
 def load_image(image_path, image_size=64, image_value_range=(-1, 1), is_gray=False):
-    """Read a picture as `read_face` does, scaled linearly to `image_value_range`.
+    """Read a picture as `pictures.read_face` does, scaled linearly to `image_value_range`.
 
     Returns:
         float32 array [S, S], or [S, S, 3] in colour, S = image_size.
 
     Raises:
-        UnreadableError: as `open_picture`.
+        pictures.UnreadableError: as `pictures.open_picture`.
     """
     low, high = image_value_range
-    return read_face(image_path, image_size, is_gray).astype(np.float32) * (high - low) / 255 + low
+    return (
+        pictures.read_face(image_path, image_size, is_gray).astype(np.float32) * (high - low) / 255
+        + low
+    )
 
 
 def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
@@ -547,9 +297,13 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
 def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_frame=None):
     """Write images [N, H, W, C] as one picture, laid out as by `image_grid`; return its pixels."""
     grid = image_grid(batch_images, image_value_range, size_frame)
-    picture = Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid)
-    # Of png the usual level, 6, takes six times as long for a seventh less.
-    picture.save(save_path, compress_level=1)
+    picture = grid.squeeze(-1) if grid.shape[-1] == 1 else grid
+    # Made in memory: with a file on a full disk, imageio prints a traceback of its own.
+    # The usual compression level, 6, takes six times as long and saves a seventh of the size.
+    suffix = os.path.splitext(save_path)[1]
+    data = iio.imwrite('<bytes>', picture, extension=suffix, plugin='pillow', compress_level=1)
+    with open(save_path, 'wb') as file:
+        file.write(data)
     return grid
 
 

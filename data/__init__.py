@@ -1,2 +1,11 @@
-"""Data sets are put into this folder; the code around them: readers (names, tables),
-labels, pipeline (batches), check (a doctor: python -m data.check NAME)."""
+"""Data sets are put into this folder; the modules lead from their files to batches.
+
+console: errors, output, how programs end; files: lists of pictures; pictures: from a file to a
+face; tables and readers: what names and tables say; labels: age groups and genders; pipeline:
+batches; order: which face comes when; devices: GPUs and workers; detector and align: faces cut out
+of photos (python -m data.align SOURCE DEST); check: a doctor (python -m data.check NAME).
+"""
+
+from data.console import quiet_tensorflow
+
+quiet_tensorflow()  # here, since every program imports this package before TensorFlow

@@ -1,13 +1,12 @@
 """Check a data set before training on it: python -m data.check NAME.
 
-Prints how many faces there are of each age group and gender, what is skipped or odd, and whether a
-training could start; the exit status is 1 where it could not.
+Prints the number of faces in each age group and gender, the pictures that are skipped or odd, and
+whether a training could start; if it could not, the exit status is 1.
 """
 
 import argparse
 import collections
 import concurrent.futures
-import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -15,25 +14,22 @@ import os
 import random
 import sys
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow calls a missing GPU an error
-
 import numpy as np
 from PIL import ImageChops
 
-from data import align, labels, pipeline, programs, readers
-from ops import InputError, Progress, UnreadableError, open_picture
+from data import console, detector, files, labels, pictures, pipeline, readers, tables
+from data.console import InputError, Progress
 
-LISTED = 20  # names under a finding; of more only the number is told
-USUAL = 0.9  # a size that so many pictures have is the data set's own
-SMALLEST = 128  # pixels, what a face is resized to by default
-SAMPLED = 300  # faces that a detector looks at: a tenth of a second and more each
-SEED = 2017  # of their choice
-BLOCK = 2**20  # bytes that are read at a time
+USUAL = 0.9  # a size that this part of the pictures has is the usual one of the data set
+SMALL = 128  # pixels: faces are resized to this by default, so smaller ones are enlarged
+SAMPLED = 300  # faces that the detector looks at; each takes a tenth of a second or more
+CHOICE_SEED = 2017  # for choosing them
+BLOCK = 2**20  # bytes read at a time
 
 
 @dataclasses.dataclass
 class Picture:
-    """What a file holds: its size is (width, height), its error '' if it can be read."""
+    """Properties of a picture: size is (width, height), error is '' if the file can be read."""
 
     error: str = ''
     digest: str = ''
@@ -43,9 +39,9 @@ class Picture:
 
 
 def look_at(path):
-    """Return the Picture of a file, all of it decoded."""
+    """Decode a file completely and return its Picture."""
     try:
-        with open_picture(path) as image:
+        with pictures.open_picture(path) as image:
             size, digest = image.size, hashlib.sha256()
             with open(path, 'rb') as file:
                 while block := file.read(BLOCK):
@@ -56,23 +52,23 @@ def look_at(path):
                 or ImageChops.difference(red, blue).getbbox()
             )
             is_blank = all(low == high for low, high in image.getextrema())
-    except UnreadableError as error:
+    except pictures.UnreadableError as error:
         return Picture(error=error.reason)
     return Picture('', digest.hexdigest(), size, is_grey, is_blank)
 
 
 def look_at_all(paths):
-    """Return a dict from paths to their Pictures, looked at in parallel, with a progress bar."""
+    """Return a dict from paths to their Pictures; decode in parallel, with a progress bar."""
     with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow and hashlib run side by side
         pictures = Progress(pool.map(look_at, paths), 'Checking', len(paths), unit=' faces')
         return dict(zip(paths, pictures, strict=True))
 
 
 def count_table(faces, age_upper=labels.AGE_UPPER):
-    """Return a Markdown table: a row for each age group, a column for each gender.
+    """Return a Markdown table with a row for each age group and a column for each gender.
 
     Args:
-        faces: dict as of `readers.Reading`.
+        faces: dict as in `readers.Reading`.
         age_upper: last year of each age group but the last.
     """
     names = labels.age_names(age_upper)
@@ -101,7 +97,7 @@ def find_duplicates(pictures):
 
 
 def choose_clean(faces, pictures):
-    """Return the paths of the readable faces, each content once; none where its labels differ."""
+    """Return the paths of readable faces; of duplicates one, or none if their labels differ."""
     dropped = {path for path, picture in pictures.items() if picture.error}
     for paths in find_duplicates(pictures):
         agree = len({faces[path] for path in paths}) == 1
@@ -110,11 +106,11 @@ def choose_clean(faces, pictures):
 
 
 def findings(faces, reading, pictures):
-    """Return a dict from what is odd about a data set to the names, in words, that it is true of.
+    """Return a dict from each finding about a data set to the names of the pictures it concerns.
 
     Args:
-        faces: dict from names to labels, as of reading.
-        reading: `readers.Reading` with names for paths.
+        faces: dict from names to labels, as in reading.
+        reading: `readers.Reading` with names in place of paths.
         pictures: dict from names to Pictures.
     """
     found = collections.defaultdict(list)
@@ -135,8 +131,8 @@ def findings(faces, reading, pictures):
             found[title].append(f'{name} ({size})')
         if picture.size[0] != picture.size[1]:
             found['not square: will be squeezed'].append(f'{name} ({size})')
-        if min(picture.size) < SMALLEST:
-            found[f'smaller than {SMALLEST} pixels'].append(f'{name} ({size})')
+        if min(picture.size) < SMALL:
+            found[f'smaller than {SMALL} pixels'].append(f'{name} ({size})')
         if picture.is_blank:
             found['of one colour all over'].append(name)
         elif picture.is_grey:
@@ -149,69 +145,67 @@ def findings(faces, reading, pictures):
 
 
 def describe(found):
-    """Return `findings` in words, a paragraph each."""
+    """Return the text on `findings`, a paragraph for each."""
     paragraphs = []
     for title, names in found.items():
-        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[:LISTED])]
-        if len(names) > LISTED:
-            lines.append(f'    ... and {len(names) - LISTED:,} more')
+        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[: pipeline.LISTED])]
+        if len(names) > pipeline.LISTED:
+            lines.append(f'    ... and {len(names) - pipeline.LISTED:,} more')
         paragraphs.append('\n'.join(lines))
     return '\n\n'.join(paragraphs).encode('utf-8', 'backslashreplace').decode()
 
 
 def check_alignment(paths):
-    """Look with a detector where eyes, nose and mouth lie, in some faces by chance.
+    """Find eyes, nose and mouth in random faces by the detector.
 
     Returns:
-        how well they lie where UTKFace has them, in words.
+        a text on how well they lie where UTKFace has them.
 
     Raises:
-        InputError: there is no detector.
+        InputError: the detector is not installed.
     """
     places = []
-    chosen = sorted(random.Random(SEED).sample(paths, min(SAMPLED, len(paths))))
+    chosen = sorted(random.Random(CHOICE_SEED).sample(paths, min(SAMPLED, len(paths))))
     for path in Progress(chosen, 'Detecting', unit=' faces'):
-        pixels = align.open_picture(path)
-        faces = align.find_faces(pixels)
+        pixels = pictures.read_photo(path)
+        faces = detector.find_faces(pixels)
         if len(faces):
             places.append(faces[0] / pixels.shape[1::-1])
     words = f'In {len(places)} of {len(chosen)} faces, drawn by chance, a detector found a face'
     if not places:
         return f'{words}: cut them out, level, as those of UTKFace.'
-    wanted = align.PLACES
+    wanted = detector.PLACES
     distances = np.linalg.norm(np.array(places) - wanted, axis=-1)  # [faces, landmarks]
     lines = [f'{words}.', '', '| | median | in UTKFace | within 5% |', '|---|---|---|--:|']
     for name, at, place, distance in zip(
-        align.LANDMARKS, np.median(places, axis=0), wanted, distances.T, strict=True
+        detector.LANDMARKS, np.median(places, axis=0), wanted, distances.T, strict=True
     ):
         spots = ' | '.join('{:.2f}, {:.2f}'.format(*spot) for spot in (at, place))
         lines.append(
-            f'| {name.replace("_", " ")} | {spots} | {(distance <= align.NEAR).mean():.0%} |'
+            f'| {name.replace("_", " ")} | {spots} | {(distance <= detector.NEAR).mean():.0%} |'
         )
-    share = (distances.mean(axis=1) <= align.NEAR).mean()
+    share = (distances.mean(axis=1) <= detector.NEAR).mean()
     lines += ['', f'{share:.0%} lie as in UTKFace, within 5% of the width on average.']
-    if np.linalg.norm(np.median(places, axis=0) - wanted, axis=-1).max() > align.NEAR:
+    if np.linalg.norm(np.median(places, axis=0) - wanted, axis=-1).max() > detector.NEAR:
         lines.append('Most do not: align them, or the model learns to move faces, not to age them.')
     return '\n'.join(lines)
 
 
 def write_labels(folder, faces, paths):
-    """Write labels.csv with the faces of some paths; the one before is kept as labels.old.csv."""
-    table = os.path.join(folder, readers.LABELS_CSV)
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(table + '.new')
-    with open(table + '.new', 'x', encoding='utf-8', newline='') as file:  # not through a link
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['file', 'age', 'gender'])
-        for path in paths:
-            age, gender = faces[path]
-            name = readers.name_in(folder, path)
-            if name.startswith(tuple('=+-@')):  # a formula, to a spreadsheet
-                name = './' + name
-            writer.writerow([name, age, labels.GENDER_NAMES[gender]])
-    if os.path.exists(table):
-        os.replace(table, _old_table(folder))
-    os.replace(table + '.new', table)
+    """Write labels.csv with the faces of the given paths; rename an older one labels.old.csv."""
+    table = os.path.join(folder, tables.LABELS_CSV)
+    with files.replacing(table) as aside:
+        with open(aside, 'x', encoding='utf-8', newline='') as file:  # not through a link
+            writer = csv.writer(file, lineterminator='\n')
+            writer.writerow(['file', 'age', 'gender'])
+            for path in paths:
+                age, gender = faces[path]
+                name = files.name_in(folder, path)
+                if name.startswith(tuple('=+-@')):  # a spreadsheet would take it for a formula
+                    name = './' + name
+                writer.writerow([name, age, labels.GENDER_NAMES[gender]])
+        if os.path.exists(table):
+            os.replace(table, _old_table(folder))
 
 
 def _old_table(folder):
@@ -219,14 +213,14 @@ def _old_table(folder):
 
 
 def check(folder, words):
-    """Print what is to be said of a data set.
+    """Print the findings about a data set.
 
     Args:
         folder: of the data set.
         words: the arguments of `main`.
 
     Raises:
-        InputError: a training could not start; says what to do.
+        InputError: a training could not start; the message says what to do.
     """
     if words.csv and os.path.exists(_old_table(folder)):
         raise InputError(f'{_old_table(folder)} is in the way of --csv True: move it elsewhere.')
@@ -236,7 +230,7 @@ def check(folder, words):
     total = len(faces) + len(reading.skipped)
     print(f'{folder}: {total:,} images, {len(faces):,} with a label, read as {reader}.\n')
     pictures = look_at_all(list(faces))
-    short = {path: readers.name_in(folder, path) for path in (*faces, *reading.skipped)}
+    short = {path: files.name_in(folder, path) for path in (*faces, *reading.skipped)}
     named = readers.Reading(
         skipped={short[path]: reason for path, reason in reading.skipped.items()},
         odd={short[path]: reason for path, reason in reading.odd.items()},
@@ -255,33 +249,19 @@ def check(folder, words):
     if words.csv:
         clean = choose_clean(faces, pictures)
         write_labels(folder, faces, clean)
-        print(f'\nWrote {len(clean):,} faces to {os.path.join(folder, readers.LABELS_CSV)}.')
+        print(f'\nWrote {len(clean):,} faces to {os.path.join(folder, tables.LABELS_CSV)}.')
         readable, faces = clean, dict.fromkeys(clean)
     if len(faces) - len(readable) > pipeline.MOST_UNREADABLE * len(faces):
         raise InputError(
             f'Training could not start, {len(faces) - len(readable)} of {len(faces)} images are '
             'unreadable: replace or remove them, or leave them out with --csv True.'
         )
-    if len(readable) < 2 * words.batch_size:
-        raise InputError(
-            f'Training could not start, {len(readable)} faces are too few for batches of '
-            f'{words.batch_size}: pass --batch_size {max(len(readable) // 2, 1)} or less to '
-            'main.py, or add faces.'
-        )
+    labels.require_batches(folder, len(readable), words.batch_size)
     batches = len(readable) // words.batch_size - 1
     print(
         f'\nTraining could start: {len(readable):,} faces, {words.batch_size} of them samples, '
         f'{batches:,} batches of {words.batch_size}.'
     )
-
-
-def _boolean(word):
-    """Return the value of an argument as main.py takes it: True, False, yes, no, 1, 0."""
-    values = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
-    values |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
-    if word.lower() not in values:
-        raise argparse.ArgumentTypeError(f'{word!r} is neither True nor False')
-    return values[word.lower()]
 
 
 def _positive(word):
@@ -296,7 +276,7 @@ def _folder(word):
     return word
 
 
-@programs.one_sentence()
+@console.one_sentence(flags=('batch_size',))
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m data.check', description=__doc__)
     parser.error = lambda message: sys.exit(f'\n\t{message}: see --help.')
@@ -308,9 +288,9 @@ def main(argv=None):
     parser.add_argument('--age_groups', default=limits, help="as main.py's (%(default)s)")
     parser.add_argument('--batch_size', type=_positive, default=100, help="as main.py's")
     faces = f'look with a detector how well up to {SAMPLED} faces are aligned'
-    parser.add_argument('--faces', type=_boolean, default=False, help=faces)
+    parser.add_argument('--faces', type=console.boolean, default=False, help=faces)
     table = 'write labels.csv without unreadable images and duplicates'
-    parser.add_argument('--csv', type=_boolean, default=False, help=table)
+    parser.add_argument('--csv', type=console.boolean, default=False, help=table)
     words = parser.parse_args(argv)
     check(os.path.join(words.datadir, words.name), words)
 

@@ -1,4 +1,4 @@
-"""Labels of faces: age groups and genders, from what data.readers find."""
+"""Labels of faces: age groups and genders, from the ages and genders that data.readers finds."""
 
 import bisect
 import hashlib
@@ -8,26 +8,26 @@ import warnings
 
 import numpy as np
 
-from data import readers
-from ops import InputError
+from data import files, readers, tables
+from data.console import InputError
 
-AGE_UPPER = (5, 10, 15, 20, 30, 40, 50, 60, 70)  # last year of each age group; the rest is older
+AGE_UPPER = (5, 10, 15, 20, 30, 40, 50, 60, 70)  # last year of each age group but the last
 GENDER_NAMES = ('male', 'female')
-RACE_NAMES = ('White', 'Black', 'Asian', 'Indian', 'Others')  # as UTKFace numbers and calls them
-# Years from the last limit to the centre of the group over it: the median age of UTKFace's 1,193
-# faces over 70 is 80, that of those over 60 is 71, over 50 is 61.
+RACE_NAMES = ('White', 'Black', 'Asian', 'Indian', 'Others')  # numbered and named as in UTKFace
+# Years from the last limit to the centre of the oldest group. In UTKFace the median age of the
+# 1,193 faces over 70 is 80, of those over 60 it is 71, of those over 50 it is 61.
 LAST_GROUP_CENTRE = 10
-YEARS_A_FRAME = 3  # of an animation: from 2 to 80 in 27 frames, below a megabyte
-MAX_AGE = 120  # years that --ages takes; the oldest people have lived little longer
-HELD_OUT = 20  # one face in so many is left out of training
+YEARS_PER_FRAME = 3  # of an animation: from 2 to 80 in 27 frames, below a megabyte
+MAX_AGE = 120  # years; the oldest people have lived little longer
+HELD_OUT = 20  # one face in this many is left out of training
 
 
 def held_out(name):
-    """Whether a face is left out of training, to measure on: one in HELD_OUT, by chance.
+    """Whether a face is held out of training, to measure on: one in HELD_OUT, pseudo-randomly.
 
-    It hangs on its file's base name alone, so it is the same whatever other files there are.
+    The choice depends only on the file's base name, not on the other files in the data set.
     """
-    digest = hashlib.sha256(readers.base_name(name).encode()).hexdigest()
+    digest = hashlib.sha256(files.base_name(name).encode()).hexdigest()
     return int(digest, 16) % HELD_OUT == 0
 
 
@@ -35,24 +35,24 @@ def parse_age_upper(text):
     """Return the last year of each age group but the last, a tuple, from '5,10,...'.
 
     Raises:
-        InputError: they are no whole numbers from 1 to 150, each larger than the one before.
+        InputError: these are not whole numbers from 1 to 150, each larger than the one before.
     """
     try:
         upper = tuple(int(word) for word in text.split(','))
     except ValueError:
         upper = (0,)
     rising = all(a < b for a, b in itertools.pairwise(upper))
-    if not (rising and upper[0] >= 1 and upper[-1] <= readers.OLDEST):
+    if not (rising and upper[0] >= 1 and upper[-1] <= tables.OLDEST):
         raise InputError(
-            f'--age_groups {text[:100]!r} are no upper limits of age groups: pass whole numbers of '
-            f'years from 1 to {readers.OLDEST}, each larger than the one before, as '
+            f'{text[:100]!r} are no upper limits of age groups: pass whole numbers of '
+            f'years from 1 to {tables.OLDEST}, each larger than the one before, such as '
             f'{format_age_upper(AGE_UPPER)}.'
         )
     return upper
 
 
 def format_age_upper(age_upper):
-    """Return the limits of age groups as --age_groups takes them."""
+    """Return the limits of age groups as text, the inverse of `parse_age_upper`."""
     return ','.join(map(str, age_upper))
 
 
@@ -82,8 +82,8 @@ def age_centres(age_upper=AGE_UPPER):
 def age_label(years, age_upper=AGE_UPPER):
     """Return labels of ages in years, between those of the age groups.
 
-    At the centre of a group it is `one_hot` of that group; from there to the next centre it changes
-    linearly into the next one's. Below the first centre and above the last it stays.
+    The label of a group's central year is `one_hot` of that group; between two centres the labels
+    change linearly. Below the first centre and above the last they are constant.
 
     Args:
         years: array [...].
@@ -99,16 +99,16 @@ def age_label(years, age_upper=AGE_UPPER):
 
 
 def glide_years(age_upper=AGE_UPPER):
-    """Return the years at which an animation shows a face: from the first centre to the last."""
+    """Return the years of an animation's frames, from the first group's centre to the last's."""
     centres = age_centres(age_upper).astype(int)
-    return range(centres[0], centres[-1] + 1, YEARS_A_FRAME)
+    return range(centres[0], centres[-1] + 1, YEARS_PER_FRAME)
 
 
 def parse_ages(text):
     """Return ages in years, a tuple, from '5,30,65'.
 
     Raises:
-        InputError: they are no whole numbers from 0 to MAX_AGE.
+        InputError: these are not whole numbers from 0 to MAX_AGE.
     """
     try:
         ages = tuple(int(word) for word in text.split(','))
@@ -116,19 +116,19 @@ def parse_ages(text):
         ages = ()
     if not ages or min(ages) < 0 or max(ages) > MAX_AGE:
         raise InputError(
-            f'--ages {text!r} are no ages: pass whole numbers of years from 0 to {MAX_AGE}, as '
+            f'{text!r} are no ages: pass whole numbers of years from 0 to {MAX_AGE}, such as '
             '5,30,65.'
         )
     return ages
 
 
 def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
-    """List the labelled faces of a data set; warn of what is left out or contradictory in it.
+    """List the labelled faces of a data set; warn of pictures left out and of contradictions.
 
     Args:
         folder: of the data set, sub-folders included.
-        hold_out: leave out those of which `held_out` is true.
-        reader: of the labels, a key of readers.READERS; by default that for what the folder holds.
+        hold_out: leave out the faces for which `held_out` is true.
+        reader: of the labels, a key of readers.READERS; by default `readers.read` chooses it.
         age_upper: last year of each age group but the last.
 
     Returns:
@@ -137,17 +137,17 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
         genders: int32 array [N], 0 male, 1 female.
 
     Raises:
-        InputError: no such folder, no labelled picture in it, or no table of their genders.
+        InputError: there is no such folder, no labelled picture in it, or no table of genders.
     """
     name, reading = readers.read(folder, reader)
     require_labels(folder, name, reading)
     for note in reading.notes:
         warnings.warn(note, stacklevel=2)
     if reading.skipped:
-        examples = {}  # the first of each reason
+        examples = {}  # from each reason to its first picture
         for path, reason in reading.skipped.items():
             examples.setdefault(reason, os.path.basename(path))
-        reasons = '; '.join(f'{reason}, as {path!r}' for reason, path in examples.items())
+        reasons = '; '.join(f'{reason}, such as {path!r}' for reason, path in examples.items())
         count = len(reading.skipped) + len(reading.faces)
         warnings.warn(
             f'{len(reading.skipped)} of {count} images in {folder} skipped: {reasons}.',
@@ -162,24 +162,24 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
 
 
 def require_batches(folder, count, size_batch):
-    """Raise an InputError if the faces of a data set are too few for the samples and one batch."""
+    """Raise an InputError if a data set has too few faces for the samples and one batch."""
     if count < 2 * size_batch:
         raise InputError(
             f'{folder} holds {count} faces, too few for batches of {size_batch} (samples and one '
-            f'batch take {2 * size_batch}): pass --batch_size {max(count // 2, 1)} or less, or add '
-            'faces.'
+            f'batch take {2 * size_batch}): take smaller batches, or add faces.',
+            batch_size=max(count // 2, 1),
         )
 
 
 def require_labels(folder, name, reading):
-    """Raise an InputError that says what to do where a reading has no faces to train on.
+    """Raise an InputError, which says what to do, if a reading has no faces to train on.
 
     Args:
         folder: of the data set.
         name, reading: as from `readers.read`.
     """
     cure = (
-        f'list the images in {os.path.join(folder, readers.LABELS_CSV)} with the columns '
+        f'list the images in {os.path.join(folder, tables.LABELS_CSV)} with the columns '
         'file,age,gender (README, "Data sets").'
     )
     if not reading.faces and name == 'utkface':

@@ -6,24 +6,24 @@ import warnings
 
 import numpy as np
 
-from data import readers
-from ops import InputError
+from data import files
+from data.console import InputError
 
 
 class Order:
-    """Which faces the batches of a training hold, and its z_prior, from one generator.
+    """Draws the order of the faces in a training, and z_prior, from one random generator.
 
-    The generator, its seed and the sequence of draws are the original's: the order of all faces
-    once, then before each epoch that of those to train on, and z_prior for each batch.
+    Generator, seed and sequence of draws are those of the original: first an order of all faces,
+    then, before each epoch, one of the faces to train on, and z_prior for each batch.
 
     Attributes:
         size_batch: B.
-        done: batches of the present epoch that are done.
-        seed: of the generator; None if it is not known.
+        done: number of batches done in this epoch.
+        seed: of the generator, None if unknown.
     """
 
     def __init__(self, size_data, size_batch, seed, enable_shuffle=True, data=None):
-        """Draw an order of size_data faces; data is their `digest`."""
+        """Draw an order of size_data faces, whose `digest` is data."""
         self.size_batch = size_batch
         self.done = 0
         self.seed = seed
@@ -35,22 +35,22 @@ class Order:
 
     @property
     def samples(self):
-        """Indices [B] of the faces that are shown after each epoch, not trained on."""
+        """Indices [B] of the faces that are not trained on but shown after each epoch."""
         return self._indices[: self.size_batch]
 
     def rest_of_epoch(self, enable_shuffle=True):
-        """Return the indices of the faces to come in this epoch, shuffled anew at its start."""
+        """Return the indices of the faces left in this epoch; shuffle them first at its start."""
         faces = self._indices[self.size_batch :]
         if enable_shuffle and not self.done:
             self._random.shuffle(faces)
         return faces[self.done * self.size_batch :]
 
     def z_prior(self, num_z_channels):
-        """Return z_prior for the next batch: float32 [B, num_z_channels], even in [-1, 1]."""
+        """Return z_prior for the next batch: float32 [B, num_z_channels], uniform in [-1, 1]."""
         return self._random.uniform(-1, 1, [self.size_batch, num_z_channels]).astype(np.float32)
 
     def state(self):
-        """Return what `from_state` makes this order of, for JSON."""
+        """Return a dict for JSON, from which `from_state` restores this order."""
         name, keys, *rest = self._random.get_state()
         return {
             'order': self._indices.tolist(),
@@ -63,10 +63,10 @@ class Order:
 
     @classmethod
     def from_state(cls, state):
-        """Make an order of what `state` has returned.
+        """Restore an order from what `state` returned.
 
         Raises:
-            InputError: it is none.
+            InputError: it is damaged.
         """
         order = cls(0, state.get('size_batch'), seed=0)
         order.seed = state.get('seed')
@@ -83,12 +83,12 @@ class Order:
         return order
 
     def fits(self, size_data, data):
-        """Whether it is of so many faces with such a `digest`."""
+        """Whether this order was drawn for exactly these faces: their number and `digest`."""
         return len(self._indices) == size_data and self._data in (data, None)
 
 
 def take_up(order, size_data, size_batch, seed, enable_shuffle, data):
-    """Return the order to train by: the given one, if it is of these faces, else a new one.
+    """Return the order to train by: the given one if it was drawn for these faces, else a new one.
 
     Args:
         order: of a run to be continued, or None.
@@ -111,12 +111,12 @@ def take_up(order, size_data, size_batch, seed, enable_shuffle, data):
 
 
 def digest(folder, paths, ages, genders):
-    """Return a word that tells a data set's faces and labels from others; not their pixels.
+    """Return a hash of the names and labels of a data set's faces, not of their pixels.
 
     Args:
-        folder: of the data set; where it lies does not count.
+        folder: of the data set; its own path does not enter the hash.
         paths, ages, genders: as from `labels.list_faces`.
     """
-    names = [readers.name_in(folder, path) for path in paths]
+    names = [files.name_in(folder, path) for path in paths]
     text = json.dumps([names, ages.tolist(), genders.tolist()])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,36 +10,40 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-import ops
+from data import pictures
+from data.console import InputError, Progress
 
 CACHES = ('memory', 'disk', 'none')
-CACHE_SHARE = 0.5  # of what is free, at most, where the choice is left to the program
-MOST_UNREADABLE = 0.5  # of the files: a training on the rest would be another one
-LISTED = 20  # unreadable pictures that a warning names; of more only the number is told
+CACHE_SHARE = 0.5  # most of the free space that a cache takes if the program chooses it
+MOST_UNREADABLE = 0.5  # of the files; the rest would be another data set
+LISTED = 20  # at most this many pictures are listed by name; the rest are counted
 
 
 def decode_faces(
     paths, size_image=128, num_channels=3, cache=None, most_unreadable=MOST_UNREADABLE
 ):
-    """Decode pictures in parallel, with a progress bar, as `ops.read_face` reads them.
+    """Decode pictures in parallel, with a progress bar, as `pictures.read_face` reads them.
 
-    Those that cannot be read are left out; a warning names the first of them.
+    Unreadable pictures are left out; a warning names the first of them.
 
     Args:
         paths: list of N file names.
         size_image: S, height and width of the result.
         num_channels: C, 3 for RGB or 1 for luminance.
         cache: where they are kept: 'memory', 'disk' (a temporary file, mapped into memory) or
-            'none' (decoded again whenever they are used); None for the first that has the space.
-        most_unreadable: the part of the files that may be unreadable; at least one face must not.
+            'none' (decoded again at each use); None for the first of these with enough space.
+        most_unreadable: largest part of the files that may be unreadable; one face is always
+            needed.
 
     Returns:
-        faces: uint8 array [M, S, S, C], or with 'none' what is indexed like one, see `take`.
+        faces: uint8 array [M, S, S, C], or for 'none' an object that is indexed like one, see
+            `take`.
         kept: int64 array [M], their indices in paths, ascending.
-        unreadable: dict from the paths of the others to the reasons, in a few words.
+        unreadable: dict from the paths of the others to phrases that say why.
 
     Raises:
-        ops.InputError: too many files cannot be read, the first are named; the cache has no space.
+        InputError: too many files are unreadable (the message names the first), or the cache
+            does not fit.
     """
     faces = _allocate(paths, (len(paths), size_image, size_image, num_channels), cache)
     failures = {}
@@ -47,7 +51,7 @@ def decode_faces(
     def decode(index):
         try:
             faces[index] = _read(paths[index], faces.shape)
-        except ops.UnreadableError as error:
+        except pictures.UnreadableError as error:
             failures[index] = error.reason
         return index
 
@@ -56,7 +60,7 @@ def decode_faces(
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=False,
     )
-    for _ in ops.Progress(files, 'Decoding', len(paths), unit=' faces'):
+    for _ in Progress(files, 'Decoding', len(paths), unit=' faces'):
         pass
     unreadable = {paths[index]: failures[index] for index in sorted(failures)}
     if len(unreadable) > min(most_unreadable * len(paths), len(paths) - 1):
@@ -80,37 +84,37 @@ def describe(unreadable):
 
 
 def _too_many(unreadable, count):
-    """Return the InputError for so many unreadable pictures of `count`."""
+    """Return an InputError: of `count` pictures, too many are unreadable."""
     first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
-    return ops.InputError(
+    return InputError(
         f'{len(unreadable)} of {count} images are unreadable, too many to go on without them: '
         f'replace or remove them, as {first}.'
     )
 
 
 def _compact(faces, kept):
-    """Move the faces at the ascending indices `kept` to the front, in place; return these."""
+    """Move the faces at the ascending indices `kept` to the front, in place; return this part."""
     if isinstance(faces, _FacesOnDemand):
         return _FacesOnDemand(faces.paths[kept], (len(kept), *faces.shape[1:]))
-    for place, index in enumerate(kept):  # one by one, since a copy would double the memory
+    for place, index in enumerate(kept):  # one by one: a copy would double the memory
         if place != index:
             faces[place] = faces[index]
     return faces[: len(kept)]
 
 
 def take(faces, index):
-    """Gather faces; one that can be read no more gives its place to another one of them.
+    """Gather faces; a face that has become unreadable is replaced by another one of the batch.
 
     Args:
-        faces: what `decode_faces` returns.
+        faces: as `decode_faces` returns them.
         index: int array [B].
 
     Returns:
-        index: int array [B], of the faces that were taken.
+        index: int array [B], indices of the gathered faces.
         faces: uint8 array [B, S, S, C].
 
     Raises:
-        ops.InputError: none of them, or less than half of all faces, can be read.
+        InputError: no face of the batch, or less than half of all faces, can be read.
     """
     if isinstance(faces, _FacesOnDemand):
         return faces.take(index)
@@ -119,7 +123,7 @@ def take(faces, index):
 
 @contextlib.contextmanager
 def own_errors(faces):
-    """Raise what `take` raised within tf.data as it is, not in the words of TensorFlow."""
+    """Raise the InputError of `take` itself, not the OpError that tf.data makes of it."""
     try:
         yield
     except tf.errors.OpError:
@@ -129,18 +133,18 @@ def own_errors(faces):
 
 
 def batches(faces, ages, genders, order, size_batch):
-    """Gather batches, by `take`, in a given order; the next are prepared while one is used.
+    """Gather batches by `take`, in a given order; prepare the next ones meanwhile.
 
     Args:
-        faces: uint8 [N, S, S, C], what `decode_faces` returns.
+        faces: uint8 [N, S, S, C], as `decode_faces` returns them.
         ages: float32 array [N, num_categories], labels.
         genders: float32 array [N, 2], labels.
-        order: indices of faces; those behind the last whole batch are dropped.
+        order: indices of faces; an incomplete last batch is dropped.
         size_batch: B.
 
     Returns:
-        tf.data.Dataset of (face uint8 [B, S, S, C], age, gender); `to_float` makes images of faces,
-        where they are used, since bytes travel four times as fast.
+        tf.data.Dataset of (face uint8 [B, S, S, C], age, gender). Apply `to_float` where faces are
+        used: bytes are a quarter of the size to move.
     """
 
     def load(index):
@@ -159,16 +163,16 @@ def batches(faces, ages, genders, order, size_batch):
 
 
 def distributed_batches(strategy, faces, ages, genders, order, size_batch):
-    """Gather `batches`, each replica's share of them apart.
+    """Gather `batches`, split into one share for each replica.
 
     Args:
         strategy: tf.distribute's.
-        faces, ages, genders, order, size_batch: as for `batches`; B is that of all replicas.
+        faces, ages, genders, order, size_batch: as for `batches`; B counts all replicas.
     """
     order = order[: len(order) // size_batch * size_batch]
     share = size_batch // strategy.num_replicas_in_sync
 
-    def of_worker(context):  # a machine reads its own part of every batch
+    def of_worker(context):  # each machine reads only its part of every batch
         parts = order.reshape(len(order) // size_batch, context.num_input_pipelines, -1)
         part = parts[:, context.input_pipeline_id].ravel()
         return batches(faces, ages, genders, part, share)
@@ -182,11 +186,11 @@ def to_float(faces):
 
 
 class _FacesOnDemand:
-    """Stands in for the array of decoded faces, and decodes those that are asked for.
+    """In place of the array of decoded faces: decodes the faces that are indexed.
 
     Attributes:
         paths, shape: of the faces, [N] and [N, S, S, C].
-        gone: dict from the paths that `take` could not read to the reasons.
+        gone: dict from paths that `take` could not read to the reasons.
         failure: the InputError that `take` has raised, if any.
     """
 
@@ -201,7 +205,7 @@ class _FacesOnDemand:
         return np.stack([_read(path, self.shape) for path in self.paths[index]])
 
     def __setitem__(self, index, face):
-        """Keep nothing."""
+        """Do nothing: faces are not kept."""
 
     def take(self, index):
         """See the function `take`."""
@@ -209,7 +213,7 @@ class _FacesOnDemand:
         for i in index:
             try:
                 read[i] = _read(self.paths[i], self.shape)
-            except ops.UnreadableError as error:
+            except pictures.UnreadableError as error:
                 self._miss(self.paths[i], error.reason)
         if not read or len(self.gone) > len(self) / 2:
             self.failure = _too_many(self.gone, len(self))
@@ -222,17 +226,17 @@ class _FacesOnDemand:
         if path not in self.gone:
             self.gone[path] = reason
             warnings.warn(
-                f'{path!r} can be read no more ({reason}): others take its place.', stacklevel=2
+                f'{path!r} can no longer be read ({reason}): others take its place.', stacklevel=2
             )
 
 
 def _read(path, shape):
     """Return a face uint8 [S, S, C] for an array of the given shape [N, S, S, C]."""
-    return ops.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
+    return pictures.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
 
 
 def _allocate(paths, shape, cache):
-    """Return what decoded faces are put into, in the given cache or the first with the space."""
+    """Return an array for decoded faces in the given cache, or in the first with enough space."""
     size = int(np.prod(shape))
     free = {
         'memory': psutil.virtual_memory().available,
@@ -242,10 +246,11 @@ def _allocate(paths, shape, cache):
     if cache is None:
         cache = next(name for name in CACHES if size <= free[name] * CACHE_SHARE)
     if size > free[cache]:
-        raise ops.InputError(
+        raise InputError(
             f'{shape[0]} decoded faces take {size / 2**30:.1f} GiB, but only '
-            f'{free[cache] / 2**30:.1f} GiB of {cache} are free: pass another --cache '
-            f'({", ".join(name for name in CACHES if name != cache)}).'
+            f'{free[cache] / 2**30:.1f} GiB of {cache} are free: free the difference, or keep them '
+            f'elsewhere ({", ".join(name for name in CACHES if name != cache)}).',
+            cache=next(name for name in CACHES if size <= free[name]),
         )
     if cache == 'memory':
         return np.empty(shape, np.uint8)

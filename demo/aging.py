@@ -7,7 +7,7 @@ both for female.
 import argparse
 
 import ops
-from data import labels, programs, readers
+from data import console, files, labels
 from demo import photos
 
 
@@ -28,7 +28,7 @@ def age(model, image, years, gender):
     return photos.generate(model, z, ages, labels.one_hot([gender] * len(years), 2))
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.aging', description=__doc__)
     parser.add_argument('photo', help='of a face')
@@ -42,7 +42,7 @@ def main(argv=None):
     titles = ['input', *(years or labels.age_names(model.age_upper))]
     years = years or labels.age_centres(model.age_upper)
     glide = labels.glide_years(model.age_upper)
-    (name,) = readers.unique_names([words.photo])
+    (name,) = files.unique_names([words.photo])
     for gender, word in enumerate(labels.GENDER_NAMES):
         if words.gender in (word, 'both'):
             path = photos.result_path(model, 'ages', name, word)

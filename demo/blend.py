@@ -12,15 +12,15 @@ import numpy as np
 from PIL import Image
 
 import ops
-from data import labels, pipeline, programs
+from data import console, labels, pipeline
 from demo import photos
 from face_aging import FaceAging
 
 FACES, SET = 10, 300  # how many are made to test on, and as a data set
 PEOPLE = (2, 3, 4)  # in one face
 MAX_SHARE = 2  # how often the least share of a person in a face goes into the largest
-OLDEST = 90  # years, in the group over 70
-QUALITY = 92  # of the JPEG: 300 faces stay below 3 MB
+OLDEST_MADE_UP = 90  # years, in the group over 70
+JPEG_QUALITY = 92  # of the JPEG: 300 faces stay below 3 MB
 MADE_UP = re.compile(r'\d+_[01]_madeup\d{3}\.jpg')  # the names that this program gives
 
 
@@ -37,14 +37,14 @@ def choose_people(groups, genders, wanted, random):
         shares: list of N float arrays, positive, with sum 1.
 
     Raises:
-        ops.InputError: there are fewer than two people of a wanted age group and gender.
+        InputError: there are fewer than two people of a wanted age group and gender.
     """
     people, shares = [], []
     for group, gender in wanted:
         members = np.flatnonzero((groups == group) & (genders == gender))
         if len(members) < PEOPLE[0]:
             first, last = years_of(group)
-            raise ops.InputError(
+            raise console.InputError(
                 f'A blend takes {PEOPLE[0]} faces of each age group and gender, but there are '
                 f'{len(members)} {("male", "female")[gender]} ones of {first} to {last} years: '
                 'take a larger data set.'
@@ -103,7 +103,10 @@ def make_faces(model, data_set, wanted, random):
 
 def years_of(group):
     """Return the first and the last year of an age group."""
-    return (0, *(last + 1 for last in labels.AGE_UPPER))[group], (*labels.AGE_UPPER, OLDEST)[group]
+    return (0, *(last + 1 for last in labels.AGE_UPPER))[group], (
+        *labels.AGE_UPPER,
+        OLDEST_MADE_UP,
+    )[group]
 
 
 def write_faces(folder, faces, wanted, random):
@@ -117,10 +120,10 @@ def write_faces(folder, faces, wanted, random):
     for i, (face, (group, gender)) in enumerate(zip(faces, wanted, strict=True)):
         age = random.integers(*years_of(group), endpoint=True)
         path = os.path.join(folder, f'{age}_{gender}_madeup{i:03d}.jpg')
-        Image.fromarray(face).save(path, quality=QUALITY)
+        Image.fromarray(face).save(path, quality=JPEG_QUALITY)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.blend', description=__doc__)
     parser.add_argument('savedir', help="the trained model's --savedir")
@@ -137,7 +140,7 @@ def main(argv=None):
     data_set = labels.list_faces(os.path.join(arguments.datadir, arguments.dataset))
     model = FaceAging(is_training=False, save_dir=arguments.savedir)
     if not model.load_checkpoint():
-        raise ops.InputError(
+        raise console.InputError(
             f'There is no trained model in {arguments.savedir}/checkpoint: train one first, '
             'and name the folder that was its --savedir.'
         )

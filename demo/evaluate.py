@@ -27,9 +27,9 @@ import tensorflow as tf
 from PIL import Image
 
 import face_aging
-from data import labels, pipeline, programs, readers
+from data import console, files, labels, pictures, pipeline, readers
+from data.console import InputError, Progress
 from demo import judge, measures, report
-from ops import InputError, Progress, open_picture
 
 
 def measure(reconstruct, faces, ages, genders, size_batch):
@@ -102,7 +102,7 @@ def choose(paths, cells, count):
     Returns:
         int array of indices, ascending.
     """
-    digests = [hashlib.sha256(readers.base_name(path).encode()).hexdigest() for path in paths]
+    digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
     taken = {}
     for i in sorted(range(len(paths)), key=digests.__getitem__):
         members = taken.setdefault(cells[i], [])
@@ -189,7 +189,7 @@ def judge_grid(path, judge_age, num_ages, adult):
     Raises:
         InputError: it cannot be read, or is no such grid.
     """
-    with open_picture(path) as image:
+    with pictures.open_picture(path) as image:
         side = image.height / num_ages
         columns = round(image.width / side)
         if image.height < num_ages or abs(image.width / side - columns) > 0.1:
@@ -237,7 +237,7 @@ def write_csv(path, held_out, measured, age_upper):
             writer.writerow([os.path.basename(face), *names, *(f'{x:.6g}' for x in row)])
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(
         prog='python -m demo.evaluate',

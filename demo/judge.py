@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 import init_model
-from data import labels, pipeline, programs, readers
-from ops import InputError, Progress
+from data import console, labels, pipeline, readers
+from data.console import InputError, Progress
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MANIFEST, WEIGHTS = 'judge.json', 'judge.npz'
@@ -383,7 +383,7 @@ def read_faces(folder, reader=None):
     return faces, *known.T, held
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.judge', description=__doc__)
     parser.add_argument('--datadir', default='data', help='folder of the data sets')

@@ -9,10 +9,10 @@ import argparse
 import numpy as np
 
 import ops
-from data import labels, programs, readers
+from data import console, files, labels
 from demo import photos
 
-MOST = 100  # children in a picture
+MOST_CHILDREN = 100  # children in a picture
 
 
 def kids(model, first, second, count, seed):
@@ -35,7 +35,7 @@ def kids(model, first, second, count, seed):
     return photos.generate(model, np.concatenate([z, z]), youngest, genders)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.kids', description=__doc__)
     parser.add_argument('photos', nargs=2, metavar='PHOTO', help='of a face')
@@ -43,8 +43,8 @@ def main(argv=None):
     parser.add_argument('--seed', type=int, default=1, help='of the choices (%(default)s)')
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
-    if not 1 <= words.count <= MOST:
-        parser.error(f'--count is from 1 to {MOST}')
+    if not 1 <= words.count <= MOST_CHILDREN:
+        parser.error(f'--count is from 1 to {MOST_CHILDREN}')
     if not 0 <= words.seed < 2**32:
         parser.error('--seed is from 0 to 4294967295')
     model = photos.open_model(words)
@@ -53,7 +53,7 @@ def main(argv=None):
     numbers = range(1, words.count + 1)
     rows = [images[0], *boys, images[1], *girls]
     titles = ['input', *(f'boy {k}' for k in numbers), 'input', *(f'girl {k}' for k in numbers)]
-    path = photos.result_path(model, 'kids', *readers.unique_names(words.photos)) + '.png'
+    path = photos.result_path(model, 'kids', *files.unique_names(words.photos)) + '.png'
     frame = 2, words.count + 1
     ops.save_batch_images(ops.titled(rows, titles), path, (0, 255), frame)
     print(f'Wrote {path}')

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import stats
 
-from ops import InputError, Progress
+from data.console import InputError, Progress
 
 RECONSTRUCTION = 'L1', 'PSNR', 'SSIM'
 ADULT = 25  # years: the adult swing starts at the age group that these are in

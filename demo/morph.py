@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 
 import ops
-from data import labels, programs, readers
+from data import console, files, labels, readers
 from demo import photos
 
 FRAMES = 25  # of the animation, one way
@@ -54,26 +54,26 @@ def read_labels(paths, ages=None, genders=None):
         ages, genders: of both, as '30,60' and 'male,female'.
 
     Raises:
-        ops.InputError: these are no two ages or genders, or a name doesn't tell what is not given.
+        InputError: these are no two ages or genders, or a name doesn't tell what is not given.
     """
     named = [readers.parse_name(path) for path in paths]
     if None in named and not (ages and genders):
         path = paths[named.index(None)]
-        raise ops.InputError(
+        raise console.InputError(
             f'The name of {path} tells no age and gender, as 23_0_me.jpg would of a man of 23: '
             'pass those of both people, as --ages 30,60 --genders male,female.'
         )
     ages = labels.parse_ages(ages) if ages else [age for age, _ in named]
     words = genders.split(',') if genders else [labels.GENDER_NAMES[gender] for _, gender in named]
     if len(ages) != 2 or len(words) != 2 or not {*words} <= {*labels.GENDER_NAMES}:
-        raise ops.InputError(
+        raise console.InputError(
             'A morph is of two people: pass two ages and two genders, as --ages 30,60 --genders '
             'male,female.'
         )
     return ages, [labels.GENDER_NAMES.index(word) for word in words]
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.morph', description=__doc__)
     parser.add_argument('photos', nargs=2, metavar='PHOTO', help='of a face')
@@ -86,7 +86,7 @@ def main(argv=None):
     images = photos.open_faces(words.photos, model)
     faces = morph(model, *images, ages, genders)
     years = [f'{age:.0f}' for age in _shares(len(faces)) @ ages]
-    path = photos.result_path(model, 'morph', *readers.unique_names(words.photos))
+    path = photos.result_path(model, 'morph', *files.unique_names(words.photos))
     strip = [images[0], *faces[::STRIP_STEP], images[1]]
     ops.save_strip(strip, ['input', *years[::STRIP_STEP], 'input'], path + '.png')
     ops.save_gif(faces, years, path + '.gif')

@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 
 import face_aging
-import ops
-from data import align, labels, pipeline
+from data import align, console, detector, labels, pictures, pipeline
 
 SIZE_BATCH = 50  # faces encoded or generated at once
 
@@ -40,7 +39,7 @@ def in_batches(title, network, *inputs):
     """Run a network over inputs [N, ...] with a progress bar; return its outputs [N, ...]."""
     starts = range(0, len(inputs[0]), SIZE_BATCH)
     batches = ([x[i : i + SIZE_BATCH] for x in inputs] for i in starts)
-    progress = ops.Progress(batches, title, len(starts), unit='batch')
+    progress = console.Progress(batches, title, len(starts), unit='batch')
     return np.concatenate([network(*batch).numpy() for batch in progress])
 
 
@@ -58,7 +57,7 @@ def open_model(words):
     """Return a trained FaceAging for the words of a command line that `add_arguments` describes.
 
     Raises:
-        ops.InputError: there is none, or one of other age groups.
+        InputError: there is none, or one of other age groups.
     """
     settings = {}
     if words.age_groups:
@@ -74,20 +73,20 @@ def open_faces(paths, model):
     One that lies as in UTKFace is taken as it is, another is cut out; of several, the largest.
 
     Raises:
-        ops.InputError: a photo can't be read, or there is no face in it.
+        InputError: a photo can't be read, or there is no face in it.
     """
     faces = []
     for path in paths:
-        face = align.open_picture(path)
-        if not align.lie_in_place([face])[0]:
+        face = pictures.read_photo(path)
+        if not detector.lie_in_place([face])[0]:
             crops = align.align(face)
             if not crops:
-                raise ops.InputError(
+                raise console.InputError(
                     f'No face is found in {path}: take a photo in which one is seen from the front.'
                 )
             face = crops[0]
         image = Image.fromarray(face).convert('L' if model.num_input_channels == 1 else 'RGB')
-        faces.append(ops.to_face(image, model.size_image))
+        faces.append(pictures.to_face(image, model.size_image))
     faces = np.stack(faces).reshape(len(faces), *model.E.input.shape[1:])
     return pipeline.to_float(faces).numpy()
 

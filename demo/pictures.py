@@ -15,8 +15,7 @@ from scipy import signal
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-import ops
-from data import programs
+from data import console
 from demo.method import CRITIC, INK, NET, draw_method
 from face_aging import FaceAging
 
@@ -27,7 +26,7 @@ PUBLISHED |= {10: 0.12, 20: 0.105, 30: 0.09, 40: 0.083, 50: 0.075}
 SMOOTHED = 0.25  # epochs: shorter ups and downs of the loss are filtered out
 GIF_BYTES = 8_000_000  # more is slow to load in a README
 GIF_WIDTH = 800  # pixels, at most
-FRAME_MS, LAST_FRAME_MS = 300, 3000
+EPOCH_MS, LAST_EPOCH_MS = 300, 3000
 
 
 # --------------------------------------------------------------------------------- grids
@@ -37,12 +36,12 @@ def find_grids(folder):
     """Return {epoch: path} of the grids NN.png of a folder, by epoch.
 
     Raises:
-        ops.InputError: there is none.
+        InputError: there is none.
     """
     names = os.listdir(folder) if os.path.isdir(folder) else []
     epochs = sorted(int(name[:-4]) for name in names if re.fullmatch(r'\d{2,}\.png', name))
     if not epochs:
-        raise ops.InputError(
+        raise console.InputError(
             f'There is no picture of an epoch, as 01.png, in {folder}: train for one epoch at '
             'least, and name the folder that was its --savedir.'
         )
@@ -53,13 +52,13 @@ def open_grid(path):
     """Return a picture in RGB.
 
     Raises:
-        ops.InputError: it is damaged.
+        InputError: it is damaged.
     """
     try:
         with Image.open(path) as image:
             return image.convert('RGB')
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data
-        raise ops.InputError(f'{path} cannot be read ({error}): remove it.') from error
+        raise console.InputError(f'{path} cannot be read ({error}): remove it.') from error
 
 
 def make_gif(grids, limit=GIF_BYTES):
@@ -70,14 +69,14 @@ def make_gif(grids, limit=GIF_BYTES):
         limit: bytes that the animation stays below; it is scaled down until it does.
 
     Raises:
-        ops.InputError: a grid is damaged.
+        InputError: a grid is damaged.
     """
     newest = open_grid(grids[max(grids)])
     width = min(GIF_WIDTH, newest.width)
     while True:
         height = round(newest.height * width / newest.width)
         frames = [_frame(path, (width, height), epoch) for epoch, path in grids.items()]
-        durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
+        durations = [EPOCH_MS] * (len(frames) - 1) + [LAST_EPOCH_MS]
         gif = io.BytesIO()
         frames[0].save(
             gif, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
@@ -110,14 +109,14 @@ def read_losses(folder):
         epoch_steps: steps in an epoch.
 
     Raises:
-        ops.InputError: no summary, or none of a whole epoch.
+        InputError: no summary, or none of a whole epoch.
     """
     summaries = EventAccumulator(folder, size_guidance={'tensors': 0})  # 0 keeps all
     if glob.glob(os.path.join(glob.escape(folder), '*tfevents*')):
         summaries.Reload()
     tags = summaries.Tags()['tensors']
     if not {'EG_loss', 'samples'} <= set(tags):
-        raise ops.InputError(
+        raise console.InputError(
             f'There is no summary of a whole epoch in {folder}: train for one epoch at least, and '
             'name the folder that was its --savedir.'
         )
@@ -172,10 +171,10 @@ def make_pictures(save_dir):
         {name: bytes of the file}.
 
     Raises:
-        ops.InputError: the run lacks what a picture needs.
+        InputError: the run lacks what a picture needs.
     """
     if not os.path.isdir(save_dir):
-        raise ops.InputError(
+        raise console.InputError(
             f'There is no folder {save_dir}: name the one that was the --savedir of a training.'
         )
     samples, tests = (find_grids(os.path.join(save_dir, name)) for name in ('samples', 'test'))
@@ -187,7 +186,7 @@ def make_pictures(save_dir):
         'loss_epoch.png': lambda: _png(draw_losses(*read_losses(summary))),
         'method.png': lambda: _png(draw_method(FaceAging(is_training=False))),
     }
-    progress = ops.Progress(makers.items(), 'Pictures', unit=' pictures')
+    progress = console.Progress(makers.items(), 'Pictures', unit=' pictures')
     return {name: make() for name, make in progress}
 
 
@@ -199,7 +198,7 @@ def _png(picture):
     return png.getvalue()
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.pictures', description=__doc__)
     parser.add_argument('savedir', help="the training run's --savedir")

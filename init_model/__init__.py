@@ -14,7 +14,7 @@ import zipfile
 
 import numpy as np
 
-from ops import InputError
+from data.console import InputError
 
 MANIFEST = 'manifest.json'
 FORMAT = 1  # of the manifest

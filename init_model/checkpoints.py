@@ -17,8 +17,9 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from data.console import InputError
+from data.files import replacing
 from data.labels import AGE_UPPER, format_age_upper
-from ops import InputError
 
 STATE = 'training_state'  # a JSON string among the tensors: what a run is besides its variables
 ASIDE = 'new'  # sub-folder where a checkpoint is until it is whole
@@ -311,10 +312,10 @@ def _list(folder, names):
         return
     lines = [f'model_checkpoint_path: "{names[-1]}"']
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
-    with open(path + '.new', 'w', encoding='utf-8') as file:
-        print(*lines, sep='\n', file=file)
-    _to_disk(path + '.new')
-    os.replace(path + '.new', path)  # at once, never half written
+    with replacing(path) as aside:  # at once, never half written
+        with open(aside, 'w', encoding='utf-8') as file:
+            print(*lines, sep='\n', file=file)
+        _to_disk(aside)
 
 
 def _to_disk(path):

@@ -14,9 +14,9 @@ import warnings
 import numpy as np
 
 import init_model
-from data import labels, pipeline, programs
+from data import console, labels, pipeline
+from data.console import InputError, Progress
 from init_model import checkpoints, savedir
-from ops import InputError, Progress
 
 PER_CELL = 200  # faces of an age group and gender at most, about a minute on two cores for all
 # Fewer faces in a cell, and those of its neighbours count too. The mean of 30 is off by 0.3 of
@@ -181,7 +181,7 @@ def store(folder, codes):
     os.replace(manifest_path + '.new', manifest_path)
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     import face_aging  # here, since it imports this folder: only the program needs a model
 

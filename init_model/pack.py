@@ -21,10 +21,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import init_model
-from data import programs
+from data import console
+from data.console import InputError
 from data.labels import AGE_UPPER
 from init_model import checkpoints, codes
-from ops import InputError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HISTORY = 'history.csv'
@@ -238,7 +238,7 @@ def _commit():
         return None
 
 
-@programs.one_sentence()
+@console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m init_model.pack', description=__doc__)
     parser.add_argument('savedir', help='the --savedir of a training')

@@ -19,7 +19,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
-from ops import InputError, Stopped, say
+from data.console import InputError, Stopped, say
+from data.files import replacing
 
 LOCK, LOG, HISTORY, SUMMARY = 'lock', 'train.log', 'history.csv', 'summary'
 STOPPING = b'\n\tStopping after this step and a checkpoint; once more stops at once.\n'
@@ -193,9 +194,8 @@ def _rewind_history(path, step):
         warnings.warn(f'{path} is damaged: it is set aside, a new one begun.', stacklevel=2)
         set_aside(path)
         return
-    with open(path + '.new', 'w', encoding='utf-8', newline='') as file:
+    with replacing(path) as aside, open(aside, 'w', encoding='utf-8', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([header, *kept])
-    os.replace(path + '.new', path)
 
 
 def _rewind_events(path, step):

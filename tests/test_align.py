@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import align, readers
+from data import align, console, detector, files, pictures, tables
 
 ROOT = pathlib.Path(align.__file__).parents[1]
 FACES = ROOT / 'demo' / 'faces'
@@ -24,7 +24,7 @@ EYES = {
     '52_1_madeup007.jpg': (0.28 + 0.29j, 0.72 + 0.28j),
 }
 NAMES = [*EYES]
-WANTED = align.PLACES[:2] @ [1, 1j]  # where a crop has the eyes
+WANTED = detector.PLACES[:2] @ [1, 1j]  # where a crop has the eyes
 TOLERANCE = 0.04  # of the crop's width
 
 
@@ -51,7 +51,10 @@ def paste(name, scale=1, angle=0, size=(600, 500), centre=300 + 250j):
 
 def eyes_in_crops(picture):
     """Return complex [N, 2], where the eyes that the detector finds come to lie in the crops."""
-    return [align.similarity(face, align.PLACES) for face in align.find_faces(np.asarray(picture))]
+    return [
+        detector.similarity(face, detector.PLACES)
+        for face in detector.find_faces(np.asarray(picture))
+    ]
 
 
 def assert_aligned(picture, eyes):
@@ -83,9 +86,9 @@ def test_a_sideways_picture_without_exif(angle):
 def test_a_large_picture_is_searched_reduced(monkeypatch):
     picture, eyes = paste(NAMES[0], 2)
     seen = []
-    detect = align._detector().detect_faces
+    detect = detector._detector().detect_faces
     monkeypatch.setattr(
-        align._detector(), 'detect_faces', lambda p, **o: seen.append(p.shape) or detect(p, **o)
+        detector._detector(), 'detect_faces', lambda p, **o: seen.append(p.shape) or detect(p, **o)
     )
     assert_aligned(picture.resize([3000, 2500]), 5 * eyes)
     assert seen == [(853, 1024, 3)]
@@ -106,7 +109,7 @@ def test_shrinking_is_antialiased():
     """Lines of a pixel, far below what the crop can show, come out as their mean."""
     pixels = np.zeros([2000, 2000, 3], np.uint8)
     pixels[:, ::2] = 255
-    crop = align.cut_out(pixels, align.PLACES * 2000, 100)
+    crop = detector.cut_out(pixels, detector.PLACES * 2000, 100)
     assert crop.min() > 110 and crop.max() < 145
 
 
@@ -126,14 +129,14 @@ def test_no_face(size):
 
 
 def test_keras_policy_does_not_reach_the_detector():
-    for cached in (align._detector, align._stage):
+    for cached in (detector._detector, detector._stage):
         cached.cache_clear()
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy('mixed_bfloat16')
     try:
         assert_aligned(*paste(NAMES[0]))
         assert keras.config.dtype_policy().name == 'mixed_bfloat16'
-        assert align._stage('ONet').model.compute_dtype == 'float32'
+        assert detector._stage('ONet').model.compute_dtype == 'float32'
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -152,7 +155,7 @@ def test_exif_turns(picture, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     picture.rotate(90, expand=True).save(tmp_path / 'a.png', exif=exif)
-    np.testing.assert_array_equal(align.open_picture(tmp_path / 'a.png'), np.asarray(picture))
+    np.testing.assert_array_equal(pictures.read_photo(tmp_path / 'a.png'), np.asarray(picture))
 
 
 def test_transparency_shows_white(picture, tmp_path):
@@ -161,19 +164,19 @@ def test_transparency_shows_white(picture, tmp_path):
     alpha[:, 30:] = 0
     clear.putalpha(Image.fromarray(alpha))
     clear.save(tmp_path / 'a.png')
-    pixels = align.open_picture(tmp_path / 'a.png')
+    pixels = pictures.read_photo(tmp_path / 'a.png')
     np.testing.assert_array_equal(pixels[:, :30], np.asarray(picture)[:, :30])
     assert (pixels[:, 30:] == 255).all()
     picture.convert('P').save(
         tmp_path / 'p.png', transparency=picture.convert('P').getpixel((0, 0))
     )
-    assert (align.open_picture(tmp_path / 'p.png')[0, 0] == 255).all()
+    assert (pictures.read_photo(tmp_path / 'p.png')[0, 0] == 255).all()
 
 
 def test_sixteen_bits_are_scaled(picture, tmp_path):
     grey = np.asarray(picture)[..., 0]
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / 'a.png')
-    np.testing.assert_array_equal(align.open_picture(tmp_path / 'a.png'), np.asarray(picture))
+    np.testing.assert_array_equal(pictures.read_photo(tmp_path / 'a.png'), np.asarray(picture))
 
 
 def test_other_kinds(picture, tmp_path):
@@ -182,7 +185,7 @@ def test_other_kinds(picture, tmp_path):
     picture.save(tmp_path / 'moving.png', save_all=True, append_images=[white])
     picture.convert('L').save(tmp_path / 'grey.png')
     for name, error in (('cmyk.jpg', 4), ('moving.png', 0), ('grey.png', 0)):
-        pixels = align.open_picture(tmp_path / name)
+        pixels = pictures.read_photo(tmp_path / name)
         assert np.abs(pixels.astype(int) - np.asarray(picture)).max() <= error
 
 
@@ -201,15 +204,15 @@ def png_header(width, height):
 @pytest.mark.parametrize('side', [20_000, 12_000])
 def test_a_huge_header(tmp_path, side):
     (tmp_path / 'a.png').write_bytes(png_header(side, side))
-    with pytest.raises(align.InputError, match=r'a\.png cannot be read .*90,000,000'):
-        align.open_picture(tmp_path / 'a.png')
+    with pytest.raises(console.InputError, match=r'a\.png cannot be read .*90,000,000'):
+        pictures.read_photo(tmp_path / 'a.png')
 
 
 @pytest.mark.parametrize('content', [b'', b'a text', png_header(9, 9)])
 def test_what_is_no_picture(tmp_path, content):
     (tmp_path / 'a.jpg').write_bytes(content)
-    with pytest.raises(align.InputError, match=r'a\.jpg cannot be read as an image .*: replace'):
-        align.open_picture(tmp_path / 'a.jpg')
+    with pytest.raises(console.InputError, match=r'a\.jpg cannot be read as an image .*: replace'):
+        pictures.read_photo(tmp_path / 'a.jpg')
 
 
 # -------------------------------------------------------------------- a few pictures: --align
@@ -220,9 +223,9 @@ def find_marks(monkeypatch):
     """Find faces of 50 x 50 pixels side by side, as many as the first pixel says."""
 
     def find(pixels):
-        return np.array([align.PLACES * 50 + [50 * k, 0] for k in range(pixels[0, 0, 0] // 50)])
+        return np.array([detector.PLACES * 50 + [50 * k, 0] for k in range(pixels[0, 0, 0] // 50)])
 
-    monkeypatch.setattr(align, 'find_faces', find)
+    monkeypatch.setattr(detector, 'find_faces', find)
 
 
 def mark(path, faces, colour=10):
@@ -300,9 +303,9 @@ def test_crops_of_an_earlier_call_go(tmp_path):
     align.align_pictures(str(tmp_path / 'new' / 'new.jpg'), out)
     assert files_in(tmp_path / 'out') == ['new.png']
     mark(tmp_path / 'none' / 'none.jpg', 0)
-    with pytest.raises(align.InputError, match=r'No face was found in .*none'):
+    with pytest.raises(console.InputError, match=r'No face was found in .*none'):
         align.align_pictures(str(tmp_path / 'none'), out)
-    with pytest.raises(align.InputError, match='aligned already'):
+    with pytest.raises(console.InputError, match='aligned already'):
         align.align_pictures(out, out)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['new.png']
 
@@ -317,7 +320,7 @@ def test_pictures_in_the_folder_of_the_crops_are_refused(tmp_path, source):
     mark(tmp_path / 'links' / 'own.jpg', 1)
     (tmp_path / 'links' / 'z.png').symlink_to(tmp_path / 'out' / 'd.png')
     before = files_in(tmp_path / 'out')
-    with pytest.raises(align.InputError, match=r'lies in .*out, .* aligned already, so leave'):
+    with pytest.raises(console.InputError, match=r'lies in .*out, .* aligned already, so do not'):
         align.align_pictures(str(tmp_path / source), str(tmp_path / 'out'))
     assert files_in(tmp_path / 'out') == before
 
@@ -343,7 +346,7 @@ def test_crops_need_a_folder(tmp_path):
     (tmp_path / 'file').write_text('mine')
     (tmp_path / 'link').symlink_to('nowhere')
     for name in ('file', 'link'):
-        with pytest.raises(align.InputError, match=f'{name} is no folder: remove it'):
+        with pytest.raises(console.InputError, match=f'{name} is not a folder: remove it'):
             align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
     assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'link', 'raw']
 
@@ -358,8 +361,8 @@ def test_a_call_that_is_stopped_leaves_the_crops_before_it(tmp_path, monkeypatch
     for name in 'ab':
         mark(tmp_path / 'raw' / f'{name}.jpg', 1)
     mark(tmp_path / 'out' / 'old.png', 1)
-    read = align.open_picture
-    monkeypatch.setattr(align, 'open_picture', stop)
+    read = pictures.read_photo
+    monkeypatch.setattr(pictures, 'read_photo', stop)
     for name in ('out', 'new'):
         with pytest.raises(KeyboardInterrupt):
             align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
@@ -414,14 +417,14 @@ def raw(tmp_path, find_marks):
 
 
 def test_a_data_set_keeps_names_and_tables(raw, tmp_path, capsys):
-    tables = ('labels.csv', 'genders.csv', 'morph_x.csv', readers.CACD_MAT)
-    for table in tables:
+    names = ('labels.csv', 'genders.csv', 'morph_x.csv', tables.CACD_MAT)
+    for table in names:
         (raw / table).write_text(table)
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'labels.csv').write_text('mine')
     with pytest.warns(UserWarning, match=r'No face was found in .*40_1_none\.jpg\.'):
         run(raw, tmp_path / 'out')
-    assert files_in(tmp_path / 'out') == sorted([*LABELLED, *tables, 'no_face.txt'])
+    assert files_in(tmp_path / 'out') == sorted([*LABELLED, *names, 'no_face.txt'])
     assert (tmp_path / 'out' / 'genders.csv').read_text() == 'genders.csv'
     assert (tmp_path / 'out' / 'labels.csv').read_text() == 'mine'
     kinds = {'.jpg': 'JPEG', '.webp': 'WEBP', '.png': 'PNG', '.bmp': 'BMP', '.gif': 'GIF'}
@@ -438,13 +441,15 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
     run(raw, out)
     before = (out / LABELLED[0]).read_bytes()
     (out / LABELLED[1]).unlink()
-    pathlib.Path(align._aside(out / LABELLED[1])).write_bytes(b'half')  # what a killed run leaves
+    pathlib.Path(files.path_aside(out / LABELLED[1])).write_bytes(
+        b'half'
+    )  # what a killed run leaves
     mark(raw / '50_0_late.jpg', 1)
     mark(raw / LABELLED[0], 1, colour=200)
     looked_at = []
-    read = align.open_picture
+    read = pictures.read_photo
     monkeypatch.setattr(
-        align, 'open_picture', lambda path: looked_at.append(os.path.basename(path)) or read(path)
+        pictures, 'read_photo', lambda path: looked_at.append(os.path.basename(path)) or read(path)
     )
     run(raw, out)
     assert sorted(looked_at) == ['001A43a.JPG', '50_0_late.jpg']
@@ -456,7 +461,7 @@ def test_names_as_long_as_they_may_be(raw, tmp_path):
     names = ['1_0_' + 'a' * 246 + f'{k}.jpg' for k in (1, 2)]
     for name in names:
         mark(raw / name, 1)
-    assert align._aside(raw / names[0]) != align._aside(raw / names[1])
+    assert files.path_aside(raw / names[0]) != files.path_aside(raw / names[1])
     with pytest.warns(UserWarning, match='No face'):
         run(raw, tmp_path / 'out')
     assert {*names} < {*files_in(tmp_path / 'out')}
@@ -473,8 +478,8 @@ def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys
     assert capsys.readouterr().err.endswith(
         '\n\tStopped. Started again, it does what is missing.\n'
     )
-    with pytest.raises(align.InputError, match='No images'):
-        readers.list_images(str(tmp_path / 'out'), recursive=True)
+    with pytest.raises(console.InputError, match='No images'):
+        files.list_images(str(tmp_path / 'out'), recursive=True)
 
 
 @pytest.mark.parametrize(
@@ -487,7 +492,7 @@ def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys
         ('none', 'out', r'No face was found in .*none \(1 pictures\)'),
         ('text', 'out', r'a\.jpg cannot be read as an image'),
         ('text/a.jpg', 'out', r'a\.jpg is a file: name the folder of the pictures'),
-        ('raw', 'text/a.jpg', r'a\.jpg is no folder: remove it'),
+        ('raw', 'text/a.jpg', r'a\.jpg is not a folder: remove it'),
         ('raw', 'text/a.jpg/out', r'a\.jpg/out cannot be used \(Not a directory\): mend that'),
     ],
 )
@@ -553,11 +558,11 @@ def test_the_warning_names_pictures_and_flag(tmp_path):
     shutil.copy(FACES / NAMES[0], tmp_path / 'well.jpg')
     (tmp_path / 'text.jpg').write_text('custom_test deals with it')
     with pytest.warns(UserWarning) as warned:
-        align.warn_of_unaligned(str(tmp_path))
+        align.warn_of_unaligned(str(tmp_path), 'pass --align True')
     ((message,),) = [[str(warning.message) for warning in warned]]
     assert all(name in message for name in (*NAMES, ' and 1 more', '--align True'))
     with pytest.warns(UserWarning, match=rf'in \S*{NAMES[1]}: pass --align True'):
-        align.warn_of_unaligned(str(tmp_path / NAMES[1]))
+        align.warn_of_unaligned(str(tmp_path / NAMES[1]), 'pass --align True')
 
 
 @pytest.mark.parametrize(
@@ -565,7 +570,7 @@ def test_the_warning_names_pictures_and_flag(tmp_path):
 )
 def test_what_is_warned_of(tmp_path, moved):
     paste(NAMES[0], size=(128, 128), **{'centre': 64 + 64j, **moved})[0].save(tmp_path / 'a.png')
-    with pytest.warns(UserWarning, match=r'a\.png: pass --align True'):
+    with pytest.warns(UserWarning, match=r'a\.png: align its face'):
         align.warn_of_unaligned(str(tmp_path / 'a.png'))
 
 

@@ -13,8 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageFile
 
-import ops
-from data import labels, pipeline, readers
+from data import console, files, labels, pictures, pipeline
 from tests import damage, draw_faces
 
 pytestmark = [
@@ -48,7 +47,7 @@ def test_modes_of_pictures(tmp_path):
     """All are read as what they show: the same face, as a plain picture of it is."""
 
     def read(image, name='other.png', **options):
-        return ops.read_face(save(tmp_path / name, image, **options), 32).astype(int)
+        return pictures.read_face(save(tmp_path / name, image, **options), 32).astype(int)
 
     colours, grey = read(FACE), read(FACE.convert('L'))
     other = FACE.rotate(90)
@@ -68,7 +67,10 @@ def test_modes_of_pictures(tmp_path):
     for factor in (1, 16, 257):  # 8, 12 and 16 bits of 16
         deep = Image.fromarray(np.asarray(FACE.convert('L')).astype(np.uint16) * factor)
         np.testing.assert_array_equal(read(deep), grey)
-        assert ops.read_face(save(tmp_path / 'deep.png', deep), 32, is_gray=True).shape == (32, 32)
+        assert pictures.read_face(save(tmp_path / 'deep.png', deep), 32, is_gray=True).shape == (
+            32,
+            32,
+        )
 
 
 @pytest.mark.parametrize('format', FORMATS)
@@ -79,44 +81,46 @@ def test_bombs_are_refused_by_their_headers(tmp_path, monkeypatch, format):
         data = damage.bomb(FACE, np.random.RandomState(seed))
         (tmp_path / 'bomb.jpg').write_bytes(data)
         assert len(data) < 50_000
-        with pytest.raises(ops.UnreadableError, match=r'bomb\.jpg .* \(more than 90,000,000 pixel'):
-            ops.read_face(tmp_path / 'bomb.jpg')
+        with pytest.raises(
+            pictures.UnreadableError, match=r'bomb\.jpg .* \(more than 90,000,000 pixel'
+        ):
+            pictures.read_face(tmp_path / 'bomb.jpg')
 
 
 def test_the_largest_pictures(tmp_path, monkeypatch):
     reading = tmp_path / 'a.png'
     save(reading, Image.new('L', (70_000, 1)))
-    with pytest.raises(ops.UnreadableError, match='than 65,535 on a side'):
-        ops.read_face(reading)
+    with pytest.raises(pictures.UnreadableError, match='than 65,535 on a side'):
+        pictures.read_face(reading)
     save(reading, Image.new('L', (65_535, 1)))
-    assert ops.read_face(reading, 32).shape == (32, 32, 3)
-    monkeypatch.setattr(ops, 'MAX_BYTES', os.path.getsize(reading) - 1)
-    with pytest.raises(ops.UnreadableError, match=r'more than \d+ bytes'):
-        ops.read_face(reading)
+    assert pictures.read_face(reading, 32).shape == (32, 32, 3)
+    monkeypatch.setattr(pictures, 'MAX_FILE_BYTES', os.path.getsize(reading) - 1)
+    with pytest.raises(pictures.UnreadableError, match=r'more than \d+ bytes'):
+        pictures.read_face(reading)
 
 
 def test_large_pictures_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     path = save(tmp_path / 'a.png', FACE)
-    with ops.open_picture(path):
-        assert not ops._ONE_LARGE.locked()
-    monkeypatch.setattr(ops, 'LARGE_PICTURE', FACE.width * FACE.height - 1)
-    with ops.open_picture(path):
-        assert ops._ONE_LARGE.locked()
-    assert not ops._ONE_LARGE.locked()
+    with pictures.open_picture(path):
+        assert not pictures._ONE_LARGE.locked()
+    monkeypatch.setattr(pictures, 'LARGE_PICTURE', FACE.width * FACE.height - 1)
+    with pictures.open_picture(path):
+        assert pictures._ONE_LARGE.locked()
+    assert not pictures._ONE_LARGE.locked()
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ops.UnreadableError):
-        ops.read_face(path)
-    assert not ops._ONE_LARGE.locked()
+    with pytest.raises(pictures.UnreadableError):
+        pictures.read_face(path)
+    assert not pictures._ONE_LARGE.locked()
 
 
 def test_what_is_no_file(tmp_path):
     for make in (os.mkdir, os.mkfifo, lambda path: os.symlink('/dev/zero', path)):
         path = tmp_path / f'{len(os.listdir(tmp_path))}.jpg'
         make(path)
-        with pytest.raises(ops.UnreadableError, match=r'\.jpg .* \(no file\)'):
-            ops.read_face(path)
-    with pytest.raises(ops.UnreadableError, match='No such file'):
-        ops.read_face(tmp_path / 'nowhere.jpg')
+        with pytest.raises(pictures.UnreadableError, match=r'\.jpg .* \(no file\)'):
+            pictures.read_face(path)
+    with pytest.raises(pictures.UnreadableError, match='No such file'):
+        pictures.read_face(tmp_path / 'nowhere.jpg')
 
 
 @pytest.mark.parametrize('format', ['EPS', 'TIFF'])
@@ -126,8 +130,8 @@ def test_only_the_formats_of_faces_are_opened(tmp_path, monkeypatch, format):
     file = io.BytesIO()
     FACE.save(file, format)
     (tmp_path / 'a.jpg').write_bytes(file.getvalue())
-    with pytest.raises(ops.UnreadableError, match='no picture'):
-        ops.read_face(tmp_path / 'a.jpg')
+    with pytest.raises(pictures.UnreadableError, match='no picture'):
+        pictures.read_face(tmp_path / 'a.jpg')
 
 
 # -------------------------------------------------------------------------------- decoding
@@ -135,11 +139,11 @@ def test_only_the_formats_of_faces_are_opened(tmp_path, monkeypatch, format):
 
 @pytest.mark.parametrize('cache', pipeline.CACHES)
 def test_unreadable_files_are_left_out_and_named(faces, monkeypatch, warned, cache):
-    paths, allocated, allocate = readers.list_images(str(faces)), [], pipeline._allocate
+    paths, allocated, allocate = files.list_images(str(faces)), [], pipeline._allocate
     monkeypatch.setattr(
         pipeline, '_allocate', lambda *args: allocated.append(allocate(*args)) or allocated[0]
     )
-    expected = [ops.read_face(path, 32) for path in paths]
+    expected = [pictures.read_face(path, 32) for path in paths]
     bad = [0, 5, 6, 13]
     for i in bad:
         open(paths[i], 'w').close()
@@ -157,7 +161,7 @@ def test_unreadable_files_are_left_out_and_named(faces, monkeypatch, warned, cac
 
 
 def test_of_many_only_the_first_are_named(faces, warned):
-    paths = readers.list_images(str(faces))
+    paths = files.list_images(str(faces))
     bad = [str(faces / f'nowhere{i:02d}.jpg') for i in range(25)]
     _, _, unreadable = pipeline.decode_faces(bad + paths, 32, most_unreadable=0.9)
     lines = warned()[0].splitlines()
@@ -166,25 +170,27 @@ def test_of_many_only_the_first_are_named(faces, warned):
 
 
 def test_too_many_unreadable_files(faces, warned):
-    paths = readers.list_images(str(faces))
+    paths = files.list_images(str(faces))
     for path in paths[:7]:
         open(path, 'w').close()
     assert len(pipeline.decode_faces(paths, 32)[0]) == 7
     open(paths[7], 'w').close()
-    with pytest.raises(ops.InputError, match='8 of 14 images are unreadable, too many') as error:
+    with pytest.raises(
+        console.InputError, match='8 of 14 images are unreadable, too many'
+    ) as error:
         pipeline.decode_faces(paths, 32)
     assert paths[0] in str(error.value) and '\n' not in str(error.value)
     assert len(pipeline.decode_faces(paths, 32, most_unreadable=1)[0]) == 6
-    with pytest.raises(ops.InputError, match='8 of 8 images'):
+    with pytest.raises(console.InputError, match='8 of 8 images'):
         pipeline.decode_faces(paths[:8], 32, most_unreadable=1)
-    with pytest.raises(ops.InputError, match='1 of 7 images'):
+    with pytest.raises(console.InputError, match='1 of 7 images'):
         pipeline.decode_faces(paths[7:], 32, most_unreadable=0)
 
 
 @pytest.fixture
 def vanishing(faces):
     """Faces that are decoded on demand, their paths, and their labels."""
-    paths = readers.list_images(str(faces))
+    paths = files.list_images(str(faces))
     images, _, _ = pipeline.decode_faces(paths, 32, cache='none')
     return images, paths, labels.one_hot(np.arange(14), 14), labels.one_hot([0, 1] * 7, 2)
 
@@ -220,7 +226,7 @@ def test_faces_that_vanish_altogether(vanishing, warned, first, stop):
     for path in paths[first:stop]:
         os.remove(path)
     with (
-        pytest.raises(ops.InputError, match=r'of 14 images are unreadable, too many .*No such'),
+        pytest.raises(console.InputError, match=r'of 14 images are unreadable, too many .*No such'),
         pipeline.own_errors(images),
     ):
         for _ in pipeline.batches(images, ages, genders, np.arange(14), 4):
@@ -256,7 +262,7 @@ def test_training_is_that_of_the_readable_faces(tiny, faces, tmp_path, warned, c
 def test_too_few_readable_faces(tiny, faces, tmp_path, warned):
     for path in sorted(faces.iterdir())[:3]:
         path.write_bytes(b'')
-    with pytest.raises(ops.InputError, match='holds 11 faces, too few for batches of 6'):
+    with pytest.raises(console.InputError, match='holds 11 faces, too few for batches of 6'):
         tiny(size_batch=6).train(num_epochs=1)
     assert not (tmp_path / 'save' / 'checkpoint').exists()
 
@@ -277,12 +283,12 @@ def test_training_goes_on_without_what_vanishes(tiny, faces, monkeypatch, warned
     model = tiny(cache='none', size_batch=7)
     model.train(num_epochs=2)
     assert model.step == 2
-    named = [text for text in warned() if 'no more' in text]
+    named = [text for text in warned() if 'no longer' in text]
     assert sorted(text.split("'")[1] for text in named) == paths[:2]
     for path in paths[:2]:
         shutil.copy(paths[5], path)
     decode_and_lose(9)
-    with pytest.raises(ops.InputError, match='of 14 images are unreadable, too many'):
+    with pytest.raises(console.InputError, match='of 14 images are unreadable, too many'):
         tiny(cache='none', size_batch=7, save_dir=model.save_dir + '2').train(num_epochs=1)
 
 
@@ -299,7 +305,7 @@ def test_testing_goes_on_with_the_readable_faces(tiny, faces, tmp_path, warned):
     model.custom_test(str(photos))
     assert '5 of 7 images are unreadable' in warned()[-1]
     written = np.asarray(Image.open(tmp_path / 'save' / 'test' / 'input.png'))
-    expected = [ops.read_face(path, 32) for path in good]
+    expected = [pictures.read_face(path, 32) for path in good]
     np.testing.assert_array_equal(written[:32], np.concatenate(expected, 1))
 
 

@@ -13,8 +13,7 @@ import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-import ops
-from data import labels, pipeline, readers
+from data import console, labels, pipeline, readers
 from demo import blend, pictures
 from demo.method import draw_method
 from face_aging import FaceAging
@@ -269,9 +268,11 @@ def test_a_blend_takes_two_people():
     random = np.random.default_rng(0)
     people, _ = blend.choose_people(groups, genders, [(0, 0)], random)
     assert sorted(people[0]) == [0, 1]
-    with pytest.raises(ops.InputError, match=r'there are 1 female ones of 16 to 20 years: take'):
+    with pytest.raises(
+        console.InputError, match=r'there are 1 female ones of 16 to 20 years: take'
+    ):
         blend.choose_people(groups, genders, [(0, 0), (3, 1)], random)
-    with pytest.raises(ops.InputError, match=r'there are 0 male ones of 71 to 90 years: take'):
+    with pytest.raises(console.InputError, match=r'there are 0 male ones of 71 to 90 years: take'):
         blend.choose_people(groups, genders, [(9, 0)], random)
 
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import ops
-from data import labels
+from data import console, devices, labels
 from tests.conftest import GOLDEN, Golden
 
 ROOT = pathlib.Path(ops.__file__).parent
@@ -22,7 +22,7 @@ CLUSTER = {'cluster': {'worker': ['a:1', 'b:1']}, 'task': {'type': 'worker', 'in
 WORKER = """
 import numpy as np, sys
 import face_aging
-from ops import InputError
+from data.console import InputError
 from tests.conftest import GOLDEN, TINY
 save_dir, weights, epochs = sys.argv[1:]
 face_aging.INIT_MODEL = str(GOLDEN / 'tiny32' / 'checkpoint')
@@ -111,7 +111,9 @@ def test_a_run_on_two_devices(tiny, faces, two_devices, monkeypatch):
 
 
 def test_a_batch_that_cannot_be_shared(tiny, two_devices):
-    with pytest.raises(ops.InputError, match=r'batch of 7 cannot be shared by 2 devices.*size 8'):
+    with pytest.raises(
+        console.InputError, match=r'batch of 7 cannot be shared by 2 devices.*size 8'
+    ):
         tiny(size_batch=7, strategy=two_devices)
 
 
@@ -146,7 +148,7 @@ def test_all_gpus_are_used(monkeypatch, gpus, kind):
     monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: ['gpu'] * gpus)
     monkeypatch.setattr(tf.distribute, 'MirroredStrategy', lambda: 'mirrored')
     monkeypatch.setattr(tf.distribute, 'get_strategy', lambda: 'default')
-    assert ops.distribution() == kind
+    assert devices.distribution() == kind
 
 
 def free_ports(count):
@@ -197,4 +199,6 @@ def test_two_processes(faces, tmp_path):
             np.testing.assert_allclose(first[name], alone[name], rtol=0, atol=2e-5, err_msg=name)
 
     errors, statuses = run_workers(tmp_path, ['save', 'elsewhere'], 3)
-    assert statuses == [1, 1] and all('give all of them the same --savedir' in e for e in errors)
+    assert statuses == [1, 1] and all(
+        'give all of them the same folder to save to' in e for e in errors
+    )

@@ -13,7 +13,7 @@ from PIL import Image
 
 import face_aging
 import ops
-from data import labels, readers
+from data import labels, pictures, readers
 from demo import evaluate, judge, measures, report
 from tests import draw_faces
 from tests.conftest import TINY
@@ -192,7 +192,7 @@ def test_descriptors_tell_the_same_from_another():
     pytest.importorskip('dlib')
     describe = measures.Descriptor()
     names = sorted(os.listdir('demo/faces'))[4:7]
-    faces = np.stack([ops.read_face(os.path.join('demo/faces', name)) for name in names])
+    faces = np.stack([pictures.read_face(os.path.join('demo/faces', name)) for name in names])
     found = describe(faces)
     assert found.shape == (3, 128)
     mirrored = describe(faces[:1, :, ::-1])

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import face_aging
 import ops
-from data import labels, pipeline, readers
+from data import console, files, labels, pictures, pipeline
 from tests.conftest import GOLDEN
 
 SCALARS = (
@@ -77,7 +77,7 @@ def test_other_sizes(tiny):
     model = tiny(size_image=64, num_input_channels=1, num_z_channels=20, age_upper=(9, 18, 50))
     z = model.E(tf.zeros([2, 64, 64, 1]))
     assert model.G([z, tf.zeros([2, 4]), tf.zeros([2, 2])]).shape == (2, 64, 64, 1)
-    with pytest.raises(ops.InputError, match='size_image 100'):
+    with pytest.raises(console.InputError, match='size_image 100'):
         tiny(size_image=100)
 
 
@@ -155,7 +155,7 @@ def test_no_shuffle(tiny, faces, orders):
 
 
 def test_files_are_read_once(tiny, faces, monkeypatch):
-    read, read_face = [], ops.read_face
+    read, read_face = [], pictures.read_face
     monkeypatch.setattr(
         ops,
         'read_face',
@@ -340,7 +340,7 @@ def test_a_changed_data_set_gets_a_new_order(tiny, faces):
 
 
 def test_too_few_faces(tiny, faces, tmp_path):
-    with pytest.raises(ops.InputError, match=r'14 faces, too few for batches of 8.*--batch_size 7'):
+    with pytest.raises(console.InputError, match=r'14 faces, too few for batches of 8'):
         tiny(size_batch=8).train(num_epochs=1)
     assert not (tmp_path / 'save' / 'checkpoint').exists()
 
@@ -398,7 +398,7 @@ def test_test_grids(trained, faces, capsys):
     lines = 'Loading pre-trained model ...', 'SUCCESS ^_^', 'Done! Results are saved as'
     assert all(line in out for line in lines)
     assert f'{model.save_dir}/test/test_as_xxx.png' in out
-    paths = readers.list_images(str(faces))
+    paths = files.list_images(str(faces))
     for name, gender in (('male', [1, -1]), ('female', [-1, 1])):
         grid = np.asarray(Image.open(f'{model.save_dir}/test/test_as_{name}.png'))
         assert grid.shape == (10 * 32, 14 * 32, 3)
@@ -467,7 +467,7 @@ def test_testing_falls_back_to_init_model(tiny, faces, monkeypatch, capsys):
 
 
 def test_testing_without_a_model(tiny, faces, tmp_path):
-    with pytest.raises(ops.InputError, match='There is no trained model in'):
+    with pytest.raises(console.InputError, match='There is no trained model in'):
         tiny(is_training=False).custom_test(str(faces))
     assert not (tmp_path / 'save').exists()
 
@@ -476,7 +476,7 @@ def test_without_a_readable_face_nothing_is_written(trained, tmp_path):
     (tmp_path / 'photos').mkdir()
     (tmp_path / 'photos' / 'broken.png').write_bytes(b'no picture')
     model = trained()
-    with pytest.raises(ops.InputError, match=r'1 of 1 images .*broken\.png'):
+    with pytest.raises(console.InputError, match=r'1 of 1 images .*broken\.png'):
         model.custom_test(str(tmp_path / 'photos'))
     assert not os.path.exists(os.path.join(model.save_dir, 'test'))
 
@@ -524,7 +524,7 @@ def test_another_shape_is_named_and_nothing_loaded(tiny):
     tiny().save_checkpoint()
     model = tiny(num_z_channels=20)
     before = weights_of(model)
-    with pytest.raises(ops.InputError, match='num_z_channels is 50 there, 20 here'):
+    with pytest.raises(console.InputError, match='num_z_channels is 50 there, 20 here'):
         model.load_checkpoint()
     assert_same(before, weights_of(model))
 
@@ -540,7 +540,7 @@ def test_a_missing_variable_is_named(tiny, tmp_path):
         shape_and_slices=[''] * len(names),
         tensors=[reader.get_tensor(name) for name in names],
     )
-    with pytest.raises(ops.InputError, match='has no variable G_deconv1/b'):
+    with pytest.raises(console.InputError, match='has no variable G_deconv1/b'):
         tiny().load_checkpoint()
 
 
@@ -564,7 +564,9 @@ def test_a_damaged_checkpoint_is_named(tiny, tmp_path, file, damage):
         path.write_bytes(b'' if damage == 'empty' else b'\x07garbage' * 10)
     model = tiny()
     before = weights_of(model)
-    with pytest.raises(ops.InputError, match=r'save/checkpoint/\S+ (is damaged|cannot be read)'):
+    with pytest.raises(
+        console.InputError, match=r'save/checkpoint/\S+ (is damaged|cannot be read)'
+    ):
         model.load_checkpoint()
     assert_same(before, weights_of(model))
 

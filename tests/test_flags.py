@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import main
-from data import check, labels, readers
-from ops import InputError
+from data import check, console, labels, tables
+from data.console import InputError
 from tests.test_main import DEFAULTS, Recorder
 
 RANGES = {
@@ -97,7 +97,7 @@ def test_numbers(calls, name, text):
 @each
 @given(text=WORDS)
 def test_choices(calls, name, text):
-    words = main._BooleanParser.words if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
+    words = console.BOOLEANS if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
     known = text.lower() in words if name in BOOLEANS else text in words
     sentence = call(f'--{name}={text}')
     assert sentence is None if known else f'--{name}=' in sentence
@@ -124,7 +124,7 @@ def test_age_groups(calls, text):
     sentence = call(f'--age_groups={text}')
     if sentence is None:
         upper = labels.parse_age_upper(text)
-        assert list(upper) == sorted(set(upper)) and upper[0] >= 1 and upper[-1] <= readers.OLDEST
+        assert list(upper) == sorted(set(upper)) and upper[0] >= 1 and upper[-1] <= tables.OLDEST
     else:
         assert 'are no upper limits of age groups' in sentence and len(sentence) < 400
         with pytest.raises(InputError):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
-from data import labels
+from data import console, labels, pictures
 from demo import aging, kids, morph, photos
 from face_aging import FaceAging
 from tests.conftest import TINY
@@ -191,7 +191,7 @@ def test_the_program_aging(folder, model, pair):
     for gender, word in enumerate(labels.GENDER_NAMES):
         with Image.open(f'out/test/ages_23_0_madeup004_{word}.png') as strip:
             faces, titles = faces_of(strip)
-        np.testing.assert_array_equal(faces[0], ops.read_face(MAN, 32))
+        np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
         expected = aging.age(model, pair[0], labels.age_centres(), gender)
         np.testing.assert_allclose(
             np.concatenate(faces[1:]), ops.image_grid(expected, size_frame=(10, 1)), atol=1
@@ -207,7 +207,7 @@ def test_ages_and_gender_of_the_program_aging(folder):
     name = 'save/test/ages_23_0_madeup004_female'
     assert written() == [name + '.gif', name + '.png']
     assert Image.open(name + '.png').size == (3 * 32, BAND + 32)
-    assert "--ages 'old' are no ages" in error_of(aging.main, MAN, '--ages', 'old')
+    assert "'old' are no ages" in error_of(aging.main, MAN, '--ages', 'old')
 
 
 def test_the_program_morph(folder, model, pair):
@@ -221,7 +221,7 @@ def test_the_program_morph(folder, model, pair):
     ends = ops.image_grid(expected[[0, -1]], size_frame=(2, 1)).reshape(2, 32, 32, 3)
     np.testing.assert_allclose(faces[[1, -2]], ends, atol=1)
     for end, path in ((0, MAN), (-1, WOMAN)):
-        np.testing.assert_array_equal(faces[end], ops.read_face(path, 32))
+        np.testing.assert_array_equal(faces[end], pictures.read_face(path, 32))
     words = ops.titled(np.zeros([2, 32, 32, 3]), ['23', '52'])
     np.testing.assert_array_equal(titles[[1, -2]], words[:, :BAND])
     frames, _ = frames_of(name + '.gif')
@@ -238,7 +238,7 @@ def test_the_program_kids(folder, model, pair):
         rows = [faces_of(picture.crop([0, y, 128, y + BAND + 32]))[0] for y in (0, BAND + 32)]
     expected = kids.kids(model, *pair, 3, seed=7)
     for row, parent, children in zip(rows, (MAN, WOMAN), np.split(expected, 2), strict=True):
-        np.testing.assert_array_equal(row[0], ops.read_face(parent, 32))
+        np.testing.assert_array_equal(row[0], pictures.read_face(parent, 32))
         children = ops.image_grid(children, size_frame=(3, 1)).reshape(3, 32, 32, 3)
         np.testing.assert_allclose(row[1:], children, atol=1)
 
@@ -259,10 +259,14 @@ def test_who_is_who_in_a_morph():
     given = 'me.jpg', 'you.jpg'
     assert morph.read_labels(given, '3,60', 'female,female') == ((3, 60), [1, 1])
     for ages, genders in ((None, None), ('3,60', None), (None, 'male,male')):
-        with pytest.raises(ops.InputError, match=r'me\.jpg tells no age .* --ages 30,60 --gend'):
+        with pytest.raises(
+            console.InputError, match=r'me\.jpg tells no age .* --ages 30,60 --gend'
+        ):
             morph.read_labels(['52_1_y.jpg', 'me.jpg'], ages, genders)
     for ages, genders in (('3', 'male,male'), ('3,4,5', 'male,male'), ('3,4', 'male,men')):
-        with pytest.raises(ops.InputError, match='of two people: pass two ages and two genders'):
+        with pytest.raises(
+            console.InputError, match='of two people: pass two ages and two genders'
+        ):
             morph.read_labels(given, ages, genders)
 
 

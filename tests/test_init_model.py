@@ -14,8 +14,7 @@ import tensorflow as tf
 
 import face_aging
 import init_model
-import ops
-from data import labels, readers
+from data import console, labels, readers
 from init_model import pack
 from tests.conftest import GOLDEN, TINY
 from tests.test_face_aging import assert_same, weights_of
@@ -227,9 +226,9 @@ def test_history_file(savedir, packed):
 @pytest.mark.parametrize('left', [[], [(0, 1, 1), (1, 1, None)], [(0, 1, 1), (1, 2, 1)]])
 def test_a_summary_of_only_some_epochs(tmp_path, left):
     write_summary(tmp_path, left)
-    with pytest.raises(ops.InputError, match='does not show all of 2 epochs up to step 2'):
+    with pytest.raises(console.InputError, match='does not show all of 2 epochs up to step 2'):
         pack.read_history(str(tmp_path), epochs=2, steps=2)
-    with pytest.raises(ops.InputError, match='does not show all of 0 epochs up to step 0'):
+    with pytest.raises(console.InputError, match='does not show all of 0 epochs up to step 0'):
         pack.read_history(str(tmp_path), epochs=0, steps=0)  # of a model that was never trained
 
 
@@ -242,7 +241,7 @@ def test_what_float16_cannot_hold_is_named(savedir, packed, tmp_path, value, sho
     shutil.copytree(savedir / 'summary', bad / 'summary')
     before = contents(packed)
     with pytest.raises(
-        ops.InputError, match=f'G_fc/b in .*bad/checkpoint/model-4 .* up to {shown}'
+        console.InputError, match=f'G_fc/b in .*bad/checkpoint/model-4 .* up to {shown}'
     ):
         pack.pack(bad, packed)
     assert contents(packed) == before
@@ -257,7 +256,7 @@ def test_a_failure_overwrites_nothing(savedir, packed, tmp_path, monkeypatch):
     before = contents(packed)
     monkeypatch.setattr(init_model, 'MAX_BYTES', 500_000)  # E, G and D_z fit
     with pytest.raises(
-        ops.InputError, match=r'D_img takes [\d,]+ bytes, but a file at most 500,000'
+        console.InputError, match=r'D_img takes [\d,]+ bytes, but a file at most 500,000'
     ):
         pack.pack(tmp_path / 'other', packed)
     assert contents(packed) == before
@@ -269,11 +268,13 @@ def test_a_failure_overwrites_nothing(savedir, packed, tmp_path, monkeypatch):
 def test_checkpoints_that_cannot_be_packed(savedir, tmp_path):
     foreign = tmp_path / 'foreign'
     shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', foreign / 'checkpoint')
-    with pytest.raises(ops.InputError, match='model-init cannot be read as a checkpoint of this'):
+    with pytest.raises(
+        console.InputError, match='model-init cannot be read as a checkpoint of this'
+    ):
         pack.pack(foreign, tmp_path / 'out')
     shutil.copytree(savedir, tmp_path / 'damaged')
     (tmp_path / 'damaged' / 'checkpoint' / 'model-4.index').write_bytes(b'garbage')
-    with pytest.raises(ops.InputError, match='model-4 cannot be read as a checkpoint of this'):
+    with pytest.raises(console.InputError, match='model-4 cannot be read as a checkpoint of this'):
         pack.pack(tmp_path / 'damaged', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
@@ -318,7 +319,7 @@ def test_damage_is_named_and_nothing_loaded(tiny, packed, name, harm, message):
     harm(packed, name)
     model = tiny()
     before = weights_of(model)
-    with pytest.raises(ops.InputError) as error:
+    with pytest.raises(console.InputError) as error:
         model.load_checkpoint(str(packed))
     what = f'is damaged ({message} in manifest.json)' if message else 'is missing'
     assert str(error.value) == f'{packed}/{name} {what}: {init_model.CURE}'
@@ -381,14 +382,16 @@ def test_hostile_files_whose_sum_is_right(packed, change, message, monkeypatch):
         data = change(dict(arrays))
     replace_file(packed, 'D_z.npz', data)
     monkeypatch.setattr('pickle.load', lambda *_, **__: pytest.fail('unpickled'))
-    with pytest.raises(ops.InputError, match=rf'packed/D_z\.npz is damaged \((File is )?{message}'):
+    with pytest.raises(
+        console.InputError, match=rf'packed/D_z\.npz is damaged \((File is )?{message}'
+    ):
         init_model.load(packed)
 
 
 def test_no_more_is_read_than_a_file_may_have(packed, monkeypatch):
     monkeypatch.setattr(init_model, 'MAX_BYTES', 100_000)
     with pytest.raises(
-        ops.InputError, match=r'G\.npz is damaged \(it is larger than 100,000 bytes'
+        console.InputError, match=r'G\.npz is damaged \(it is larger than 100,000 bytes'
     ):
         init_model.load(packed)
 
@@ -423,7 +426,7 @@ def test_a_damaged_manifest_is_named(packed, change, message):
         packed / 'E.npz', packed.parent
     )  # so that the way out of the folder leads somewhere
     edit_manifest(packed, change)
-    with pytest.raises(ops.InputError) as error:
+    with pytest.raises(console.InputError) as error:
         init_model.load(packed)
     assert str(error.value).startswith(f'{packed}/manifest.json is damaged (')
     assert message in str(error.value) and str(error.value).endswith(init_model.CURE)
@@ -432,13 +435,13 @@ def test_a_damaged_manifest_is_named(packed, change, message):
 @pytest.mark.parametrize('text', [b'', b'{"format": 1', b'\xff\xfe', b'[' * 100_000])
 def test_a_manifest_that_is_no_json(packed, text):
     (packed / 'manifest.json').write_bytes(text)
-    with pytest.raises(ops.InputError, match=r'manifest\.json is damaged \(it is no JSON\): '):
+    with pytest.raises(console.InputError, match=r'manifest\.json is damaged \(it is no JSON\): '):
         init_model.load(packed)
 
 
 def test_a_missing_manifest(tiny, packed):
     (packed / 'manifest.json').unlink()
-    with pytest.raises(ops.InputError, match=r'packed/manifest\.json is missing: restore it'):
+    with pytest.raises(console.InputError, match=r'packed/manifest\.json is missing: restore it'):
         tiny().load_checkpoint(str(packed))
 
 
@@ -448,7 +451,7 @@ def test_a_missing_manifest(tiny, packed):
 def test_another_shape_is_named_and_nothing_loaded(tiny, packed):
     model = tiny(num_z_channels=20)
     before = weights_of(model)
-    with pytest.raises(ops.InputError, match=r'E_fc/w is \[512, 50\] in .*packed.*\[512, 20\]'):
+    with pytest.raises(console.InputError, match=r'E_fc/w is \[512, 50\] in .*packed.*\[512, 20\]'):
         model.load_checkpoint(str(packed))
     assert_same(before, weights_of(model))
 

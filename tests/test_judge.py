@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import ops
-from data import labels, readers
+from data import console, files, labels, pictures, readers
 from demo import judge
 from tests import draw_faces
 
@@ -99,8 +98,8 @@ def test_calibration_never_turns_ages_round():
 
 def test_the_packed_judge_tells_children_from_old_people():
     """Of faces that it never saw, made-up ones."""
-    paths = readers.list_images('demo/faces')
-    faces = np.stack([ops.read_face(path) for path in paths])
+    paths = files.list_images('demo/faces')
+    faces = np.stack([pictures.read_face(path) for path in paths])
     years = np.array([readers.parse_name(path)[0] for path in paths])
     judged, female = judge.load()(faces)
     assert judged.shape == female.shape == (10,)
@@ -190,13 +189,13 @@ def test_a_damaged_judge_is_named(drawn, small, tmp_path, name, damage, message)
         (tmp_path / path.name).write_bytes(path.read_bytes())
     path = tmp_path / name
     path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
-    with pytest.raises(ops.InputError, match=f'{name} {message}') as error:
+    with pytest.raises(console.InputError, match=f'{name} {message}') as error:
         judge.load(str(tmp_path))
     assert str(error.value).endswith(judge.CURE)
 
 
 def test_a_judge_of_another_network_is_refused(drawn):
-    with pytest.raises(ops.InputError, match=r'judge\.npz is of another network: restore it'):
+    with pytest.raises(console.InputError, match=r'judge\.npz is of another network: restore it'):
         judge.load(str(drawn / 'out'))
 
 

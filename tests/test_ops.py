@@ -1,5 +1,8 @@
 """Pictures, grids, labels on maps, and the convolutions that are written as matrix products."""
 
+import gc
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
+from data import console
 
 
 def test_grid_pixel_by_pixel():
@@ -42,6 +46,16 @@ def test_save_batch_images(tmp_path, channels):
     assert pixels.flat[0] == 0 and pixels.flat[-1] == 255  # what lies outside is clipped
 
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a full disk')
+@pytest.mark.filterwarnings('error')
+def test_a_grid_on_a_full_disk(tmp_path):
+    """Its OSError is raised, and imageio raises no other one where nobody can catch it."""
+    (tmp_path / 'full.png').symlink_to('/dev/full')
+    with pytest.raises(OSError, match='No space left'):
+        ops.save_batch_images(np.zeros([1, 2, 2, 3]), tmp_path / 'full.png')
+    gc.collect()
+
+
 @pytest.mark.parametrize('suffix', ['jpg', 'JPEG', 'png', 'bmp', 'gif', 'webp'])
 def test_formats(tmp_path, suffix):
     path = tmp_path / f'face.{suffix}'
@@ -62,7 +76,7 @@ def test_value_range(tmp_path):
 @pytest.mark.parametrize('content', [b'', b'no picture', b'\xff\xd8\xff\xe0 cut'])
 def test_unreadable_image_is_named(tmp_path, content):
     (tmp_path / 'broken.jpg').write_bytes(content)
-    with pytest.raises(ops.InputError, match=r'broken\.jpg cannot be read as an image'):
+    with pytest.raises(console.InputError, match=r'broken\.jpg cannot be read as an image'):
         ops.load_image(tmp_path / 'broken.jpg')
 
 
@@ -70,7 +84,7 @@ def test_truncated_image_is_named(tmp_path):
     noise = np.random.RandomState(0).randint(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / 'whole.jpg')
     (tmp_path / 'half.jpg').write_bytes((tmp_path / 'whole.jpg').read_bytes()[:2000])
-    with pytest.raises(ops.InputError, match=r'half\.jpg cannot be read'):
+    with pytest.raises(console.InputError, match=r'half\.jpg cannot be read'):
         ops.load_image(tmp_path / 'half.jpg')
 
 
@@ -117,15 +131,3 @@ def test_small_maps_compute_what_large_ones_do(layer, size, monkeypatch):
 
     for plain, product in zip(value_and_gradients(0), value_and_gradients(4), strict=True):
         np.testing.assert_allclose(plain, product, rtol=1e-4, atol=1e-4)
-
-
-# ---------------------------------------------------------------------------------- progress
-
-
-def test_progress_without_a_terminal_is_plain_lines(capsys):
-    with ops.Progress(range(10), 'Epoch 1/2', unit='batch') as progress:
-        for i in progress:
-            progress.set_postfix_str(f'EG_err {i}')
-    first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith('Epoch 1/2: 0%, 0/10, ')
-    assert last.startswith('Epoch 1/2: 100%, 10/10, ') and last.endswith(', EG_err 9')

@@ -9,7 +9,7 @@ from PIL import Image
 
 import face_aging
 import ops
-from data import labels, readers
+from data import files, labels, pictures
 
 BAND = 5  # height of the title above a face of 32 x 32
 
@@ -115,7 +115,7 @@ def test_strips_are_the_input_and_the_age_groups(vivid, folder, tmp_path):
                 faces, titles = faces_of(strip)
             path = folder / f'{name}.jpg'
             assert faces.shape == (11, 32, 32, 3)
-            np.testing.assert_array_equal(faces[0], ops.read_face(path, 32))
+            np.testing.assert_array_equal(faces[0], pictures.read_face(path, 32))
             np.testing.assert_allclose(faces[1:], generated(model, path, gender, groups), atol=1)
             words = ops.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
             np.testing.assert_array_equal(titles, words[:, :BAND])
@@ -170,7 +170,7 @@ def test_pages_go_on_with_the_right_faces(vivid, folder, tmp_path, monkeypatch):
     for name in ('me', 'you'):
         with Image.open(tmp_path / f'save/test/ages_{name}_male.png') as strip:
             faces, _ = faces_of(strip)
-        np.testing.assert_array_equal(faces[0], ops.read_face(folder / f'{name}.jpg', 32))
+        np.testing.assert_array_equal(faces[0], pictures.read_face(folder / f'{name}.jpg', 32))
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(vivid, folder, tmp_path):
@@ -178,12 +178,12 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(vivid, folder, tmp_pat
         image.save(folder / 'me.png')
     model = vivid()
     model.custom_test(str(folder), genders=('male',))
-    paths = [os.path.basename(path) for path in readers.list_images(str(folder))]
+    paths = [os.path.basename(path) for path in files.list_images(str(folder))]
     assert paths == ['me.jpg', 'me.png', 'you.jpg']
     for name, path in zip(('me', 'me_2', 'you'), paths, strict=True):
         with Image.open(tmp_path / f'save/test/ages_{name}_male.png') as strip:
             faces, _ = faces_of(strip)
-        np.testing.assert_array_equal(faces[0], ops.read_face(folder / path, 32))
+        np.testing.assert_array_equal(faces[0], pictures.read_face(folder / path, 32))
 
 
 def test_other_age_groups_and_grey_pictures(vivid, folder, tmp_path):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-import ops
-from data import labels, readers
+from data import console, files, labels, readers, tables
 from tests import draw_faces
 
 MORPH_HEADER = 'id_num,picture_num,dob,doa,race,gender,facial_hair,age,age_diff,glasses,photo'
@@ -98,7 +97,9 @@ def test_genders_that_are_missing(put, names, table):
     _, faces, _ = read(folder)
     assert len(faces) == len(names) and all(gender is None for _, gender in faces.values())
     column = 'person,gender .* as 001,male' if 'A02' in names[0] else 'name,gender .*Williams,male'
-    with pytest.raises(ops.InputError, match=rf'supply .*genders\.csv with the columns {column}'):
+    with pytest.raises(
+        console.InputError, match=rf'supply .*genders\.csv with the columns {column}'
+    ):
         labels.list_faces(folder)
 
 
@@ -111,7 +112,7 @@ def test_genders_that_are_missing(put, names, table):
     ],
 )
 def test_mistaken_genders(put, text, message):
-    with pytest.raises(ops.InputError, match=message):
+    with pytest.raises(console.InputError, match=message):
         read(put('001A02.JPG', genders=text))
 
 
@@ -186,7 +187,7 @@ def test_cacd_by_its_names(put):
 def test_cacd_by_its_table(put, tmp_path, write):
     names = [unicodedata.normalize('NFD', name) for name in CACD_NAMES]  # as a Mac has them
     folder = put(*names, genders=GENDERS)
-    write(tmp_path / 'set' / readers.CACD_MAT, CACD_NAMES, [52, 24, 16])
+    write(tmp_path / 'set' / tables.CACD_MAT, CACD_NAMES, [52, 24, 16])
     name, faces, _ = read(folder)
     assert name == 'cacd'
     assert faces == dict(zip(sorted(names), [(16, 1), (24, 1), (52, 0)], strict=True))
@@ -196,7 +197,7 @@ def test_cacd_by_its_table(put, tmp_path, write):
 
 @pytest.mark.parametrize('what', ['noise', 'v5', 'v7.3', 'other v5', 'other v7.3'])
 def test_a_damaged_table_of_cacd(put, tmp_path, what):
-    folder, path = put(*CACD_NAMES, genders=GENDERS), tmp_path / 'set' / readers.CACD_MAT
+    folder, path = put(*CACD_NAMES, genders=GENDERS), tmp_path / 'set' / tables.CACD_MAT
     if what == 'noise':
         path.write_bytes(b'no table' * 100)
     elif what == 'other v5':
@@ -207,7 +208,9 @@ def test_a_damaged_table_of_cacd(put, tmp_path, what):
     else:
         (write_mat if what == 'v5' else write_mat_7_3)(path, CACD_NAMES, [52, 24, 16])
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ops.InputError, match=r"meta\.mat cannot be read as CACD's table") as error:
+    with pytest.raises(
+        console.InputError, match=r"meta\.mat cannot be read as CACD's table"
+    ) as error:
         read(folder)
     assert '\n' not in str(error.value)
 
@@ -260,7 +263,7 @@ def test_lines_that_cannot_be_used(put):
     ],
 )
 def test_tables_that_cannot_be_used(put, table, message):
-    with pytest.raises(ops.InputError, match=message):
+    with pytest.raises(console.InputError, match=message):
         labels.list_faces(put('a.jpg', labels=table))
 
 
@@ -278,7 +281,7 @@ def test_folders_within_folders(put, tmp_path):
     with pytest.warns(UserWarning, match='1 of 3 images .* skipped'):
         paths, _, _ = labels.list_faces(folder)
     assert [os.path.relpath(path, folder) for path in paths[:2]] == ['a/8_1_x.jpg', 'b/c/9_1_x.jpg']
-    assert readers.list_images(folder) == [os.path.join(folder, 'z_no.jpg')]
+    assert files.list_images(folder) == [os.path.join(folder, 'z_no.jpg')]
 
 
 def test_a_name_that_is_not_utf8(put):
@@ -352,7 +355,7 @@ def tree_of(name, put, tmp_path):
         return put(*(f'Album2/009055_1M{age}.JPG' for age in ages), morph_2008=MORPH_HEADER)
     if name == 'CACD':
         folder = put(*(f'{a}_Robin_Williams_0001.jpg' for a in ages), *CACD_NAMES, genders=GENDERS)
-        write_mat(tmp_path / 'set' / readers.CACD_MAT, CACD_NAMES, [52, 24, 16])
+        write_mat(tmp_path / 'set' / tables.CACD_MAT, CACD_NAMES, [52, 24, 16])
         return folder
     rows = [f'{age}/a.webp,{age},m' for age in ages]
     return put(*(f'{a}/a.webp' for a in ages), labels='\n'.join(['file,age,gender', *rows]))
@@ -376,7 +379,7 @@ def test_training_for_a_step(put, tmp_path, tiny_main, name, capsys):
 
 @pytest.mark.parametrize('text', ['', '5,', '0,5', '-1', '5,5', '10,5', '5.5', 'old', '5;10'])
 def test_mistaken_age_groups(text):
-    with pytest.raises(ops.InputError, match=r'--age_groups .* are no upper limits .* as 5,10,15,'):
+    with pytest.raises(console.InputError, match=r' are no upper limits .* as 5,10,15,'):
         labels.parse_age_upper(text)
 
 
@@ -396,7 +399,7 @@ def test_networks_follow_the_age_groups(tiny):
         faces = list(model.generate_ages(np.zeros([2, 50], np.float32), labels.one_hot([0, 1], 2)))
         assert len(faces) == groups
     with pytest.raises(
-        ops.InputError, match=r'num_categories is 10, but age_upper \(30,\) makes 2'
+        console.InputError, match=r'num_categories is 10, but age_upper \(30,\) makes 2'
     ):
         tiny(age_upper=(30,), num_categories=10)
 
@@ -407,7 +410,7 @@ def test_a_checkpoint_of_other_age_groups(tiny, upper, tmp_path):
     assert tiny(age_upper=upper).load_checkpoint()
     text = labels.format_age_upper(upper)
     own = '5,10,15,20,30,40,50,60,70'
-    with pytest.raises(ops.InputError, match=f'is of age groups up to {text}, but .* of {own}'):
+    with pytest.raises(console.InputError, match=f'is of age groups up to {text}, but .* of {own}'):
         tiny().load_checkpoint()
 
 
@@ -416,5 +419,5 @@ def test_init_model_of_other_age_groups(tiny, tmp_path, monkeypatch):
     (tmp_path / 'packed').mkdir()
     (tmp_path / 'packed' / 'manifest.json').touch()
     monkeypatch.setattr('init_model.read_manifest', lambda folder: manifest)
-    with pytest.raises(ops.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: p'):
+    with pytest.raises(console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: p'):
         tiny(age_upper=(30,)).load_checkpoint(str(tmp_path / 'packed'))

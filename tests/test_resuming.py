@@ -21,7 +21,7 @@ from scipy import stats
 from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
-import ops
+from data import console
 from init_model import checkpoints, savedir
 from tests.conftest import GOLDEN
 
@@ -109,7 +109,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(tiny, faces, monkeypatch, num
     at_step(model, monkeypatch, step, lambda: os.kill(os.getpid(), number))
     usual = signal.getsignal(number)
     with pytest.raises(
-        ops.Stopped, match=rf'Stopped by .* after step {step}, .*model-{step}'
+        console.Stopped, match=rf'Stopped by .* after step {step}, .*model-{step}'
     ) as stop:
         model.train(num_epochs=3)
     assert stop.value.signal == number and signal.getsignal(number) == usual
@@ -145,7 +145,7 @@ def test_a_run_killed_between_checkpoints(tiny, faces, monkeypatch):
 def test_another_batch_size_starts_the_epoch_again(tiny, faces, monkeypatch):
     model = tiny(size_batch=4)
     at_step(model, monkeypatch, 1, lambda: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(ops.Stopped):
+    with pytest.raises(console.Stopped):
         model.train(num_epochs=1)
     model = tiny(size_batch=3)
     with pytest.warns(UserWarning, match='of 4, now of 3: the epoch starts again'):
@@ -190,16 +190,6 @@ def test_ctrl_c_ends_what_reads_the_output_too(faces, tmp_path):
     assert checkpoints.read_newest(str(tmp_path / 'save' / 'checkpoint'), names=())
 
 
-def test_output_that_nobody_reads(monkeypatch, capfd):
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, 'w') as pipe:
-        ops.say('one', pipe)
-        ops.say('two', pipe)
-    ops.say('three')
-    assert capfd.readouterr().out == 'three\n'
-
-
 @pytest.mark.usefixtures('eagerly')
 def test_a_signal_during_the_last_save(tiny, faces, monkeypatch):
     model = tiny()
@@ -210,7 +200,7 @@ def test_a_signal_during_the_last_save(tiny, faces, monkeypatch):
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(model, 'save_checkpoint', save_and_raise)
-    with pytest.raises(ops.Stopped, match='Stopped by SIGTERM after step 2, which is saved'):
+    with pytest.raises(console.Stopped, match='Stopped by SIGTERM after step 2, which is saved'):
         model.train(num_epochs=1)  # of pre-training, after which main would go on
 
 
@@ -370,7 +360,7 @@ def test_a_checkpoint_that_is_not_as_it_was_written(tiny, monkeypatch):
 
     monkeypatch.setattr(tf.raw_ops, 'SaveV2', fail)
     model.step = 1
-    with pytest.raises(ops.InputError, match='was not written as it was'):
+    with pytest.raises(console.InputError, match='was not written as it was'):
         model.save_checkpoint()
     assert tiny().load_checkpoint()
 
@@ -383,18 +373,18 @@ def test_a_full_disk_is_noticed_first(tiny, faces, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: full)
     message = r'need [\d,]{9,} bytes more, but the disk has only 1,000 free'
     model.step = 1
-    with pytest.raises(ops.InputError, match=message):
+    with pytest.raises(console.InputError, match=message):
         model.save_checkpoint()
     assert sorted(os.listdir(os.path.join(model.save_dir, 'checkpoint'))) == kept
     model = tiny(save_dir=str(faces.parent / 'other'))
-    with pytest.raises(ops.InputError, match=message):
+    with pytest.raises(console.InputError, match=message):
         model.train(num_epochs=1)
     assert model.step == 0  # before days of work
 
 
 def test_other_settings_are_named(tiny):
     tiny().save_checkpoint()
-    with pytest.raises(ops.InputError) as error:
+    with pytest.raises(console.InputError) as error:
         tiny(num_z_channels=20, enable_tile_label=False).load_checkpoint()
     assert 'num_z_channels is 50 there, 20 here' in str(error.value)
     assert 'enable_tile_label is True there, False here' in str(error.value)
@@ -412,7 +402,7 @@ def test_another_precision(tiny, precision):
         with pytest.warns(UserWarning, match=f'in float32 and goes on in {precision}'):
             assert model.load_checkpoint()
     else:
-        with pytest.raises(ops.InputError, match='pass --precision float32'):
+        with pytest.raises(console.InputError, match='pass --precision float32'):
             model.load_checkpoint()
     assert tested.load_checkpoint()
 
@@ -438,7 +428,7 @@ def test_a_newer_version_is_named(tiny, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, 'FORMAT', checkpoints.FORMAT + 1)
         tiny().save_checkpoint()
-    with pytest.raises(ops.InputError, match='newer version'):
+    with pytest.raises(console.InputError, match='newer version'):
         tiny().load_checkpoint()
 
 
@@ -461,7 +451,7 @@ def test_a_second_process_is_refused(tiny, faces, tmp_path):
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         assert process.stdout.readline() == 'held\n'
         with pytest.raises(
-            ops.InputError, match=rf'in use by another training, process {process.pid}'
+            console.InputError, match=rf'in use by another training, process {process.pid}'
         ):
             tiny().train(num_epochs=1)
         assert os.listdir(save) == ['lock']

@@ -14,7 +14,7 @@ import scipy.io
 import tensorflow as tf
 
 import ops
-from data import align, check, labels, readers
+from data import check, console, detector, files, labels, tables
 from tests import draw_faces
 from tests.test_readers import CACD_NAMES, write_mat_7_3
 
@@ -149,11 +149,11 @@ def test_a_mat_file_is_read_alone(tmp_path, change, reason):
     for name in ('meta.mat', 'other.mat'):
         write_mat_7_3(tmp_path / name, CACD_NAMES, [52, 24, 16])
     (tmp_path / 'secret').write_bytes(np.array([52.0, 24, 16]).tobytes())
-    assert len(readers.read_cacd_mat(tmp_path / 'meta.mat')) == 3
+    assert len(tables.read_cacd_mat(tmp_path / 'meta.mat')) == 3
     with h5py.File(tmp_path / 'meta.mat', 'r+') as file:
         change(file, tmp_path)
-    with pytest.raises(ops.InputError, match=rf"as CACD's table \(.*{reason}"):
-        readers.read_cacd_mat(tmp_path / 'meta.mat')
+    with pytest.raises(console.InputError, match=rf"as CACD's table \(.*{reason}"):
+        tables.read_cacd_mat(tmp_path / 'meta.mat')
 
 
 def test_an_old_mat_file_runs_nothing(tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_an_old_mat_file_runs_nothing(tmp_path, monkeypatch):
     pictures = {'age': np.array([1, 2, 3]), 'identity': np.arange(3), 'name': cells}
     table = {'celebrityImageData': pictures, 'celebrityData': people}
     scipy.io.savemat(tmp_path / 'meta.mat', table)
-    assert readers.read_cacd_mat(tmp_path / 'meta.mat')
+    assert tables.read_cacd_mat(tmp_path / 'meta.mat')
 
 
 # ------------------------------------------------------------------------------------ tables
@@ -195,7 +195,7 @@ def test_cells_are_no_formulas(tmp_path):
     name = os.listdir(tmp_path / 'set')[0]
     row = f'{name},=1+1,"=cmd|\' /C calc\'!A0"'
     (tmp_path / 'set' / 'labels.csv').write_text(f'file,age,gender\n{row}\n')
-    with pytest.raises(ops.InputError, match=r'an age in labels\.csv that is no number'):
+    with pytest.raises(console.InputError, match=r'an age in labels\.csv that is no number'):
         labels.list_faces(str(tmp_path / 'set'))
 
 
@@ -214,7 +214,7 @@ def test_a_table_is_not_written_through_a_link(outside, tmp_path):
     """Links that came with a data set, where labels.csv goes and where it is prepared."""
     precious, folder = tmp_path / 'precious', tmp_path / 'set'
     precious.write_text('file,age,gender\n')
-    os.symlink(precious, folder / 'labels.csv.new')
+    os.symlink(precious, files.path_aside(folder / 'labels.csv'))
     os.symlink(precious, folder / 'labels.csv')
     path = str(next(path for path in folder.iterdir() if path.suffix == '.jpg'))
     check.write_labels(str(folder), {path: (30, 0)}, [path])
@@ -234,9 +234,9 @@ def test_the_detector_unpickles_only_its_own_weights(tmp_path, monkeypatch):
     names = 'pnet.lz4', 'rnet.lz4', 'onet.lz4'
     for name in names:
         pathlib.Path(name).write_bytes(b'cos\nabort\n(tR.')
-    align._stage.cache_clear()
-    align._detector.cache_clear()
-    align.find_faces(np.zeros([64, 64, 3], np.uint8))
+    detector._stage.cache_clear()
+    detector._detector.cache_clear()
+    detector.find_faces(np.zeros([64, 64, 3], np.uint8))
     own = pathlib.Path(mtcnn.__file__).parent / 'assets' / 'weights'
     assert sorted(map(pathlib.Path, read)) == sorted(own / name for name in names)
 
@@ -289,6 +289,6 @@ def test_a_crafted_state_is_named_and_nothing_restored(tiny, crafted):
     model.save_checkpoint()
     other = tiny()
     other.named_variables['E_fc/b'].assign(np.ones(50))
-    with pytest.raises(ops.InputError, match='restore a copy'):
+    with pytest.raises(console.InputError, match='restore a copy'):
         other.load_checkpoint()
     assert (other.named_variables['E_fc/b'].numpy() == 1).all()

@@ -1,0 +1,82 @@
+"""The devices and machines of a training: choosing them, sharing batches, agreeing on steps."""
+
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from data.console import InputError
+
+
+def distribution():
+    """Return the tf.distribute.Strategy for a training.
+
+    It uses all machines that TF_CONFIG names, if it is set; else all GPUs, if there are several;
+    else TensorFlow's default device. To be called before anything is computed.
+
+    Raises:
+        InputError: TF_CONFIG does not describe the machines, or not this one.
+    """
+    text = os.environ.get('TF_CONFIG')
+    if text:
+        try:
+            config = json.loads(text)
+            task, cluster = config['task'], config['cluster']
+            cluster[task['type']][int(task['index'])]
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except (ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
+            reason = repr(error).splitlines()[0]
+            raise InputError(
+                f'TF_CONFIG does not describe machines with this one among them ({reason}): set it '
+                'as README, "How fast", shows, or unset it to train on this machine alone.'
+            ) from error
+    if len(tf.config.list_physical_devices('GPU')) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy):
+    """Whether this process writes files: of several machines, only the first does."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_type == 'chief':
+        return True
+    return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
+
+
+def share(strategy, value):
+    """Spread an array [B, ...] over the replicas, in order."""
+    size = len(value) // strategy.num_replicas_in_sync
+
+    def of_replica(context):
+        first = context.replica_id_in_sync_group * size
+        return tf.convert_to_tensor(value[first : first + size])
+
+    return strategy.experimental_distribute_values_from_function(of_replica)
+
+
+def on_any_worker(strategy, flag):
+    """Whether a flag is set on any worker; all workers must call this at the same step."""
+    if strategy.cluster_resolver is None:
+        return bool(flag)
+    return _sum_over_replicas(strategy, float(bool(flag))) > 0
+
+
+def meet_workers(strategy, step):
+    """Wait for all workers; raise an InputError if they are not at the same step."""
+    total, square = (_sum_over_replicas(strategy, value) for value in (step, step**2))
+    if total**2 != square * strategy.num_replicas_in_sync:
+        raise InputError(
+            'The workers found different checkpoints: give all of them the same folder to save to, '
+            'on a disk that they share.'
+        )
+
+
+def _sum_over_replicas(strategy, value):
+    """Return the sum of a number over all replicas, a float."""
+    values = strategy.experimental_distribute_values_from_function(
+        lambda _: tf.constant(
+            np.array(value, float)
+        )  # NumPy's: TensorFlow caches a tensor per Python number
+    )
+    return float(strategy.reduce('SUM', values, axis=None))

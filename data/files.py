@@ -1,0 +1,111 @@
+"""Files of pictures: their names, listing a folder, and replacing a file at once."""
+
+import contextlib
+import os
+import re
+import zlib
+
+from data.console import InputError
+
+IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
+LONGEST_NAME = 40  # characters: a result named by two of them, in Chinese, fits into 255 bytes
+
+
+def list_images(folder, recursive=False):
+    """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
+
+    Args:
+        folder: its path, or, unless recursive, the path of one picture.
+        recursive: whether pictures in sub-folders are listed too.
+
+    Raises:
+        InputError: there is no such folder or picture, or no picture in the folder.
+    """
+    if os.path.isfile(folder):
+        if recursive:
+            raise InputError(f'{folder} is a file: name the folder of the pictures.')
+        return [folder]
+    if not os.path.isdir(folder):
+        raise InputError(
+            f'There is no folder {folder}: put the images there (README, "Data sets").'
+            if recursive
+            else f'There is no folder or picture {folder}: name one that is there.'
+        )
+    folders, visited, paths = [folder], {os.path.realpath(folder)}, []
+    while folders:
+        inner = []
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith(('.', '__MACOSX')):
+                    continue
+                if recursive and entry.is_dir():
+                    inner.append(entry.path)
+                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    paths.append(entry.path)
+        for path in inner:
+            if (real := os.path.realpath(path)) not in visited:  # links can form a circle
+                visited.add(real)
+                folders.append(path)
+    if not paths:
+        raise InputError(
+            f'No images in {folder}: put {", ".join(s[1:] for s in IMAGE_SUFFIXES)} files there '
+            '(README, "Data sets").'
+        )
+    return sorted(paths, key=lambda path: path.replace(os.sep, '/'))
+
+
+def base_name(path):
+    """Return the name of a file without its folders, also from a Windows path."""
+    return re.split(r'[/\\]', str(path))[-1]
+
+
+def name_in(folder, path):
+    """Return the path of a file relative to its data set, with / on every system."""
+    return path[len(os.path.join(folder, '')) :].replace(os.sep, '/')
+
+
+def unique_names(paths):
+    """Return a name for each file, its base name without extension, no two alike.
+
+    Of files whose names differ only in folder, extension or case, the second gets _2 and so on.
+    Names are cut to LONGEST_NAME characters.
+    """
+    names, taken = [], set()
+    for path in paths:
+        stem = name = os.path.splitext(base_name(path))[0][:LONGEST_NAME]
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f'{stem}_{number}'
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def path_aside(path):
+    """Return the path in the same folder where a file is written before it replaces `path`.
+
+    However long the name is, it fits into a file's 255 bytes; no list of pictures has it.
+    """
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f'{name[:LONGEST_NAME]}.{zlib.crc32(os.fsencode(name)):08x}.new')
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Replace a file at once: whenever the process is killed, the old or the new one is complete.
+
+    Yields:
+        path_aside(path), to write to. That file then takes the place of `path`. After an exception
+        it is removed instead, and `path` is as before.
+    """
+    aside = path_aside(path)
+    with contextlib.suppress(FileNotFoundError):  # left by a killed process, or a stranger's link
+        os.remove(aside)
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(aside)
+        raise

@@ -1,0 +1,145 @@
+"""From a picture's file to a face: what may be opened, and how it becomes 8-bit pixels."""
+
+import contextlib
+import os
+import stat
+import threading
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from data.console import InputError
+
+# Pillow starts programs to open some other formats. So pictures are read by Pillow itself: imageio
+# cannot limit the formats, nor does it show the size of a picture before decoding it.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'WEBP')
+# The largest picture that is decoded; a larger one is a mistake or an attack.
+MAX_PIXELS = 90_000_000
+MAX_SIDE = 65_535  # pixels, the limit of JPEG; resizing takes memory in proportion to the side
+MAX_FILE_BYTES = 400_000_000  # some formats are read into memory as a whole
+LARGE_PICTURE = 16_000_000  # pixels; larger pictures are decoded one at a time
+_ONE_LARGE = threading.Lock()
+# Pillow's own limit, for pictures that other libraries open; up to twice the limit it only warns.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+
+
+class UnreadableError(InputError):
+    """A file cannot be read as a picture; `reason` is a phrase that says why."""
+
+    def __init__(self, image_path, reason):
+        super().__init__(
+            f'{image_path} cannot be read as an image ({reason}): replace or remove it.'
+        )
+        self.reason = reason
+
+
+@contextlib.contextmanager
+def open_picture(image_path, is_gray=False, as_seen=False):
+    """Decode a picture; while a large one is in use, no other is decoded.
+
+    Args:
+        image_path: a file in one of FORMATS, whatever its name; of an animation, the first frame
+            is read.
+        is_gray: True for luminance, False for RGB. Transparency is dropped. 16-bit grey is
+            stretched to 8 bits: the darkest pixel becomes 0, the brightest 255.
+        as_seen: turn it as its EXIF data say, and put transparent pictures on white.
+
+    Yields:
+        PIL image of mode L or RGB.
+
+    Raises:
+        UnreadableError: the file is missing, damaged, not a picture or too large.
+    """
+    mode = 'L' if is_gray else 'RGB'
+    with contextlib.ExitStack() as stack:
+        try:
+            if not stat.S_ISREG(os.stat(image_path).st_mode):  # reading a pipe would wait
+                raise ValueError('no file')
+            if os.path.getsize(image_path) > MAX_FILE_BYTES:
+                raise ValueError(f'more than {MAX_FILE_BYTES:,} bytes')
+            with Image.open(image_path, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+                    raise Image.DecompressionBombError
+                if width * height > LARGE_PICTURE:
+                    stack.enter_context(_ONE_LARGE)
+                image.load()
+            if as_seen:
+                image = ImageOps.exif_transpose(image)
+            if image.mode.startswith('I'):
+                image = _from_16_bits(image)
+            if as_seen and image.has_transparency_data:
+                image = image.convert('RGBA')
+                image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+            if image.mode != mode:
+                image = image.convert(mode)
+        except Exception as error:  # Pillow's decoders raise almost anything on damaged data
+            raise UnreadableError(image_path, _reason(error)) from error
+        yield image
+
+
+def _reason(error):
+    """Return a phrase that says why a picture cannot be read."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return 'no picture of a known format'
+    if isinstance(error, Image.DecompressionBombError):
+        return f'more than {MAX_PIXELS:,} pixels, or than {MAX_SIDE:,} on a side'
+    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _from_16_bits(image):
+    """Stretch 16-bit grey to 8 bits; Pillow's own conversion turns all values over 255 white."""
+    pixels = np.asarray(image)
+    low, high = int(pixels.min()), int(pixels.max())
+    return Image.fromarray(_stretch(np.arange(low, high + 1), low, high)[pixels - low])
+
+
+def _stretch(values, low, high):
+    """Scale values so that low becomes 0 and high 255; round half up, clip, return uint8."""
+    span = max(high - low, 1)
+    return (((values - low) * 510 + span) // (2 * span)).clip(0, 255).astype(np.uint8)
+
+
+def read_photo(image_path):
+    """Read a picture as people see it: turned as its EXIF data say, on white if transparent.
+
+    Returns:
+        uint8 array [H, W, 3]; of an animation, the first frame.
+
+    Raises:
+        UnreadableError: as `open_picture`.
+    """
+    with open_picture(image_path, as_seen=True) as image:
+        return np.asarray(image)
+
+
+def read_face(image_path, image_size=128, is_gray=False):
+    """Read a picture as the original program did, in 8 bits.
+
+    Its values are stretched so that the darkest becomes 0 and the brightest 255: a side effect of
+    `scipy.misc.imresize`, with which the published weights were trained. Then it is resized with
+    antialiasing, whatever its aspect ratio.
+
+    Args:
+        image_path, is_gray: as `open_picture` takes them.
+        image_size: S, the height and width of the result.
+
+    Returns:
+        uint8 array [S, S], or [S, S, 3] in colour.
+
+    Raises:
+        UnreadableError: as `open_picture`.
+    """
+    with open_picture(image_path, is_gray) as image:
+        return to_face(image, image_size)
+
+
+def to_face(image, image_size=128):
+    """Stretch and resize a PIL image of mode L or RGB as `read_face` does; return the array."""
+    extrema = np.ravel(image.getextrema()).tolist()
+    table = _stretch(np.arange(256), min(extrema), max(extrema)).tolist()
+    image = image.point(table * len(image.getbands()))
+    return np.asarray(image.resize((image_size, image_size), Image.Resampling.BILINEAR))

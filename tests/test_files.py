@@ -1,0 +1,48 @@
+"""Listing pictures, naming results, and replacing files."""
+
+import pytest
+
+from data import console, files
+
+
+def test_names_of_results():
+    paths = ['a/me.jpg', 'a/ME.png', 'b/me.jpg', 'a/me_2.jpg', 'a\\x.y.jpg', 'l' * 250 + '.png']
+    names = files.unique_names(paths)
+    assert names == ['me', 'ME_2', 'me_3', 'me_2_2', 'x.y', 'l' * 40]
+
+
+def test_what_is_not_there_is_called_what_it_was_to_be(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    assert files.list_images(str(tmp_path / 'a.jpg')) == [str(tmp_path / 'a.jpg')]
+    with pytest.raises(
+        console.InputError, match=r'a\.jpg is a file: name the folder of the pictures'
+    ):
+        files.list_images(str(tmp_path / 'a.jpg'), recursive=True)
+    with pytest.raises(console.InputError, match=r'There is no folder or picture .*b: name one'):
+        files.list_images(str(tmp_path / 'b'))
+    with pytest.raises(console.InputError, match=r'There is no folder .*/b: put the images there'):
+        files.list_images(str(tmp_path / 'b'), recursive=True)
+
+
+def test_a_file_is_replaced_or_as_it_was(tmp_path):
+    path = tmp_path / ('a' * 250 + '.txt')
+    for text in ('first', 'second'):
+        with files.replacing(str(path)) as aside, open(aside, 'w') as file:
+            file.write(text)
+        assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_text() == text
+    with pytest.raises(KeyboardInterrupt), files.replacing(str(path)) as aside:
+        with open(aside, 'w') as file:
+            file.write('half')
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_text() == 'second'
+
+
+def test_a_replacement_is_not_written_through_a_link(tmp_path):
+    (tmp_path / 'precious').write_text('mine')
+    path = tmp_path / 'a.txt'
+    for link in (path, files.path_aside(str(path))):
+        (tmp_path / link).symlink_to(tmp_path / 'precious')
+    with files.replacing(str(path)) as aside, open(aside, 'w') as file:
+        file.write('new')
+    assert (tmp_path / 'precious').read_text() == 'mine'
+    assert path.read_text() == 'new' and not path.is_symlink()

@@ -1,0 +1,74 @@
+"""The rooms of the house: which module may import which, their sizes, the names at the top."""
+
+import ast
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+# A room imports itself and rooms after it; ops only two modules of data, and none of data imports
+# ops.
+ROOMS = ('main', 'demo', 'face_aging', 'init_model', 'ops', 'data')
+OPS_IMPORTS = {'data.console', 'data.pictures'}
+WITHOUT_TENSORFLOW = {'data', 'data.console', 'data.files', 'data.pictures', 'data.tables'}
+TENSORFLOW = {'tensorflow', 'keras', 'tensorboard'}
+LONGEST, LONGEST_PAPER = 350, 500  # lines of a module, of face_aging
+TOO_LONG = {'face_aging', 'ops'}  # for now: their strips and the run are to move out
+TOP = {'main.py', 'face_aging.py', 'ops.py', 'init_model', 'data', 'demo', 'tests'}
+TOP |= {'requirements.txt', 'README.md', 'LICENSE', '.ci', '.gitignore', '.ruff.toml'}
+MODULES = {
+    '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
+    for room in ROOMS
+    for path in [ROOT / f'{room}.py', *sorted((ROOT / room).glob('*.py'))]
+    if path.exists()
+}
+
+
+def imported(source):
+    """Return the dotted names that a program's text imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {
+                f'{node.module}.{alias.name}' if node.module in ROOMS else node.module
+                for alias in node.names
+            }
+    return names
+
+
+def test_imports_are_seen():
+    source = (
+        'import os, data\ndef f():\n    from data import labels\n    from data.files import x\n'
+    )
+    assert imported(source) == {'os', 'data', 'data.labels', 'data.files'}
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_imports_run_one_way(name):
+    room, names = name.split('.')[0], imported(MODULES[name].read_text(encoding='utf-8'))
+    for other in names:
+        if other.split('.')[0] in ROOMS and other.split('.')[0] != room:
+            assert ROOMS.index(other.split('.')[0]) > ROOMS.index(room), f'{name} imports {other}'
+            assert room != 'ops' or other in OPS_IMPORTS, f'{name} imports {other}'
+    if name in WITHOUT_TENSORFLOW:
+        inner = {other for other in names if other.startswith('data.')}
+        assert inner <= WITHOUT_TENSORFLOW | {'data.console.quiet_tensorflow'}
+        assert not {other.split('.')[0] for other in names} & TENSORFLOW
+
+
+@pytest.mark.parametrize('name', sorted({*MODULES} - TOO_LONG))
+def test_modules_are_short(name):
+    lines = len(MODULES[name].read_text(encoding='utf-8').splitlines())
+    assert lines <= (LONGEST_PAPER if name == 'face_aging' else LONGEST)
+
+
+def test_names_at_the_top():
+    words = ['git', 'ls-files', '--cached', '--others', '--exclude-standard']
+    try:
+        listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip('this is no clone')
+    assert {line.strip('"').split('/')[0] for line in listed.stdout.splitlines()} <= TOP
