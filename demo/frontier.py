@@ -62,8 +62,8 @@ def measure(model, codes, faces, genders, judge_age, describe):
         float array [N], distances of the reconstructions from the photos.
     """
     people = likeness.look_at(model, codes, pipeline.to_float(faces))
-    photos = describe(faces, 'Describing')
-    own = describe(measures.to_bytes(people.reconstructions), 'Describing')
+    photos = describe(faces)
+    own = describe(measures.to_bytes(people.reconstructions))
     ages = labels.one_hot(np.arange(model.num_categories), model.num_categories)[:, None]
     genders = labels.one_hot(genders, 2)
     points = []
@@ -72,9 +72,10 @@ def measure(model, codes, faces, genders, judge_age, describe):
         for strength in LIKENESSES:
             shown = measures.to_bytes(likeness.lay_over(people, generated, strength))
             judged = np.stack([judge_age(row)[0] for row in shown], axis=1)
-            title = f'{shift}, {strength}'
-            described = [describe(row, title) for row in shown[IDENTITY_AT]]
-            distances = np.linalg.norm(np.stack(described, axis=1) - photos[:, None], axis=-1)
+            some = shown[IDENTITY_AT]
+            described = describe(some.reshape(-1, *faces.shape[1:]))
+            distances = described.reshape(len(some), len(faces), -1) - photos
+            distances = np.linalg.norm(distances, axis=-1).T
             points.append(Point(shift, strength, judged, distances))
     return points, np.linalg.norm(own - photos, axis=-1)
 

@@ -21,7 +21,7 @@ from init_model import codes as code_statistics
 # 95% of the people are still recognised.
 AGE_SHIFT, LIKENESS = 2.0, 0.85
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
-AGE_RANK = 3  # directions of z in which ages differ: with more of them people are lost
+AGE_RANK = 4  # directions of z in which ages differ: with more of them people are lost
 # Years. A small child differs so much from others that an overshoot makes dark holes of its eyes.
 ADULT = 20
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
