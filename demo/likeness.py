@@ -15,6 +15,7 @@ from scipy import ndimage
 import face_aging
 from data import labels
 from data.console import InputError
+from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos: the most ageing, of what demo.frontier measures, at which
@@ -59,8 +60,8 @@ def open_aging(model, age_shift=None, likeness=None):
     Raises:
         InputError: an age_shift is given, but there are no Codes; or they are damaged.
     """
-    folder = os.path.join(model.save_dir, 'checkpoint')
-    if not os.path.isfile(os.path.join(folder, 'checkpoint')):
+    folder = os.path.join(model.save_dir, savedir.CHECKPOINT)
+    if not checkpoints.is_in(folder):
         folder = face_aging.INIT_MODEL
     codes = code_statistics.read(folder, model.num_categories, model.num_z_channels)
     if codes is None and age_shift != 0:
