@@ -5,16 +5,26 @@ listens to it more than to the age label: `shift_age` replaces that age. And fif
 hold a person: `lay_over` keeps the photo and adds only the change. Both work on any trained model.
 """
 
+import os
 import typing
+import warnings
 
 import numpy as np
 from scipy import ndimage
 
+import face_aging
 from data import labels
+from data.console import InputError
+from init_model import checkpoints, savedir
+from init_model import codes as code_statistics
 
-# Where to find the best values: README.md in this folder, "Ages that show".
-AGE_SHIFT, LIKENESS = 1.5, 1.0  # of strips, animations and whole photos
-AGE_RANK = 3  # directions of z in which ages differ: with more of them people are lost
+# Of strips, animations and whole photos: the most ageing, of what demo.frontier measures, at which
+# 95% of the people are still recognised.
+AGE_SHIFT, LIKENESS = 2.0, 0.85
+MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
+AGE_RANK = 4  # directions of z in which ages differ: with more of them people are lost
+# Years. A small child differs so much from others that an overshoot makes dark holes of its eyes.
+ADULT = 20
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
@@ -24,6 +34,47 @@ GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: 
 TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which errors are averaged
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
 AT_ONCE = 100  # faces generated at once; fewer run slower, more take memory
+
+
+class Aging(typing.NamedTuple):
+    """How people are shown at other ages.
+
+    Attributes:
+        codes: the model's Codes, None where it has none.
+        age_shift, likeness: see `shift_age` and `lay_over`.
+    """
+
+    codes: code_statistics.Codes | None
+    age_shift: float
+    likeness: float
+
+
+def open_aging(model, age_shift=None, likeness=None):
+    """Return the `Aging` of a model; where no values are given, the best ones.
+
+    Without Codes the best age_shift is 0; a warning says how to make them.
+
+    Args:
+        model: a FaceAging that has restored its weights by `load_trained`.
+
+    Raises:
+        InputError: an age_shift is given, but there are no Codes; or they are damaged.
+    """
+    folder = os.path.join(model.save_dir, savedir.CHECKPOINT)
+    if not checkpoints.is_in(folder):
+        folder = face_aging.INIT_MODEL
+    codes = code_statistics.read(folder, model.num_categories, model.num_z_channels)
+    if codes is None and age_shift != 0:
+        need = (
+            f'The statistics of codes that an age shift needs are not in {folder}: make them with '
+            f'{code_statistics.COMMAND} --savedir {model.save_dir} --dataset UTKFace'
+        )
+        if age_shift:
+            raise InputError(f'{need}, or pass 0.', age_shift=0)
+        warnings.warn(f'{need}. Ages show less without.', stacklevel=2)
+        age_shift = 0
+    age_shift = AGE_SHIFT if age_shift is None else age_shift
+    return Aging(codes, age_shift, LIKENESS if likeness is None else likeness)
 
 
 # ----------------------------------------------------------------------------------- codes
@@ -49,23 +100,27 @@ def age_projection(codes):
     return np.linalg.solve(W, U.T @ U @ W)
 
 
-def shift_age(codes, z, ages, genders, age_shift):
-    """Replace the age that codes carry: z - age_shift * P (z - mu), with P of `age_projection`.
+def shift_age(codes, z, ages, genders, age_shift, age_upper=labels.AGE_UPPER):
+    """Replace the age that codes carry: z - t * P (z - mu), with P of `age_projection`.
 
-    mu is the mean code of the target's age and gender, mixed as the labels are.
+    mu is the mean code of the target's age and gender, mixed as the labels are. t is age_shift;
+    what it has beyond 1 counts in full from ADULT years on, and less below.
 
     Args:
         codes: an init_model.codes.Codes.
         z: float array [..., Z].
         ages, genders: labels of the target, [..., L] and [..., 2] in [-1, 1].
         age_shift: 0 leaves z as it is; with 1 its age is mu's, with more it overshoots.
+        age_upper: last year of each age group but the last.
 
     Returns:
         float32 array [..., Z].
     """
     ages, genders = ((1 + np.asarray(label, np.float64)) / 2 for label in (ages, genders))
     mu = np.einsum('...l,...s,lsz->...z', ages, genders, codes.mean)
-    return (z - age_shift * (z - mu) @ age_projection(codes).T).astype(np.float32)
+    years = (ages @ labels.age_centres(age_upper))[..., None]
+    t = min(age_shift, 1) + max(age_shift - 1, 0) * np.clip(years / ADULT, 0, 1)
+    return (z - t * ((z - mu) @ age_projection(codes).T)).astype(np.float32)
 
 
 def guess_labels(codes, z):
@@ -220,7 +275,9 @@ def show(model, codes, people, ages, genders, age_shift, likeness):
         float32 array [..., N, S, S, C] in [-1, 1].
     """
     shape = np.broadcast_shapes(people.z.shape[:-1], ages.shape[:-1], genders.shape[:-1])
-    z = shift_age(codes, people.z, ages, genders, age_shift) if age_shift else people.z
+    z = people.z
+    if age_shift:
+        z = shift_age(codes, z, ages, genders, age_shift, model.age_upper)
     rows = [
         np.broadcast_to(x, [*shape, x.shape[-1]]).reshape(-1, x.shape[-1])
         for x in (z, ages, genders)

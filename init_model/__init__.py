@@ -32,12 +32,18 @@ def is_in(folder):
     return any(os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, *FILES))
 
 
-def load(folder):
+def load(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
     """Open the packed weights of a folder.
 
     Nothing of a file is interpreted before its SHA-256 is that of the manifest; nothing is
     unpickled; no array is made but of a shape in the manifest, and all together are no larger than
     the file on the disk.
+
+    Args:
+        folder: of the weights.
+        manifest_name: of the file that describes them.
+        names: of the files of weights.
+        cure: what to do where they cannot be opened, the end of the error's sentence.
 
     Returns:
         dict from the original's variable names (`E_conv0/w`) to float32 arrays.
@@ -45,10 +51,10 @@ def load(folder):
     Raises:
         InputError: a file is missing, damaged or foreign; names it.
     """
-    files = read_manifest(folder)['files']
+    files = read_manifest(folder, manifest_name, names, cure)['files']
     weights = {}
-    for name in FILES:
-        weights.update(_load_file(os.path.join(folder, name), files[name], DTYPE))
+    for name in names:
+        weights.update(_load_file(os.path.join(folder, name), files[name], DTYPE, cure))
     return weights
 
 
@@ -65,15 +71,15 @@ def load_codes(folder):
     return _load_file(os.path.join(folder, CODES), entry, CODES_DTYPE) if entry else {}
 
 
-def _load_file(path, entry, dtype):
+def _load_file(path, entry, dtype, cure=CURE):
     """Return the float32 arrays of an .npz file that has an entry in the manifest."""
-    data = _read(path)
+    data = _read(path, cure)
     if hashlib.sha256(data).hexdigest() != entry['sha256']:
-        raise _damaged(path, f'its SHA-256 is not the one in {MANIFEST}')
+        raise _damaged(path, 'its SHA-256 is not the one in its manifest', cure)
     try:
         return _parse(data, entry['shapes'], dtype)
     except Exception as error:  # zipfile and NumPy raise many kinds on foreign files
-        raise _damaged(path, error) from error
+        raise _damaged(path, error, cure) from error
 
 
 def describe_file(path, arrays):
@@ -94,50 +100,53 @@ def write_manifest(path, manifest):
         print(text, file=file)
 
 
-def read_manifest(folder):
+def read_manifest(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
     """Return the manifest of packed weights, a dict: see README.md in this folder.
+
+    Args:
+        folder, manifest_name, names, cure: as for `load`.
 
     Raises:
         InputError: it is missing, damaged or foreign. Only format, epochs, files and age_upper
             are looked at, nothing is opened by them: the files' names are always
-            `FILES`, and `CODES` where it is listed.
+            `names`, and `CODES` where it is listed.
     """
-    path = os.path.join(folder, MANIFEST)
-    data = _read(path)
+    path = os.path.join(folder, manifest_name)
+    data = _read(path, cure)
     try:
         manifest = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, 'it is no JSON') from error
+        raise _damaged(path, 'it is no JSON', cure) from error
     match manifest:
         case {'format': int(number)} if number != FORMAT:
-            raise _damaged(path, f'its format is {number}, not {FORMAT}')
+            raise _damaged(path, f'its format is {number}, not {FORMAT}', cure)
         case {'format': int(), 'epochs': int(), 'files': dict(files)}:
-            if sorted(set(files) - {CODES}) != sorted(FILES):
-                raise _damaged(path, f'its files are not {", ".join(FILES)}')
+            if sorted(set(files) - {CODES}) != sorted(names):
+                raise _damaged(path, f'its files are not {", ".join(names)}', cure)
         case _:
-            raise _damaged(path, 'format, epochs or files are missing')
+            raise _damaged(path, 'format, epochs or files are missing', cure)
     if not _is_shape(manifest.get('age_upper', [])):
-        raise _damaged(path, 'its age_upper is no list of years')
+        raise _damaged(path, 'its age_upper is no list of years', cure)
     for name, entry in files.items():
         match entry:
             case {'sha256': str(), 'shapes': dict(shapes)} if all(map(_is_shape, shapes.values())):
                 pass
             case _:
-                raise _damaged(path, f'sha256 or shapes of {name} are missing')
+                raise _damaged(path, f'sha256 or shapes of {name} are missing', cure)
     return manifest
 
 
-def _read(path):
+def _read(path, cure):
     """Return the bytes of a file."""
     try:
         with open(path, 'rb') as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise InputError(f'{path} is missing: {CURE}') from error
+        raise InputError(f'{path} is missing: {cure}') from error
     except OSError as error:
-        raise InputError(f'{path} cannot be read ({error.strerror}): {CURE}') from error
+        raise InputError(f'{path} cannot be read ({error.strerror}): {cure}') from error
     if len(data) > MAX_BYTES:
-        raise _damaged(path, f'it is larger than {MAX_BYTES:,} bytes')
+        raise _damaged(path, f'it is larger than {MAX_BYTES:,} bytes', cure)
     return data
 
 
@@ -151,11 +160,11 @@ def _parse(data, shapes, dtype):
         ValueError, and whatever zipfile and NumPy raise: they do not.
     """
     if sum(dtype.itemsize * math.prod(shape) for shape in shapes.values()) > len(data):
-        raise ValueError(f'it is smaller than its shapes in {MANIFEST}')
+        raise ValueError('it is smaller than its shapes in the manifest')
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sorted(archive.namelist()) != sorted(f'{name}.npy' for name in shapes):
-            raise ValueError(f'its variables are not those in {MANIFEST}')
+            raise ValueError('its variables are not those in its manifest')
         for name, shape in shapes.items():
             with archive.open(f'{name}.npy') as file:
                 if np.lib.format.read_magic(file) != (1, 0):
@@ -163,8 +172,8 @@ def _parse(data, shapes, dtype):
                 found, _, found_dtype = np.lib.format.read_array_header_1_0(file)
                 if (list(found), found_dtype) != (shape, dtype):
                     raise ValueError(
-                        f'{name} is {found_dtype} {list(found)}, not {dtype} {shape} as in '
-                        f'{MANIFEST}'
+                        f'{name} is {found_dtype} {list(found)}, not {dtype} {shape} as in its '
+                        'manifest'
                     )
                 file.seek(0)
                 array = np.lib.format.read_array(file, allow_pickle=False)
@@ -176,5 +185,5 @@ def _is_shape(value):
     return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
 
 
-def _damaged(path, reason):
-    return InputError(f'{path} is damaged ({reason}): {CURE}')
+def _damaged(path, reason, cure):
+    return InputError(f'{path} is damaged ({reason}): {cure}')

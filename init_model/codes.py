@@ -156,10 +156,10 @@ def read_tensors(folder):
     Raises:
         InputError: the file is damaged.
     """
-    if os.path.isfile(os.path.join(folder, 'checkpoint')):
+    if checkpoints.is_in(folder):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of damaged ones load_checkpoint tells
-            tensors = checkpoints.read_newest(folder, NAMES)[1]
+            tensors = checkpoints.read_newest(folder, NAMES).values
     else:
         tensors = init_model.load_codes(folder) if init_model.is_in(folder) else {}
     return tensors if tensors.keys() == NAMES.keys() else {}
@@ -172,7 +172,7 @@ def store(folder, codes):
         InputError: there are no weights, they are damaged, or the disk is full.
     """
     tensors = {name: getattr(codes, field) for name, field in NAMES.items()}
-    if os.path.isfile(os.path.join(folder, 'checkpoint')):
+    if checkpoints.is_in(folder):
         checkpoints.add(folder, tensors)
         return
     manifest = init_model.read_manifest(folder)
@@ -201,9 +201,9 @@ def main(argv=None):
     model = face_aging.FaceAging(is_training=False, save_dir=words.savedir, **settings)
     model.load_trained()
     codes = measure_data_set(model, os.path.join(words.datadir, words.dataset), words.labels)
-    folder = os.path.join(words.savedir, 'checkpoint')
-    if os.path.isfile(os.path.join(folder, 'checkpoint')):
-        with savedir.held(words.savedir):
+    folder = os.path.join(words.savedir, savedir.CHECKPOINT)
+    if checkpoints.is_in(folder):
+        with savedir.locked(words.savedir):
             store(folder, codes)
     else:
         folder = face_aging.INIT_MODEL
