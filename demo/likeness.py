@@ -5,6 +5,7 @@ listens to it more than to the age label: `shift_age` replaces that age. And fif
 hold a person: `lay_over` keeps the photo and adds only the change. Both work on any trained model.
 """
 
+import argparse
 import os
 import typing
 import warnings
@@ -47,6 +48,29 @@ class Aging(typing.NamedTuple):
     codes: code_statistics.Codes | None
     age_shift: float
     likeness: float
+
+    def of(self, people, ages, genders):
+        """Return the arguments of `show` after the model."""
+        return self.codes, people, ages, genders, self.age_shift, self.likeness
+
+
+def add_arguments(parser):
+    """Add what a program that shows people at other ages asks."""
+    parser.add_argument('--age', type=_number(0, labels.MAX_AGE), help='own, where it is known')
+    shift = _number(0, MOST_AGE_SHIFT)
+    parser.add_argument('--age_shift', type=shift, help="as main.py's")
+    parser.add_argument('--likeness', type=_number(0, 1), help="as main.py's")
+
+
+def _number(low, high):
+    """Return a parser of numbers from low to high, for argparse."""
+
+    def number(word):
+        if not low <= float(word) <= high:  # nan is not either
+            raise argparse.ArgumentTypeError(f'{word} is not from {low} to {high}')
+        return float(word)
+
+    return number
 
 
 def open_aging(model, age_shift=None, likeness=None):

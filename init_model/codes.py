@@ -12,6 +12,7 @@ import typing
 import warnings
 
 import numpy as np
+import tensorflow as tf
 
 import init_model
 from data import console, files, labels, pipeline
@@ -182,6 +183,21 @@ def store(folder, codes):
     ):
         manifest['files'][init_model.CODES] = init_model.describe_file(codes_aside, tensors)
         init_model.write_manifest(manifest_aside, manifest)
+
+
+def complete(folder, model):
+    """Store the `Codes` of a finished training in its checkpoint; say why if that fails.
+
+    Args:
+        folder: of its checkpoints.
+        model: a FaceAging, as trained.
+    """
+    try:
+        if model.run.is_current and not read_tensors(folder):
+            store(folder, measure_data_set(model, model.data_dir, model.reader))
+    except (InputError, OSError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        savedir.say_and_log(f'\tNo statistics of codes ({reason}): {COMMAND} makes them.')
 
 
 @console.one_sentence()
