@@ -18,7 +18,6 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-import face_aging
 from data import console, labels, pictures, readers
 from demo import likeness, photos
 from demo.studio import EMPTY, Studio, encoded, show_fault, show_photo
@@ -71,14 +70,6 @@ SAVE = """() => {
 }"""
 
 
-def open_codes(model):
-    """Return the statistics of the codes of a model that `load_trained` restored, or None."""
-    folder = os.path.join(model.save_dir, 'checkpoint')
-    if not os.path.isfile(os.path.join(folder, 'checkpoint')):
-        folder = face_aging.INIT_MODEL
-    return codes.read(folder, model.num_categories, model.num_z_channels)
-
-
 @functools.cache
 def examples():
     """Return the HTML of the made-up faces to click."""
@@ -113,14 +104,14 @@ def read_event(event):
     return base64.b64decode(event._data['data'])
 
 
-def build(model, statistics=None):
+def build(model, method):
     """Return the page, a gr.Blocks.
 
     Args:
         model: a FaceAging, trained.
-        statistics: its codes.Codes; without them the page has no age shift.
+        method: its likeness.Aging, from which the page starts; without Codes it has no age shift.
     """
-    studio = Studio(model, statistics)
+    studio = Studio(model, method)
     with gr.Blocks(title='A face at every age', analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Tab('Ages'):
@@ -137,7 +128,8 @@ def build(model, statistics=None):
 
 def _build_ages(studio):
     """Add what is shown of one photo."""
-    guest, has_codes = gr.State(), studio.codes is not None
+    guest, method = gr.State(), studio.method
+    has_codes = method.codes is not None
     with gr.Row():
         with gr.Column(min_width=320):
             box = photo_box('photo')
@@ -147,8 +139,8 @@ def _build_ages(studio):
             gender = gr.Radio([*labels.GENDER_NAMES], value='male', label='Shown as')
             age_shift = gr.Slider(
                 0,
-                2,
-                likeness.AGE_SHIFT if has_codes else 0,
+                likeness.MOST_AGE_SHIFT,
+                method.age_shift,
                 step=0.05,
                 label='Age shift',
                 info='0: the method of the paper, cautious. More: ages show more.'
@@ -159,7 +151,7 @@ def _build_ages(studio):
             share = gr.Slider(
                 0,
                 1,
-                likeness.LIKENESS,
+                method.likeness,
                 step=0.05,
                 label='Likeness',
                 info='0: the face as the model makes it. 1: the photo, with only the change on it.',
@@ -310,7 +302,7 @@ def main(argv=None):
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
     model = photos.open_model(words)
-    page = build(model, open_codes(model))
+    page = build(model, likeness.open_aging(model))
     with tempfile.TemporaryDirectory() as folder:
         os.environ['GRADIO_TEMP_DIR'] = folder
         serve(page, words.port, words.share)

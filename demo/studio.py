@@ -39,15 +39,15 @@ class Guest(typing.NamedTuple):
 
 
 class Studio:
-    """A trained model and the statistics of its codes, at work on one photo at a time.
+    """A trained model, and how it shows people at other ages.
 
     Attributes:
         model: a FaceAging.
-        codes: its codes.Codes, or None: then there is no age shift, and nothing is guessed.
+        method: a likeness.Aging; without Codes nothing is guessed of people.
     """
 
-    def __init__(self, model, codes):
-        self.model, self.codes = model, codes
+    def __init__(self, model, method):
+        self.model, self.method = model, method
 
     def open_photo(self, data):
         """Return the Guest of a picture's file, given as bytes, with its largest face chosen.
@@ -77,14 +77,14 @@ class Studio:
         shape = self.model.size_image, self.model.num_input_channels
         one = photo._replace(landmarks=photo.landmarks[chosen : chosen + 1])
         faces, (span,) = whole_photo.cut_out(one, *shape)
-        people = likeness.look_at(self.model, self.codes, faces)
+        people = likeness.look_at(self.model, self.method.codes, faces)
         return Guest(photo, format, chosen, span, people)
 
     def guess(self, guest):
         """Return age in years and gender, 0 male, 1 female, as the code tells them, or None."""
-        if self.codes is None:
+        if self.method.codes is None:
             return None
-        ages, genders = likeness.guess_labels(self.codes, guest.people.z)
+        ages, genders = likeness.guess_labels(self.method.codes, guest.people.z)
         return (ages[0] + 1) / 2 @ labels.age_centres(self.model.age_upper), genders[0].argmax()
 
     def show(self, guest, years, gender, age_shift, share):
@@ -98,7 +98,9 @@ class Studio:
         """
         ages = labels.age_label(np.array(years), self.model.age_upper)[:, None]
         genders = labels.one_hot([labels.GENDER_NAMES.index(gender)], 2)
-        faces = likeness.show(self.model, self.codes, guest.people, ages, genders, age_shift, share)
+        faces = likeness.show(
+            self.model, self.method.codes, guest.people, ages, genders, age_shift, share
+        )
         return faces[:, 0]
 
     def show_whole(self, guest, face):

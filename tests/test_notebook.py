@@ -38,6 +38,6 @@ def test_the_notebook_runs(notebook, tmp_path):
                 os.kill(info.pid, signal.SIGTERM)
     shown = [output for cell in notebook.cells for output in cell.get('outputs', [])]
     kinds = [kind for output in shown for kind in output.get('data', {})]
-    assert kinds.count('image/png') == 2 and kinds.count('image/gif') == 1
+    assert [kinds.count(f'image/{kind}') for kind in ('png', 'gif', 'jpeg')] == [2, 1, 3]
     assert any('tensorboard-frame' in str(output) for output in shown)
     assert (tmp_path / 'history.csv').read_text().count('\n') == 2

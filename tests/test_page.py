@@ -21,8 +21,8 @@ from playwright.sync_api import expect, sync_playwright
 
 import ops
 from data import console, labels
+from demo import likeness, studio
 from demo import page as demo_page
-from demo import studio
 from face_aging import FaceAging
 from tests.test_main import ROOT
 
@@ -61,7 +61,7 @@ def served(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp('gradio')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('GRADIO_TEMP_DIR', str(folder))
-        page = demo_page.build(model, demo_page.open_codes(model))
+        page = demo_page.build(model, likeness.open_aging(model))
         demo_page.serve(page, free_port())
         yield page, folder
         page.close(verbose=False)
@@ -209,7 +209,7 @@ def test_the_face_follows_age_shift_and_likeness(visit, model):
 
 
 def test_without_statistics_there_is_no_age_shift(model):
-    page = demo_page.build(model)
+    page = demo_page.build(model, likeness.Aging(None, 0, 1))
     (slider,) = (b for b in page.blocks.values() if getattr(b, 'label', None) == 'Age shift')
     assert (slider.interactive, slider.value) == (False, 0)
     assert 'python -m init_model.codes' in slider.info
@@ -320,7 +320,7 @@ def test_a_port_that_is_taken(model):
     with contextlib.closing(socket.create_server(('127.0.0.1', 0))) as server:
         port = server.getsockname()[1]
         with pytest.raises(console.InputError, match=f'Port {port} cannot be used .* --port 7861'):
-            demo_page.serve(demo_page.build(model), port)
+            demo_page.serve(demo_page.build(model, likeness.Aging(None, 0, 1)), port)
 
 
 def test_the_program_asks_no_other_host(browser):
