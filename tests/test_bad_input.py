@@ -282,7 +282,7 @@ def test_training_goes_on_without_what_vanishes(tiny, faces, monkeypatch, warned
     decode_and_lose(2)
     model = tiny(cache='none', size_batch=7)
     model.train(num_epochs=2)
-    assert model.step == 2
+    assert model.run.step == 2
     named = [text for text in warned() if 'no longer' in text]
     assert sorted(text.split("'")[1] for text in named) == paths[:2]
     for path in paths[:2]:

@@ -419,7 +419,9 @@ def test_init_model_of_other_age_groups(tiny, tmp_path, monkeypatch):
     (tmp_path / 'packed').mkdir()
     (tmp_path / 'packed' / 'manifest.json').touch()
     monkeypatch.setattr('init_model.read_manifest', lambda folder: manifest)
-    with pytest.raises(console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: p'):
+    with pytest.raises(
+        console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: use'
+    ):
         tiny(age_upper=(30,)).load_checkpoint(str(tmp_path / 'packed'))
 
 
