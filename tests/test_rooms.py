@@ -59,7 +59,7 @@ def test_imports_run_one_way(name):
             assert room != 'ops' or other in OPS_IMPORTS, f'{name} imports {other}'
     if name in WITHOUT_TENSORFLOW:
         inner = {other for other in names if other.startswith('data.')}
-        assert inner <= WITHOUT_TENSORFLOW | {'data.console.quiet_tensorflow'}
+        assert inner <= WITHOUT_TENSORFLOW | {'data.console.prepare'}
         assert not {other.split('.')[0] for other in names} & TENSORFLOW
 
 
