@@ -152,7 +152,7 @@ def cut_out(pixels, landmarks, size=CROP_SIZE):
     c, origin = 1 / a, -b / a - complex(*low)
     rows = [c.real * x, -c.imag * x, origin.real * x, c.imag * y, c.real * y, origin.imag * y]
     crop = part.transform(
-        [size, size], Image.Transform.AFFINE, rows, resample=Image.Resampling.BICUBIC
+        (size, size), Image.Transform.AFFINE, rows, resample=Image.Resampling.BICUBIC
     )
     return np.asarray(crop)
 

@@ -1,6 +1,7 @@
 """From a picture's file to a face: what may be opened, and how it becomes 8-bit pixels."""
 
 import contextlib
+import io
 import os
 import stat
 import threading
@@ -40,8 +41,8 @@ def open_picture(image_path, is_gray=False, as_seen=False):
     """Decode a picture; while a large one is in use, no other is decoded.
 
     Args:
-        image_path: a file in one of FORMATS, whatever its name; of an animation, the first frame
-            is read.
+        image_path: a file in one of FORMATS, whatever its name, or its content, bytes; of an
+            animation, the first frame is read.
         is_gray: True for luminance, False for RGB. Transparency is dropped. 16-bit grey is
             stretched to 8 bits: the darkest pixel becomes 0, the brightest 255.
         as_seen: turn it as its EXIF data say, and put transparent pictures on white.
@@ -55,11 +56,15 @@ def open_picture(image_path, is_gray=False, as_seen=False):
     mode = 'L' if is_gray else 'RGB'
     with contextlib.ExitStack() as stack:
         try:
-            if not stat.S_ISREG(os.stat(image_path).st_mode):  # reading a pipe would wait
-                raise ValueError('no file')
-            if os.path.getsize(image_path) > MAX_FILE_BYTES:
+            if isinstance(image_path, bytes):
+                file, size, image_path = io.BytesIO(image_path), len(image_path), 'The upload'
+            else:
+                if not stat.S_ISREG(os.stat(image_path).st_mode):  # reading a pipe would wait
+                    raise ValueError('no file')
+                file, size = image_path, os.path.getsize(image_path)
+            if size > MAX_FILE_BYTES:
                 raise ValueError(f'more than {MAX_FILE_BYTES:,} bytes')
-            with Image.open(image_path, formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
                     raise Image.DecompressionBombError

@@ -1,13 +1,14 @@
 """Make the weights to start from: python -m init_model.pack SAVEDIR.
 
 Writes the networks of the newest checkpoint of SAVEDIR in float16, history.csv with the losses of
-each epoch, and manifest.json. The same SAVEDIR and arguments give the same bytes.
+each epoch, the statistics of its codes where it has any, and manifest.json. The same SAVEDIR and
+arguments give the same bytes.
 """
 
 import argparse
+import contextlib
 import csv
 import glob
-import hashlib
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ import init_model
 from data import console
 from data.console import InputError
 from data.labels import AGE_UPPER
-from init_model import checkpoints
+from init_model import checkpoints, codes
 from init_model.savedir import HISTORY, SUMMARY
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -85,27 +86,29 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
     os.makedirs(out, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as aside:
         for network, name in zip(init_model.NETWORKS, init_model.FILES, strict=True):
-            path = os.path.join(aside, name)
             arrays = {key: weights[key] for key in weights if key.startswith(f'{network}_')}
-            np.savez(path, **arrays)
-            with open(path, 'rb') as file:
-                data = file.read()
-            if len(data) > init_model.MAX_BYTES:
+            entry = init_model.describe_file(os.path.join(aside, name), arrays)
+            if entry['bytes'] > init_model.MAX_BYTES:
                 raise InputError(
-                    f'{network} takes {len(data):,} bytes, but a file at most '
+                    f'{network} takes {entry["bytes"]:,} bytes, but a file at most '
                     f'{init_model.MAX_BYTES:,}: pack a smaller model.'
                 )
-            shapes = {key: list(array.shape) for key, array in arrays.items()}
-            sha256 = hashlib.sha256(data).hexdigest()
-            manifest['files'][name] = {'sha256': sha256, 'bytes': len(data), 'shapes': shapes}
+            manifest['files'][name] = entry
+        names = [*init_model.FILES, HISTORY]
+        if statistics := codes.read_tensors(os.path.join(savedir, 'checkpoint')):
+            path = os.path.join(aside, init_model.CODES)
+            manifest['files'][init_model.CODES] = init_model.describe_file(path, statistics)
+            names.append(init_model.CODES)
         with open(os.path.join(aside, HISTORY), 'w', encoding='utf-8', newline='') as file:
             writer = csv.DictWriter(file, ['epoch', 'step', *COLUMNS], lineterminator='\n')
             writer.writeheader()
             writer.writerows(history)
-        with open(os.path.join(aside, init_model.MANIFEST), 'w', encoding='utf-8') as file:
-            print(_to_json(manifest), file=file)
-        for name in (*init_model.FILES, HISTORY, init_model.MANIFEST):  # the manifest last
+        init_model.write_manifest(os.path.join(aside, init_model.MANIFEST), manifest)
+        for name in (*names, init_model.MANIFEST):  # the manifest last
             os.replace(os.path.join(aside, name), os.path.join(out, name))
+    if not statistics:
+        with contextlib.suppress(FileNotFoundError):  # those of other weights
+            os.remove(os.path.join(out, init_model.CODES))
     return manifest
 
 
@@ -273,12 +276,6 @@ def _commit():
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _to_json(manifest):
-    """JSON to be read by people: the shapes, lists of numbers, on one line each."""
-    text = json.dumps(manifest, indent=1)
-    return re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
 
 
 @console.one_sentence()
