@@ -216,7 +216,9 @@ def _train(model):
             print('\n\tPre-train is done! The training will start.')
         model.train(_EPOCH.value, _LEARNING_RATE.value, use_init_model=_USE_INIT_MODEL.value)
         if model.is_chief:
-            codes.complete(os.path.join(_SAVEDIR.value, savedir.CHECKPOINT), model)
+            folder = os.path.join(_SAVEDIR.value, savedir.CHECKPOINT)
+            data_set = os.path.join(_DATADIR.value, _DATASET.value)
+            codes.complete(folder, model, data_set, _LABELS.value)
 
 
 def _test(model, ages):

@@ -24,8 +24,9 @@ from init_model import codes as code_statistics
 AGE_SHIFT, LIKENESS = 2.0, 0.85
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
 AGE_RANK = 4  # directions of z in which ages differ: with more of them people are lost
-# Years. A small child differs so much from others that an overshoot makes dark holes of its eyes.
-ADULT = 20
+# Years from which on an overshoot counts in full. In a small child it makes dark holes of the eyes,
+# in a young adult shadows around the face.
+OVERSHOOT_FROM = 40
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
@@ -128,7 +129,7 @@ def shift_age(codes, z, ages, genders, age_shift, age_upper=labels.AGE_UPPER):
     """Replace the age that codes carry: z - t * P (z - mu), with P of `age_projection`.
 
     mu is the mean code of the target's age and gender, mixed as the labels are. t is age_shift;
-    what it has beyond 1 counts in full from ADULT years on, and less below.
+    what it has beyond 1 counts in full from OVERSHOOT_FROM years on, in proportion below.
 
     Args:
         codes: an init_model.codes.Codes.
@@ -143,7 +144,7 @@ def shift_age(codes, z, ages, genders, age_shift, age_upper=labels.AGE_UPPER):
     ages, genders = ((1 + np.asarray(label, np.float64)) / 2 for label in (ages, genders))
     mu = np.einsum('...l,...s,lsz->...z', ages, genders, codes.mean)
     years = (ages @ labels.age_centres(age_upper))[..., None]
-    t = min(age_shift, 1) + max(age_shift - 1, 0) * np.clip(years / ADULT, 0, 1)
+    t = min(age_shift, 1) + max(age_shift - 1, 0) * np.clip(years / OVERSHOOT_FROM, 0, 1)
     return (z - t * ((z - mu) @ age_projection(codes).T)).astype(np.float32)
 
 

@@ -25,6 +25,7 @@ PER_CELL = 400
 # Fewer faces in a cell, and those of its neighbours count too: of 30 the mean is off by 0.3 in the
 # three directions of age, in deviations within a cell; neighbouring means are 0.5 to 1.8 apart.
 ENOUGH = 30
+LEAST_VARIANCE = 1e-6  # of codes in (-1, 1)
 SIZE_BATCH = 50  # faces encoded at once
 COMMAND = 'python -m init_model.codes'
 
@@ -70,7 +71,8 @@ def measure(z, groups, genders, num_categories):
     np.add.at(total, (groups, genders), z)
     within = z - (total / np.maximum(count, 1)[..., None])[groups, genders]
     scatter = within.T @ within
-    variance = np.trace(scatter) / (len(z) * size)  # of a component, on average
+    # Of a component, on average; an E that is hardly trained has the same code for all.
+    variance = max(np.trace(scatter) / (len(z) * size), LEAST_VARIANCE)
     covariance = (scatter + size * variance * np.eye(size)) / (len(z) + size)
     mean = np.empty([num_categories, 2, size])
     for group, gender in np.ndindex(num_categories, 2):
@@ -185,16 +187,17 @@ def store(folder, codes):
         init_model.write_manifest(manifest_aside, manifest)
 
 
-def complete(folder, model):
+def complete(folder, model, data_set, reader=None):
     """Store the `Codes` of a finished training in its checkpoint; say why if that fails.
 
     Args:
         folder: of its checkpoints.
         model: a FaceAging, as trained.
+        data_set, reader: as for `measure_data_set`.
     """
     try:
         if model.run.is_current and not read_tensors(folder):
-            store(folder, measure_data_set(model, model.data_dir, model.reader))
+            store(folder, measure_data_set(model, data_set, reader))
     except (InputError, OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         savedir.say_and_log(f'\tNo statistics of codes ({reason}): {COMMAND} makes them.')

@@ -46,9 +46,9 @@ def test_how_far_a_code_is_shifted(statistics):
     steps = [likeness.shift_age(statistics, z, *target(2, 0, 4), t) for t in (0, 1, 1.5)]
     np.testing.assert_array_equal(steps[0], z)
     # Of what is beyond 1, a part by the target's age counts: 13 is the central year of group 2.
-    part = 1 + 0.5 * 13 / likeness.ADULT
+    part = 1 + 0.5 * 13 / likeness.OVERSHOOT_FROM
     np.testing.assert_allclose(steps[2] - z, part * (steps[1] - z), atol=1e-5)
-    steps = [likeness.shift_age(statistics, z, *target(5, 0, 4), t) for t in (1, 1.5)]
+    steps = [likeness.shift_age(statistics, z, *target(7, 0, 4), t) for t in (1, 1.5)]
     np.testing.assert_allclose(steps[1] - z, 1.5 * (steps[0] - z), atol=1e-5)
     # Ages between two groups are between the codes of both.
     between = labels.age_label([30.5], labels.AGE_UPPER)

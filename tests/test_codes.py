@@ -80,6 +80,8 @@ def test_fewer_faces_than_components():
     z, groups, genders, _ = random_codes(np.eye(L, 2, dtype=int) * 3)
     found = codes.measure(z, groups, genders, L)
     assert np.linalg.eigvalsh(found.covariance).min() > 0
+    same = codes.measure(np.zeros_like(z), groups, genders, L)
+    assert np.linalg.eigvalsh(same.covariance).min() > 0
     with pytest.raises(InputError, match='take a data set'):
         codes.measure(z[:1], groups[:1], genders[:1], L)
 

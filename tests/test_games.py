@@ -13,7 +13,7 @@ from PIL import Image
 
 import ops
 from data import console, detector, labels, pictures
-from demo import aging, kids, morph, photos
+from demo import aging, kids, likeness, morph, photos
 from face_aging import FaceAging
 from tests.conftest import TINY
 from tests.test_main import ROOT
@@ -60,13 +60,14 @@ class Recorder:
 
 def test_aging(model, pair):
     image = pair[1]
-    faces = aging.age(model, image, [5, 30, 65], gender=1)
+    plain = likeness.Aging(None, 0, 0)
+    faces = aging.age(model, image, [5, 30, 65], 1, plain)
     z = np.repeat(model.E(image[None]), 3, axis=0)
     expected = model.G([z, labels.age_label([5, 30, 65]), labels.one_hot([1] * 3, 2)])
     assert faces.shape == (3, 32, 32, 3) and faces.dtype == np.float32
     np.testing.assert_allclose(faces, expected, atol=1e-5)
     as_bytes = ops.image_grid(image[None])
-    np.testing.assert_allclose(aging.age(model, as_bytes, [5, 30, 65], 1), faces, atol=1e-4)
+    np.testing.assert_allclose(aging.age(model, as_bytes, [5, 30, 65], 1, plain), faces, atol=1e-4)
 
 
 def test_a_morph_goes_from_one_reconstruction_to_the_other(model, pair):
@@ -193,7 +194,8 @@ def test_the_program_aging(folder, model, pair):
         with Image.open(f'out/test/ages_23_0_madeup004_{word}.png') as strip:
             faces, titles = faces_of(strip)
         np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
-        expected = aging.age(model, pair[0], labels.age_centres(), gender)
+        own = {'own_age': 23, 'own_gender': 0}  # by the name
+        expected = aging.age(model, pair[0], labels.age_centres(), gender, **own)
         np.testing.assert_allclose(
             np.concatenate(faces[1:]), ops.image_grid(expected, size_frame=(10, 1)), atol=1
         )
