@@ -6,7 +6,6 @@ Write the faces in a folder at ten ages, as male and as female:
     python main.py --is_train False --testdir my_photos
 """
 
-import contextlib
 import itertools
 import os
 import shlex
@@ -15,7 +14,7 @@ import sys
 
 from absl import app, flags
 
-from data import console
+from data import console, flag_types
 
 MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 # With --use_trained_model False, as in the original.
@@ -23,56 +22,16 @@ PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
 FLAGS_TXT = 'flags.txt'  # in SAVEDIR
 
 
-class _BooleanParser(flags.ArgumentParser):
-    """A flag with a parser of its own takes its value as a separate word; absl's booleans don't."""
-
-    def parse(self, argument):
-        return console.boolean(argument)
-
-
-class _NumberParser:
-    """Says in words what a flag takes; refuses nan, which absl finds within all bounds."""
-
-    def convert(self, argument):
-        try:
-            return super().convert(argument)
-        except (ValueError, TypeError):
-            raise ValueError(f'{argument!r} is not {self.syntactic_help}') from None
-
-    def is_outside_bounds(self, value):
-        return not self.lower_bound <= value <= self.upper_bound
-
-
-class _IntegerParser(_NumberParser, flags.IntegerParser):
-    pass
-
-
-class _FloatParser(_NumberParser, flags.FloatParser):
-    pass
-
-
-def _define_number(parser, name, default, text):
+def _define(parser, name, default, text):
     return flags.DEFINE(parser, name, default, text, serializer=flags.ArgumentSerializer())
 
 
-def _is_path(value):
-    """Whether a flag's value can be a folder; to TensorFlow, a:// is an address."""
-    if value in (None, ''):
-        return value is None
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # it could not even be told
-        return False
-    return not ('\0' in value or '://' in value)
-
-
 def _define_boolean(name, default, text):
-    serializer = flags.ArgumentSerializer()
-    return flags.DEFINE(_BooleanParser(), name, default, text, serializer=serializer)
+    return _define(flag_types.BooleanParser(), name, default, text)
 
 
 _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
-_EPOCH = _define_number(_IntegerParser(1, MOST), 'epoch', 50, 'Epochs of training in all.')
+_EPOCH = _define(flag_types.IntegerParser(1, MOST), 'epoch', 50, 'Epochs of training in all.')
 _DATASET = flags.DEFINE_string('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
 _DATADIR = flags.DEFINE_string('datadir', 'data', 'Folder of the data sets.')
 _LABELS = flags.DEFINE_enum(
@@ -108,12 +67,14 @@ _USE_TRAINED_MODEL = _define_boolean(
 _USE_INIT_MODEL = _define_boolean(
     'use_init_model', True, 'Where SAVEDIR has no checkpoint, start from init_model.'
 )
-_BATCH_SIZE = _define_number(_IntegerParser(1, MOST), 'batch_size', 100, 'Faces per training step.')
-_LEARNING_RATE = _define_number(
-    _FloatParser(0, 1), 'learning_rate', 0.0002, "Adam's learning rate."
+_BATCH_SIZE = _define(
+    flag_types.IntegerParser(1, MOST), 'batch_size', 100, 'Faces per training step.'
 )
-_SEED = _define_number(
-    _IntegerParser(0, 2**32 - 1), 'seed', 2017, 'Seed of weights, file order and prior.'
+_LEARNING_RATE = _define(
+    flag_types.FloatParser(0, 1), 'learning_rate', 0.0002, "Adam's learning rate."
+)
+_SEED = _define(
+    flag_types.IntegerParser(0, 2**32 - 1), 'seed', 2017, 'Seed of weights, file order and prior.'
 )
 _PRECISION = flags.DEFINE_enum(
     'precision',
@@ -128,14 +89,14 @@ _CACHE = flags.DEFINE_enum(
     ['memory', 'disk', 'none'],
     'Where decoded faces are kept. Default: the first of these that has the space.',
 )
-_SUMMARY_STEPS = _define_number(
-    _IntegerParser(1, MOST),
+_SUMMARY_STEPS = _define(
+    flag_types.IntegerParser(1, MOST),
     'summary_steps',
     1,
     'Steps from one point of the summaries to the next.',
 )
-_CHECKPOINT_STEPS = _define_number(
-    _IntegerParser(1, MOST),
+_CHECKPOINT_STEPS = _define(
+    flag_types.IntegerParser(1, MOST),
     'checkpoint_steps',
     None,
     'Steps between two checkpoints, besides one each fifth epoch.',
@@ -144,11 +105,13 @@ _DETERMINISTIC = _define_boolean(
     'deterministic', False, 'Make a run on a GPU repeatable to the last bit, at a cost.'
 )
 for _name in ('dataset', 'datadir', 'savedir', 'testdir'):
-    flags.register_validator(_name, _is_path, 'this is no name of a folder')
+    flags.register_validator(_name, flag_types.is_path, 'this is no name of a folder')
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends the program as Ctrl-C does."""
+
+    signal = signal.SIGTERM
 
 
 def _terminate(*_):
@@ -159,12 +122,8 @@ def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
     signal.signal(signal.SIGTERM, _terminate)
-    try:
+    with console.one_sentence(flags=flags.FLAGS):
         _run()
-    except KeyboardInterrupt as error:
-        with contextlib.suppress(OSError):  # Ctrl-C may have ended what reads it
-            print('\n\tStopped.', file=sys.stderr)
-        sys.exit(128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT))
 
 
 def _run():
@@ -174,13 +133,13 @@ def _run():
     from data import labels
     from face_aging import FaceAging
 
-    console.plain_warnings()
     keras.utils.set_random_seed(_SEED.value)
     keras.config.set_dtype_policy(_PRECISION.value)
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
+    ages = None if _AGES.value is None else labels.parse_ages(_AGES.value)
+    age_upper = labels.parse_age_upper(_AGE_GROUPS.value)
     try:
-        ages = None if _AGES.value is None else labels.parse_ages(_AGES.value)
         model = FaceAging(
             size_batch=_BATCH_SIZE.value,
             is_training=_IS_TRAIN.value,
@@ -188,7 +147,7 @@ def _run():
             dataset_name=_DATASET.value,
             data_dir=_DATADIR.value,
             reader=_LABELS.value,
-            age_upper=labels.parse_age_upper(_AGE_GROUPS.value),
+            age_upper=age_upper,
             hold_out=_HOLD_OUT.value,
             seed=_SEED.value,
             xla=_XLA.value,
@@ -199,50 +158,32 @@ def _run():
         if _IS_TRAIN.value:
             _train(model)
         else:
-            print('\n\tTesting Mode')
-            model.custom_test(
-                _align(_TESTDIR.value),
-                genders=labels.GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value],
-                ages=ages,
-                gif=_GIF.value,
-            )
+            _test(model, ages)
     except console.Stopped as stopped:
         console.say(f'\n\t{stopped} To go on: {_call_to_go_on()}', sys.stderr)
         sys.exit(128 + stopped.signal)
-    except console.InputError as error:
-        sys.exit(f'\n\t{console.with_flags(error, flags.FLAGS)}')
     except FloatingPointError as error:
-        sys.exit(f'\n\t{error} The flags are --learning_rate and --precision.')
+        sys.exit(f'\n\t{error}')
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         reason = error.message.splitlines()[0]
         sys.exit(
             f'\n\tNo memory or no room on the disk ({reason}): pass a smaller --batch_size, or '
             'another --savedir.'
         )
-    except OSError as error:
-        sys.exit(f'\n\t{console.cannot_be_used(error)}')
-
-
-def _align(source):
-    """Return where the faces to test on are; warn of those that had better be aligned."""
-    from data import align
-
-    if source and _ALIGN.value:
-        aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned')
-        align.align_pictures(source, aligned)
-        return aligned
-    if source:
-        align.warn_of_unaligned(source, 'pass --align True')
-    return source
 
 
 def _train(model):
+    from init_model import checkpoints, savedir
+
     print('\n\tTraining Mode')
-    with model.running():
+    with savedir.running(_SAVEDIR.value, model.is_chief):
         if model.is_chief:
             _keep_flags()
         starting_over = not _USE_TRAINED_MODEL.value
-        if starting_over or model.is_unfinished(PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS):
+        if not starting_over and checkpoints.is_in(os.path.join(_SAVEDIR.value, 'checkpoint')):
+            model.load_checkpoint()  # `train` goes on from it
+        pre_training = model.run.weights == PRETRAIN_WEIGHTS
+        if starting_over or (pre_training and model.run.epoch < PRETRAIN_EPOCHS):
             print('\n\tPre-train the network')
             model.train(
                 PRETRAIN_EPOCHS,
@@ -254,7 +195,23 @@ def _train(model):
         model.train(_EPOCH.value, _LEARNING_RATE.value, use_init_model=_USE_INIT_MODEL.value)
 
 
+def _test(model, ages):
+    """Write the grids of the faces in TESTDIR, then a strip and an animation of each."""
+    from data.labels import GENDER_NAMES
+    from demo import aging, photos
+
+    print('\n\tTesting Mode')
+    if not _TESTDIR.value:
+        raise console.InputError('No faces to test on: name their folder.', testdir='my_photos')
+    aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned') if _ALIGN.value else None
+    names, faces = photos.read_faces(_TESTDIR.value, model, aligned, 'pass --align True')
+    genders = GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value]
+    model.custom_test(faces, genders)
+    aging.write(model, names, faces, genders, ages, _GIF.value)
+
+
 def _call_to_go_on():
+    """Return the command line that goes on with this training."""
     path = os.path.join(_SAVEDIR.value, FLAGS_TXT)
     words = _words()
     if _is_line(path):
@@ -282,13 +239,13 @@ def _is_line(word):
 
 
 def _parse_flags(argv):
-    """Parse like absl, but say a mistake first, and end --help, which is none, with status 0."""
+    """Parse as absl does, but report a mistake at once, and end --help with status 0."""
     if '--help' in argv[1:]:
         app.usage(shorthelp=True, writeto_stdout=True)
         sys.exit(0)
     try:
         return flags.FLAGS(argv)
-    except (flags.Error, UnicodeDecodeError) as error:  # the latter of a file for --flagfile
+    except (flags.Error, UnicodeDecodeError) as error:  # a file for --flagfile is not in UTF-8
         sys.exit(f'\n\t{error}: see --help.')
 
 

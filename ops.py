@@ -7,20 +7,16 @@ import imageio.v3 as iio
 import keras
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont
 
 from data import pictures
 
 WEIGHT_STDDEV = 0.02  # of initial weights, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
-# On a CPU, convolutions of maps up to this height get their gradients by matrix products, in
-# bfloat16 those of the weights also up to the second height.
+# Height of the maps up to which a convolution and its gradients are matrix products on a CPU; in
+# bfloat16 the gradient of the weights is one up to the second.
 SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
-TITLE_BAND = 1 / 6  # height of a title's band above a picture, of the picture's width
-TITLE_FONT = 2 / 3  # height of the letters, of the band's: 14 pixels at 128 a face
-FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
 
 
 # ---------------------------------------------------------------------------------- networks
@@ -61,8 +57,8 @@ def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None):
     )(x)
 
 
-# On a CPU, TensorFlow's backward convolutions of the smallest maps run at a tenth to a half of the
-# speed of a matrix product of the same size, so there they are written as one.
+# On a CPU, TensorFlow's convolutions of the smallest maps run at a tenth to two thirds of the speed
+# of a matrix product of the same size, so there they are written as one.
 
 
 class _Conv2D(keras.layers.Conv2D):
@@ -103,15 +99,22 @@ def _is_small(layer, size_map):
 
 def _conv(x, w):
     """x [B, 2H, 2W, I], w [5, 5, I, O] -> y [B, H, W, O]."""
-    return tf.nn.conv2d(x, w, 2, 'SAME')
+    if x.shape[1] > 2 * SMALL_MAP:
+        return tf.nn.conv2d(x, w, 2, 'SAME')
+    y = tf.matmul(_patches(x), tf.reshape(w, [-1, w.shape[-1]]))
+    return tf.reshape(y, [-1, x.shape[1] // 2, x.shape[2] // 2, w.shape[-1]])
 
 
 def _conv_dw(x, dy):
     """The gradient of `_conv` with respect to w: every patch of x times its dy."""
-    patches = tf.image.extract_patches(x, [1, 5, 5, 1], [1, 2, 2, 1], [1, 1, 1, 1], 'SAME')
-    patches = tf.reshape(patches, [-1, patches.shape[-1]])
-    dw = tf.matmul(patches, tf.reshape(dy, [-1, dy.shape[-1]]), transpose_a=True)
+    dw = tf.matmul(_patches(x), tf.reshape(dy, [-1, dy.shape[-1]]), transpose_a=True)
     return tf.reshape(dw, [5, 5, x.shape[-1], dy.shape[-1]])
+
+
+def _patches(x):
+    """x [B, 2H, 2W, I] -> [B * H * W, 5 * 5 * I], what each place of `_conv` sees."""
+    patches = tf.image.extract_patches(x, [1, 5, 5, 1], [1, 2, 2, 1], [1, 1, 1, 1], 'SAME')
+    return tf.reshape(patches, [-1, patches.shape[-1]])
 
 
 def _conv_dx(dy, w):
@@ -123,21 +126,23 @@ def _conv_dx(dy, w):
     patches = tf.matmul(
         tf.reshape(dy, [-1, dy.shape[-1]]), tf.reshape(w, [-1, w.shape[-1]]), transpose_b=True
     )
-    # Tap k of place p lands on x at 2p + k - 1 = 2(p + m - 1) + a, where k + 1 = 2m + a: for each
-    # m, the taps a = 0, 1 of all places tile the whole of x, shifted by 2(m - 1).
+    # Tap k of place p lands on x at 2p + k - 1 = 2(p + m - 1) + a, where k + 1 = 2m + a.
     patches = tf.reshape(patches, [-1, height, width, 5, 5, inputs])
     patches = tf.pad(patches, [[0, 0], [0, 0], [0, 0], [1, 0], [1, 0], [0, 0]])
-    patches = tf.reshape(patches, [-1, height, width, 3, 2, 3, 2, inputs])
-    tiles = tf.transpose(patches, [3, 5, 0, 1, 4, 2, 6, 7])  # m, n, B, H, 2, W, 2, I
-    tiles = tf.reshape(tiles, [3, 3, -1, 2 * height, 2 * width, inputs])
-    tiles = tf.pad(tiles, [[0, 0], [0, 0], [0, 0], [2, 2], [2, 2], [0, 0]])
-    return tf.add_n(
-        [
-            tiles[m, n, :, 4 - 2 * m : 4 - 2 * m + 2 * height, 4 - 2 * n : 4 - 2 * n + 2 * width]
-            for m in range(3)
-            for n in range(3)
-        ]
-    )
+    patches = tf.reshape(patches, [-1, height, width, 3, 2, 3, 2, inputs])  # B, H, W, m, a, n, b, I
+    rows = _sum_shifted(tf.transpose(patches, [3, 1, 5, 2, 0, 4, 6, 7]))  # H, n, W, B, a, b, I
+    x = _sum_shifted(tf.transpose(rows, [1, 2, 3, 0, 4, 5, 6]))  # W, B, H, a, b, I
+    return tf.reshape(tf.transpose(x, [1, 2, 3, 0, 4, 5]), [-1, 2 * height, 2 * width, inputs])
+
+
+def _sum_shifted(x):
+    """Sum x [3, N, ...] to y [N, ...]: y[i] = x[0, i + 1] + x[1, i] + x[2, i - 1], 0 beyond."""
+    count, rest = x.shape[1], tf.shape(x)[2:]
+    # Rows of N + 3 that are read as rows of N + 2 move by one place each.
+    x = tf.pad(x, [[0, 0], [0, 3], *[[0, 0]] * (len(x.shape) - 2)])
+    x = tf.reshape(x, tf.concat([[3 * (count + 3)], rest], 0))[: 3 * (count + 2)]
+    x = tf.reshape(x, tf.concat([[3, count + 2], rest], 0))
+    return tf.reduce_sum(x, 0)[1 : count + 1]
 
 
 def fc(x, num_outputs, name=None):
@@ -147,15 +152,27 @@ def fc(x, num_outputs, name=None):
 
 
 class _BatchNorm(keras.layers.BatchNormalization):
-    """Keras' layer without its moving averages, which the original never updated."""
+    """Keras' layer without its moving averages, which the original never updated.
+
+    A single operation: of its parts the gradient would be a sum of three, see `fork`.
+    """
 
     def call(self, inputs, training=False):
         if not training:
             return super().call(inputs, training=False)
-        mean, variance = keras.ops.moments(inputs, axes=list(range(len(inputs.shape) - 1)))
-        return keras.ops.batch_normalization(
-            inputs, mean, variance, axis=-1, offset=self.beta, epsilon=self.epsilon
-        )
+        x = inputs if len(inputs.shape) == 4 else inputs[:, None, None, :]
+        # Near the mean, where rounding errors of the sums are small (250 times for flat faces).
+        x -= tf.stop_gradient(tf.reduce_mean(x[:1], [0, 1, 2]))
+        y = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=tf.ones_like(self.beta),
+            offset=self.beta,
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
+        ).y
+        return tf.reshape(y, tf.shape(inputs))
 
 
 def batch_norm(x, name=None):
@@ -165,6 +182,20 @@ def batch_norm(x, name=None):
     outside training. Where a batch is spread over devices, each normalises its share.
     """
     return _BatchNorm(epsilon=0.001, scale=False, dtype='float32', name=name)(x)
+
+
+def fork(x, count):
+    """Return x `count` times, for as many uses, whose gradients are added in this order.
+
+    TensorFlow adds three or more gradients of one tensor in the order in which their buffers
+    become free, so that the last bits of a sum vary from step to step.
+    """
+
+    @tf.custom_gradient
+    def copies(x):
+        return [tf.identity(x) for _ in range(count)], lambda *dy: tf.reduce_sum(tf.stack(dy), 0)
+
+    return copies(x)
 
 
 def tanh(x):
@@ -275,9 +306,9 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
     """Lay images out in rows, from the top left.
 
     Args:
-        batch_images: array [N, H, W, C] within image_value_range.
+        batch_images: array [N, H, W, C], or [rows, columns, H, W, C], within image_value_range.
         image_value_range: (value of black, value of white).
-        size_frame: (rows, columns); by default as near to a square as N allows.
+        size_frame: (rows, columns) for N images; by default as near to a square as N allows.
 
     Returns:
         uint8 array [rows * H, columns * W, C]; places without an image are black.
@@ -285,6 +316,8 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
     low, high = image_value_range
     pixels = (np.asarray(batch_images, np.float32) - low) * (255 / (high - low))
     pixels = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+    if pixels.ndim == 5:
+        size_frame, pixels = pixels.shape[:2], pixels.reshape(-1, *pixels.shape[2:])
     count, height, width, channels = pixels.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows, columns = size_frame or (-(-count // columns), columns)
@@ -305,55 +338,3 @@ def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_f
     with open(save_path, 'wb') as file:
         file.write(data)
     return grid
-
-
-def titled(images, titles, image_value_range=(-1, 1)):
-    """Put a title above each image, black on white.
-
-    Args:
-        images: array [N, H, W, C] within image_value_range.
-        titles: N strings or numbers.
-        image_value_range: (value of black, value of white).
-
-    Returns:
-        uint8 array [N, H + TITLE_BAND * W, W, C].
-    """
-    images = np.asarray(images)
-    pixels = image_grid(images, image_value_range, size_frame=(len(images), 1))
-    pixels = pixels.reshape(images.shape)
-    width = pixels.shape[2]
-    height = round(width * TITLE_BAND)
-    font = ImageFont.load_default(height * TITLE_FONT)
-    bands = []
-    for title in titles:
-        band = Image.new('L', (width, height), 'white')
-        ImageDraw.Draw(band).text((width / 2, height / 2), str(title), 'black', font, anchor='mm')
-        bands.append(np.asarray(band))
-    bands = np.repeat(np.stack(bands)[..., None], pixels.shape[3], axis=3)
-    return np.concatenate([bands, pixels], axis=1)
-
-
-def save_strip(images, titles, save_path):
-    """Write images [N, H, W, C] in [-1, 1] as one row, each `titled`; return its pixels."""
-    return save_batch_images(titled(images, titles), save_path, (0, 255), (1, len(images)))
-
-
-def save_gif(images, titles, save_path):
-    """Write images [N, H, W, C] in [-1, 1], each `titled`, as an endless animation, to and fro."""
-    frames = titled(images, titles)
-    frames = frames.squeeze(-1) if frames.shape[-1] == 1 else frames
-    # The colours that fit all frames best, which a quarter of the pixels shows as well; with others
-    # bright skin falls into patches. They need no mixing, which would flicker and take half as much
-    # space again.
-    palette = Image.fromarray(np.concatenate(frames[:, ::2, ::2])).convert('RGB')
-    palette = palette.quantize(256, kmeans=1)
-    frames = [
-        Image.fromarray(frame).convert('RGB').quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in frames
-    ]
-    durations = [FRAME_MS] * len(frames)
-    durations[0] = durations[-1] = END_FRAME_MS
-    frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
-    frames[0].save(
-        save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
-    )

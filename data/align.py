@@ -17,6 +17,7 @@ import signal
 import threading
 import warnings
 
+import numpy as np
 import psutil
 import tensorflow as tf
 from PIL import Image
@@ -48,31 +49,23 @@ def align(pixels, size=CROP_SIZE):
     return [detector.cut_out(pixels, landmarks, size) for landmarks in detector.find_faces(pixels)]
 
 
-def warn_of_unaligned(source, cure='align its face'):
+def warn_of_unaligned(paths, faces, cure='align it'):
     """Warn of pictures in which the face does not lie as in UTKFace.
 
-    Only the detector's last network looks at them, each picture resized by `pictures.read_face`.
-    Of 1,004 faces of UTKFace it rejected 1.0%; of the same faces scaled by 0.6 or 1.5, turned by 20
-    degrees or shifted by a fifth of the width, at least 99.3%.
+    Only the detector's last network looks at them. Of 1,004 faces of UTKFace it rejected 1.0%; of
+    the same faces scaled by 0.6 or 1.5, turned by 20 degrees or shifted by a fifth of the width, at
+    least 99.3%.
 
     Args:
-        source: folder, or one picture; unreadable pictures are skipped.
+        paths: list of N names of the pictures.
+        faces: uint8 array [N, S, S, C], the complete pictures as `pictures.read_face` reads them.
         cure: what to do about it, a phrase for the warning.
-
-    Raises:
-        InputError: no such folder, no picture in it.
     """
-    askew, paths = [], files.list_images(source)
-    for first in range(0, len(paths), 100):
-        faces = {}
-        for path in paths[first : first + 100]:
-            with contextlib.suppress(InputError):
-                faces[path] = pictures.read_face(path, detector.ONET)
-        if not faces:
-            continue
-        fits = detector.lie_in_place([*faces.values()])
-        askew += [path for path, fit in zip(faces, fits, strict=True) if not fit]
-    if askew:
+    fits = []
+    for first in range(0, len(faces), 100):
+        colour = [np.broadcast_to(x, [*x.shape[:2], 3]) for x in faces[first : first + 100]]
+        fits += [*detector.lie_in_place(colour)]
+    if askew := [path for path, fit in zip(paths, fits, strict=True) if not fit]:
         warnings.warn(
             f'No face lies as in UTKFace in {_names(askew)}: {cure}, else its ages come out poor.',
             stacklevel=2,
@@ -92,6 +85,9 @@ def align_pictures(source, dest):
         dest: folder of the crops, or a link to one. The PNG files in it, crops of an earlier call,
             are removed; nothing else is.
 
+    Returns:
+        dict from the paths of the crops, sorted, to the crops, uint8 [CROP_SIZE, CROP_SIZE, 3].
+
     Raises:
         InputError: no picture has a face, a picture lies in dest, or dest is not a folder. Nothing
             in dest has changed then.
@@ -108,13 +104,14 @@ def align_pictures(source, dest):
     os.makedirs(aside, exist_ok=True)
     try:
         _remove_crops(aside)  # left by a run that was killed
-        failures = _cut_all_out(paths, aside)
+        crops, failures = _cut_all_out(paths, aside)
         if len(failures) == len(paths):
             raise InputError(_nothing(source, failures))
         _warn_of(failures)
         _remove_crops(dest)
-        for name in os.listdir(aside):
+        for name in crops:
             os.replace(os.path.join(aside, name), os.path.join(dest, name))
+        return {os.path.join(dest, name): crops[name] for name in sorted(crops)}
     finally:
         _remove_crops(aside)
         for folder in (aside, dest):
@@ -123,20 +120,27 @@ def align_pictures(source, dest):
 
 
 def _cut_all_out(paths, folder):
-    """Write every face to a folder; return a dict from pictures without a crop to the reasons."""
-    failures, bases = {}, _base_names(paths)
+    """Write every face in pictures to a folder.
+
+    Returns:
+        crops: dict from the names of the files to uint8 arrays.
+        failures: dict from the paths of pictures without a crop to the reasons.
+    """
+    crops, failures, bases = {}, {}, _base_names(paths)
     for path in Progress(paths, 'Aligning', unit=' pictures'):
         try:
-            crops = align(pictures.read_photo(path))
+            found = align(pictures.read_photo(path))
         except InputError as error:
             failures[path] = str(error)
             continue
-        for k, crop in enumerate(crops, 1):
-            number = f'_{k:0{len(str(len(crops)))}}' if len(crops) > 1 else ''  # sorted by name
-            Image.fromarray(crop).save(os.path.join(folder, f'{bases[path]}{number}.png'))
-        if not crops:
+        for k, crop in enumerate(found, 1):
+            number = f'_{k:0{len(str(len(found)))}}' if len(found) > 1 else ''  # sorted by name
+            name = f'{bases[path]}{number}.png'
+            Image.fromarray(crop).save(os.path.join(folder, name))
+            crops[name] = crop
+        if not found:
             failures[path] = NO_FACE
-    return failures
+    return crops, failures
 
 
 def _remove_crops(folder):

@@ -143,10 +143,10 @@ def one_sentence(stopped='Stopped.', flags=()):
     plain_warnings()
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         with contextlib.suppress(OSError):  # Ctrl-C may also have ended the reader of the pipe
             print(f'\n\t{stopped}', file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(128 + getattr(error, 'signal', signal.SIGINT))
     except InputError as error:
         sys.exit(f'\n\t{with_flags(error, flags)}')
     except OSError as error:

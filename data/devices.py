@@ -1,5 +1,6 @@
 """The devices and machines of a training: choosing them, sharing batches, agreeing on steps."""
 
+import contextlib
 import json
 import os
 
@@ -7,6 +8,16 @@ import numpy as np
 import tensorflow as tf
 
 from data.console import InputError
+
+
+def allow_growth():
+    """Let TensorFlow take a GPU's memory as it is needed, not all at once, as the original does.
+
+    To be called before anything is computed; later it changes nothing.
+    """
+    for gpu in tf.config.list_physical_devices('GPU'):
+        with contextlib.suppress(RuntimeError, ValueError):  # in use, or divided by the caller
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def distribution():
@@ -44,6 +55,18 @@ def is_chief(strategy):
     return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
 
 
+def require_equal_shares(strategy, size_batch):
+    """Raise an InputError if a batch cannot be divided equally among the devices."""
+    count = strategy.num_replicas_in_sync
+    if size_batch % count:
+        more = -(-size_batch // count) * count
+        raise InputError(
+            f'A batch of {size_batch} cannot be shared by {count} devices: take {more}, or another '
+            f'multiple of {count}.',
+            batch_size=more,
+        )
+
+
 def share(strategy, value):
     """Spread an array [B, ...] over the replicas, in order."""
     size = len(value) // strategy.num_replicas_in_sync
@@ -53,6 +76,33 @@ def share(strategy, value):
         return tf.convert_to_tensor(value[first : first + size])
 
     return strategy.experimental_distribute_values_from_function(of_replica)
+
+
+def on_each(strategy, step):
+    """Compile a training step, so that each device does its part of it.
+
+    Args:
+        step: function from a device's share of a batch to (losses, outputs), two dicts; the losses
+            are the same on each, see `mean`.
+
+    Returns:
+        function from a batch, of which each array is what `share` returns, to (losses, outputs);
+        the outputs are those of this process's devices, one after another.
+    """
+
+    @tf.function(autograph=False)
+    def compiled(*batch):
+        losses, outputs = strategy.run(step, batch)
+        local = strategy.experimental_local_results
+        losses = {name: local(values)[0] for name, values in losses.items()}
+        return losses, {name: tf.concat(local(values), 0) for name, values in outputs.items()}
+
+    return compiled
+
+
+def mean(values):
+    """Return the mean of each of some nested tensors over the devices, in a step of `on_each`."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
 
 def on_any_worker(strategy, flag):

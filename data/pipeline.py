@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import shutil
 import tempfile
 import warnings
@@ -10,13 +11,15 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from data import pictures
+from data import files, labels, pictures
 from data.console import InputError, Progress
+from data.order import digest
 
 CACHES = ('memory', 'disk', 'none')
 CACHE_SHARE = 0.5  # most of the free space that a cache takes if the program chooses it
 MOST_UNREADABLE = 0.5  # of the files; the rest would be another data set
 LISTED = 20  # at most this many pictures are listed by name; the rest are counted
+_log = logging.getLogger('caae.train')  # the log of a training, see init_model.savedir
 
 
 def decode_faces(
@@ -73,6 +76,57 @@ def decode_faces(
         )
     kept = np.delete(np.arange(len(paths)), sorted(failures))
     return _compact(faces, kept), kept, unreadable
+
+
+def read_folder(source, size_image=128, num_channels=3):
+    """Decode the pictures of a folder, or one picture, to test on.
+
+    Returns:
+        paths: list of N file names, sorted; unreadable ones are left out.
+        faces: uint8 array [N, S, S, C].
+
+    Raises:
+        InputError: no such folder or picture, or no readable one in it.
+    """
+    paths = files.list_images(source)
+    faces, kept, _ = decode_faces(paths, size_image, num_channels, most_unreadable=1)
+    return [paths[i] for i in kept], faces
+
+
+def load_data_set(
+    folder,
+    size_batch,
+    size_image=128,
+    num_channels=3,
+    age_upper=labels.AGE_UPPER,
+    cache=None,
+    hold_out=False,
+    reader=None,
+):
+    """Read the faces of a data set with their labels, to train on.
+
+    Args:
+        folder: of the data set.
+        size_batch: B.
+        size_image, num_channels, cache: as for `decode_faces`.
+        age_upper, hold_out, reader: as for `labels.list_faces`.
+
+    Returns:
+        data: faces, ages and genders, as `batches` takes them.
+        digest: text that differs for other faces or labels, see `order.digest`.
+
+    Raises:
+        InputError: no such folder, or too few labelled or readable faces in it.
+    """
+    paths, ages, genders = labels.list_faces(folder, hold_out, reader, age_upper)
+    labels.require_batches(folder, len(paths), size_batch)
+    faces, kept, unreadable = decode_faces(paths, size_image, num_channels, cache)
+    for path, reason in [*unreadable.items()][LISTED:]:  # the warning lists the others
+        _log.info('Left out: %r: %s', path, reason)
+    labels.require_batches(folder, len(faces), size_batch)
+    paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
+    data = faces, labels.one_hot(ages, len(age_upper) + 1), labels.one_hot(genders, 2)
+    return data, digest(folder, paths, ages, genders)
 
 
 def describe(unreadable):

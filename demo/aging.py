@@ -6,9 +6,16 @@ both for female.
 
 import argparse
 
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
 import ops
 from data import console, files, labels
 from demo import photos
+
+TITLE_BAND = 1 / 6  # height of a title's band, as a part of the picture's width
+TITLE_FONT = 2 / 3  # height of its letters, as a part of the band's: 14 pixels at 128 a face
+FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
 
 
 def age(model, image, years, gender):
@@ -23,9 +30,95 @@ def age(model, image, years, gender):
     Returns:
         float32 array [N, S, S, C] in [-1, 1].
     """
-    z = photos.encode(model, [image]).repeat(len(years), axis=0)
-    ages = labels.age_label(years, model.age_upper)
-    return photos.generate(model, z, ages, labels.one_hot([gender] * len(years), 2))
+    z, gender = photos.encode(model, [image]), labels.one_hot([gender], 2)
+    return model.generate_ages(z, gender, labels.age_label(years, model.age_upper))[:, 0]
+
+
+def write(model, names, images, genders=labels.GENDER_NAMES, years=None, gif=False):
+    """Write a strip of each face and its ages, ages_<name>_<gender>.png, to save_dir/test.
+
+    Args:
+        model: a FaceAging, trained.
+        names: N names of the faces.
+        images: N faces, as for `age`.
+        genders: those of labels.GENDER_NAMES that the faces are shown as.
+        years: ages on the strip; by default the age groups.
+        gif: also write ages_<name>_<gender>.gif, an animation through the ages and back.
+
+    Returns:
+        paths of the strips and animations, without their suffixes.
+    """
+    titles = ['input', *(years or labels.age_names(model.age_upper))]
+    years = years or labels.age_centres(model.age_upper)
+    glide = labels.glide_years(model.age_upper)
+    paths = []
+    with console.Progress(total=len(names) * len(genders), desc='Aging', unit=' faces') as progress:
+        for name, image in zip(names, images, strict=True):
+            for gender in genders:
+                path = photos.result_path(model, 'ages', name, gender)
+                index = labels.GENDER_NAMES.index(gender)
+                strip = [photos.to_float(image), *age(model, image, years, index)]
+                save_strip(strip, titles, path + '.png')
+                if gif:
+                    save_gif(age(model, image, glide, index), glide, path + '.gif')
+                paths.append(path)
+                progress.update()
+    return paths
+
+
+# ------------------------------------------------------------------ strips and animations
+
+
+def titled(images, titles, image_value_range=(-1, 1)):
+    """Put a title above each image, black on white.
+
+    Args:
+        images: array [N, H, W, C] within image_value_range.
+        titles: N strings or numbers.
+        image_value_range: (value of black, value of white).
+
+    Returns:
+        uint8 array [N, H + TITLE_BAND * W, W, C].
+    """
+    images = np.asarray(images)
+    pixels = ops.image_grid(images, image_value_range, size_frame=(len(images), 1))
+    pixels = pixels.reshape(images.shape)
+    width = pixels.shape[2]
+    height = round(width * TITLE_BAND)
+    font = ImageFont.load_default(height * TITLE_FONT)
+    bands = []
+    for title in titles:
+        band = Image.new('L', (width, height), 'white')
+        ImageDraw.Draw(band).text((width / 2, height / 2), str(title), 'black', font, anchor='mm')
+        bands.append(np.asarray(band))
+    bands = np.repeat(np.stack(bands)[..., None], pixels.shape[3], axis=3)
+    return np.concatenate([bands, pixels], axis=1)
+
+
+def save_strip(images, titles, save_path):
+    """Write images [N, H, W, C] in [-1, 1] as one row, each `titled`; return its pixels."""
+    return ops.save_batch_images(titled(images, titles), save_path, (0, 255), (1, len(images)))
+
+
+def save_gif(images, titles, save_path):
+    """Write images [N, H, W, C] in [-1, 1], each `titled`, as an endless animation, to and fro."""
+    frames = titled(images, titles)
+    frames = frames.squeeze(-1) if frames.shape[-1] == 1 else frames
+    # The 256 colours that fit all frames best, chosen from a quarter of the pixels; with a standard
+    # palette bright skin falls into patches. No dithering: it flickers and takes half as much space
+    # again.
+    palette = Image.fromarray(np.concatenate(frames[:, ::2, ::2])).convert('RGB')
+    palette = palette.quantize(256, kmeans=1)
+    frames = [
+        Image.fromarray(frame).convert('RGB').quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    durations = [FRAME_MS] * len(frames)
+    durations[0] = durations[-1] = END_FRAME_MS
+    frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
+    frames[0].save(
+        save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
+    )
 
 
 @console.one_sentence()
@@ -37,19 +130,12 @@ def main(argv=None):
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
     years = words.ages and labels.parse_ages(words.ages)
+    genders = labels.GENDER_NAMES if words.gender == 'both' else [words.gender]
     model = photos.open_model(words)
-    (image,) = photos.open_faces([words.photo], model)
-    titles = ['input', *(years or labels.age_names(model.age_upper))]
-    years = years or labels.age_centres(model.age_upper)
-    glide = labels.glide_years(model.age_upper)
-    (name,) = files.unique_names([words.photo])
-    for gender, word in enumerate(labels.GENDER_NAMES):
-        if words.gender in (word, 'both'):
-            path = photos.result_path(model, 'ages', name, word)
-            strip = [image, *age(model, image, years, gender)]
-            ops.save_strip(strip, titles, path + '.png')
-            ops.save_gif(age(model, image, glide, gender), glide, path + '.gif')
-            print(f'Wrote {path}.png and .gif')
+    images = photos.open_faces([words.photo], model)
+    names = files.unique_names([words.photo])
+    for path in write(model, names, images, genders, years, gif=True):
+        print(f'Wrote {path}.png and .gif')
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import numpy as np
 
 import ops
 from data import console, files, labels
-from demo import photos
+from demo import aging, photos
 
 MOST_CHILDREN = 100  # children in a picture
 
@@ -55,7 +55,7 @@ def main(argv=None):
     titles = ['input', *(f'boy {k}' for k in numbers), 'input', *(f'girl {k}' for k in numbers)]
     path = photos.result_path(model, 'kids', *files.unique_names(words.photos)) + '.png'
     frame = 2, words.count + 1
-    ops.save_batch_images(ops.titled(rows, titles), path, (0, 255), frame)
+    ops.save_batch_images(aging.titled(rows, titles), path, (0, 255), frame)
     print(f'Wrote {path}')
 
 

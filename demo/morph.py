@@ -10,9 +10,8 @@ import argparse
 
 import numpy as np
 
-import ops
 from data import console, files, labels, readers
-from demo import photos
+from demo import aging, photos
 
 FRAMES = 25  # of the animation, one way
 STRIP_STEP = 3  # frames from one face on the strip to the next: nine of them
@@ -88,8 +87,8 @@ def main(argv=None):
     years = [f'{age:.0f}' for age in _shares(len(faces)) @ ages]
     path = photos.result_path(model, 'morph', *files.unique_names(words.photos))
     strip = [images[0], *faces[::STRIP_STEP], images[1]]
-    ops.save_strip(strip, ['input', *years[::STRIP_STEP], 'input'], path + '.png')
-    ops.save_gif(faces, years, path + '.gif')
+    aging.save_strip(strip, ['input', *years[::STRIP_STEP], 'input'], path + '.png')
+    aging.save_gif(faces, years, path + '.gif')
     print(f'Wrote {path}.png and .gif')
 
 

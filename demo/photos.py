@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 import face_aging
-from data import align, console, detector, labels, pictures, pipeline
+from data import align, console, detector, files, labels, pictures, pipeline
 
 SIZE_BATCH = 50  # faces encoded or generated at once
 
@@ -19,8 +19,12 @@ def encode(model, images):
         images: N arrays [S, S, C], uint8 or float in [-1, 1], faces that lie as in UTKFace.
     """
     # Each by itself: stacked, bytes beside floats would become floats from 0 to 255.
-    floats = [pipeline.to_float(x) if x.dtype == np.uint8 else x for x in images]
-    return model.E(np.stack(floats).astype(np.float32)).numpy()
+    return model.E(np.stack([to_float(image) for image in images])).numpy()
+
+
+def to_float(image):
+    """Return an image, uint8 or float in [-1, 1], as float32 in [-1, 1]."""
+    return (pipeline.to_float(image).numpy() if image.dtype == np.uint8 else image).astype('f4')
 
 
 def generate(model, z, ages, genders):
@@ -85,10 +89,40 @@ def open_faces(paths, model):
                     f'No face is found in {path}: take a photo in which one is seen from the front.'
                 )
             face = crops[0]
-        image = Image.fromarray(face).convert('L' if model.num_input_channels == 1 else 'RGB')
-        faces.append(pictures.to_face(image, model.size_image))
-    faces = np.stack(faces).reshape(len(faces), *model.E.input.shape[1:])
-    return pipeline.to_float(faces).numpy()
+        faces.append(_to_face(face, model))
+    return pipeline.to_float(np.stack(faces)).numpy()
+
+
+def read_faces(source, model, aligned=None, cure='align it'):
+    """Read the faces to test on from a folder, or from one picture.
+
+    Args:
+        source: the folder or picture.
+        model: a FaceAging.
+        aligned: folder where every face in the pictures is cut out to; by default each picture is
+            taken as a face, with a warning of those that do not lie as in UTKFace.
+        cure: what the warning says is to be done.
+
+    Returns:
+        names: list of N different names.
+        faces: uint8 array [N, S, S, C].
+
+    Raises:
+        InputError: no such folder or picture, or no readable one, or no face in it.
+    """
+    if aligned:
+        crops = align.align_pictures(source, aligned)
+        paths, faces = [*crops], np.stack([_to_face(crop, model) for crop in crops.values()])
+    else:
+        paths, faces = pipeline.read_folder(source, model.size_image, model.num_input_channels)
+        align.warn_of_unaligned(paths, faces, cure)
+    return files.unique_names(paths), faces
+
+
+def _to_face(pixels, model):
+    """Return pixels, uint8 [H, W, 3], as a face for a model, uint8 [S, S, C]."""
+    image = Image.fromarray(pixels).convert('L' if model.num_input_channels == 1 else 'RGB')
+    return pictures.to_face(image, model.size_image).reshape(model.E.input.shape[1:])
 
 
 def result_path(model, *names):

@@ -1,11 +1,12 @@
-"""The checkpoints of a training: written aside, verified, then renamed; read where they are whole.
+"""The checkpoints of a training: written aside, verified, then renamed.
 
 The format is TensorFlow's, as the original's `tf.train.Saver` wrote it: `model-<step>.index` and
-`.data-00000-of-00001`, tensors by name, and a file `checkpoint` that lists them. Whatever moment a
-process is killed at, the file `checkpoint` names only what is whole.
+`.data-00000-of-00001`, tensors by name, and a file `checkpoint` that lists them. Whenever a process
+is killed, the file `checkpoint` lists complete checkpoints only.
 """
 
 import contextlib
+import dataclasses
 import glob
 import json
 import os
@@ -17,14 +18,66 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+import init_model
 from data.console import InputError
 from data.files import replacing
-from data.labels import AGE_UPPER, format_age_upper
+from data.labels import AGE_UPPER
 
-STATE = 'training_state'  # a JSON string among the tensors: what a run is besides its variables
-ASIDE = 'new'  # sub-folder where a checkpoint is until it is whole
-FORMAT = 1  # of this string
-OVERHEAD = 1_000_000  # bytes that a checkpoint takes beside its tensors, at most
+STATE = 'training_state'  # name of a JSON string among the tensors: the state of the run
+ASIDE = 'new'  # sub-folder where a checkpoint is written first
+OVERHEAD = 1_000_000  # bytes of a checkpoint besides its tensors, at most
+
+
+class OtherModelError(InputError):
+    """A checkpoint is of a model with other sizes or age groups."""
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """What was read from a checkpoint, or from packed weights.
+
+    Attributes:
+        origin: its path, for messages.
+        values: dict from variable names to arrays.
+        settings: dict of the model's sizes, age_upper, precision and so on, as far as it is known.
+        state: dict of its run, see `run.Run.state`; {} if it has none.
+        damaged: names of newer checkpoints in its folder, which cannot be read.
+    """
+
+    origin: str
+    values: dict
+    settings: dict
+    state: dict = dataclasses.field(default_factory=dict)
+    damaged: list = dataclasses.field(default_factory=list)
+
+
+def is_in(folder):
+    """Whether a folder holds checkpoints: whether it has the file that lists them."""
+    return os.path.isfile(os.path.join(folder, 'checkpoint'))
+
+
+def find(folder, names):
+    """Read the newest undamaged checkpoint of a folder, else the packed weights in it.
+
+    Args:
+        folder: of checkpoints of this program or of the original (TensorFlow 1), or of packed
+            weights, see `init_model.load`.
+        names: of the tensors to read, as for `read`.
+
+    Returns:
+        a Checkpoint, None if the folder holds none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if is_in(folder):
+        return read_newest(folder, names)
+    if not init_model.is_in(folder):
+        return None
+    manifest = init_model.read_manifest(folder)
+    settings = {'age_upper': manifest.get('age_upper', AGE_UPPER)}
+    origin = f'{folder}, epoch {manifest["epochs"]}'
+    return Checkpoint(origin, init_model.load(folder), settings)
 
 
 def save(folder, name, tensors, kept=()):
@@ -37,12 +90,12 @@ def save(folder, name, tensors, kept=()):
         kept: names of the older checkpoints that stay listed, oldest first.
 
     Raises:
-        InputError: the disk is full, which is noticed before anything is written, or fails; the
-            checkpoints that were there are still whole.
+        InputError: the disk fails, or is full, which is noticed before anything is written; the
+            older checkpoints are still complete.
     """
     require_space(folder, size_of(tensors))
     aside = os.path.join(folder, ASIDE)
-    shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed
+    shutil.rmtree(aside, ignore_errors=True)  # if a process was killed
     os.makedirs(aside)
     prefix = os.path.join(aside, name)
     try:
@@ -58,15 +111,15 @@ def save(folder, name, tensors, kept=()):
         for file in files:
             _to_disk(os.path.join(aside, file))
         if os.path.exists(os.path.join(folder, f'{name}.index')):
-            _list(folder, kept)  # one of the same name, by another run, is no longer whole
+            _list(folder, kept)  # another run's of the same name is no longer complete
         for file in files:
             os.replace(os.path.join(aside, file), os.path.join(folder, file))
         _list(folder, [*kept, name])
     except (tf.errors.OpError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f'{os.path.join(folder, name)} cannot be written ({reason}): mend the disk or pass '
-            'another --savedir; the checkpoint before it is whole.'
+            f'{os.path.join(folder, name)} cannot be written ({reason}): mend the disk or save to '
+            'another folder; the checkpoint before it is complete.'
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -105,7 +158,7 @@ def require_space(folder, size):
     if free < size:
         raise InputError(
             f'The checkpoints in {folder} need {size:,} bytes more, but the disk has only '
-            f'{free:,} free: free the difference, or pass another --savedir.'
+            f'{free:,} free: free the difference, or save to another folder.'
         )
 
 
@@ -130,7 +183,7 @@ def listed(folder):
     except ValueError:  # it names no checkpoint
         found = None
     if found is None:
-        names = there(folder)
+        names = names_in(folder)
         if not names:
             raise InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
         warnings.warn(f'{folder}/checkpoint is damaged: {names[0]} is the newest.', stacklevel=2)
@@ -139,8 +192,8 @@ def listed(folder):
     return list(dict.fromkeys(re.split(r'[/\\]', path)[-1] for path in paths))
 
 
-def there(folder):
-    """Return the names of a training's checkpoints that lie in a folder, the latest step first."""
+def names_in(folder):
+    """Return the names of the checkpoints of a training in a folder, the latest step first."""
     files = os.listdir(folder) if os.path.isdir(folder) else []
     matches = (re.fullmatch(r'model-(\d+)\.index', file) for file in files)
     steps = sorted((int(match[1]) for match in matches if match), reverse=True)
@@ -192,17 +245,12 @@ def read(prefix, names):
     return values, state
 
 
-def read_newest(folder, names):
-    """Read the newest checkpoint of a folder that is not damaged; warn of those that are.
+def read_newest(folder, names=()):
+    """Read the newest undamaged checkpoint of a folder; warn of newer ones that are damaged.
 
     Args:
         folder: with a file `checkpoint`.
         names: of the tensors, as for `read`.
-
-    Returns:
-        prefix: of the checkpoint.
-        values, state: as from `read`.
-        damaged: names of the newer ones.
 
     Raises:
         InputError: all are damaged.
@@ -211,82 +259,29 @@ def read_newest(folder, names):
     for i, name in enumerate(names_listed):
         prefix = os.path.join(folder, name)
         try:
-            return prefix, *read(prefix, names), names_listed[:i]
+            values, state = read(prefix, names)
         except InputError as error:
             if name == names_listed[-1]:
                 raise
             warnings.warn(f'{error} The one before it is used.', stacklevel=2)
-
-
-def require_settings(origin, settings, own, is_training):
-    """Compare what a checkpoint tells of its model with the model that is to take it.
-
-    Args:
-        origin: what the settings are of, for messages.
-        settings: dict of sizes, age_upper, precision, format; what it lacks is not compared, but
-            the age groups, which are the original's then.
-        own: dict of the model's sizes, age_upper, precision and version of TensorFlow.
-        is_training: whether the optimizers are to be restored too; they hang on the precision.
-
-    Raises:
-        InputError: they differ; says in what.
-    """
-    if settings.get('format', FORMAT) > FORMAT:
-        raise InputError(f'{origin} is of a newer version of this program: update it.')
-    upper = tuple(own['age_upper'])
-    # Of another number of groups than the original's, a checkpoint without settings has no fit.
-    usual = AGE_UPPER if len(upper) == len(AGE_UPPER) else upper
-    age_upper = tuple(settings.get('age_upper', usual))
-    if age_upper != upper:
-        theirs, ours = map(format_age_upper, (age_upper, upper))
-        raise InputError(
-            f'{origin} is of age groups up to {theirs}, but this model of {ours}: pass '
-            f'--age_groups {theirs}, or train from fresh weights, in another --savedir and '
-            'with --use_init_model False.'
-        )
-    differing = [
-        f'{name} is {settings[name]} there, {value} here'
-        for name, value in own.items()
-        if name not in ('age_upper', 'precision', 'tensorflow')
-        and settings.get(name, value) != value
-    ]
-    if differing:
-        raise InputError(
-            f'{origin} is of another model ({"; ".join(differing)}): build this one with its sizes.'
-        )
-    precision = settings.get('precision', own['precision'])
-    if is_training and precision != own['precision']:
-        if 'mixed_float16' in (precision, own['precision']):  # its optimizers keep a scale
-            raise InputError(
-                f'{origin} was trained in {precision} and cannot go on in {own["precision"]}: pass '
-                f'--precision {precision}, or another --savedir.'
-            )
-        warnings.warn(
-            f'{origin} was trained in {precision} and goes on in {own["precision"]}.', stacklevel=2
-        )
-    version = settings.get('tensorflow', own['tensorflow'])
-    if is_training and version != own['tensorflow']:
-        warnings.warn(
-            f'{origin} was trained by TensorFlow {version} and goes on by {own["tensorflow"]}: not '
-            'to the last bit as it would have.',
-            stacklevel=2,
-        )
+        else:
+            return Checkpoint(prefix, values, state.get('settings', state), state, names_listed[:i])
 
 
 def restore(origin, values, variables):
-    """Assign values to variables, both dicts by name; all or, where one does not fit, none.
+    """Assign values to variables, both dicts by name; if one does not fit, assign none.
 
     Args:
-        origin: what the values are of, for messages.
+        origin: path that the values are from, for messages.
 
     Raises:
-        InputError: one is missing, or of another shape.
+        OtherModelError: a value is missing or of another shape.
     """
     for name, variable in variables.items():
         if name not in values:
-            raise InputError(f'{origin} has no variable {name}: it is of another model.')
+            raise OtherModelError(f'{origin} has no variable {name}: it is of another model.')
         if values[name].shape != variable.shape:
-            raise InputError(
+            raise OtherModelError(
                 f'{name} is {list(values[name].shape)} in {origin}, but {list(variable.shape)} in '
                 'this model: build it with the sizes of the training.'
             )
@@ -319,6 +314,6 @@ def _list(folder, names):
 
 
 def _to_disk(path):
-    """Wait until the system has written a file: a machine may fail, not only a process."""
+    """Wait until the system has written a file to the disk, so that it survives a power failure."""
     with open(path, 'rb+') as file:
         os.fsync(file.fileno())

@@ -25,10 +25,10 @@ from data import console
 from data.console import InputError
 from data.labels import AGE_UPPER
 from init_model import checkpoints, codes
+from init_model.savedir import HISTORY, SUMMARY
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-HISTORY = 'history.csv'
-LOSSES = (
+PACKED_LOSSES = (
     'EG_loss',
     'E_z_loss',
     'D_z_loss_z',
@@ -37,9 +37,9 @@ LOSSES = (
     'D_img_loss_input',
     'D_img_loss_G',
 )
-COLUMNS = (*LOSSES, 'EG_learning_rate')  # of the history
+COLUMNS = (*PACKED_LOSSES, 'EG_learning_rate')  # of the packed history
 PAUSE = 600  # seconds without a training step that count as a pause, not as training
-# What SAVEDIR/flags.txt tells of the training, and how it is read: of a path only the name.
+# The flags in SAVEDIR/flags.txt that are packed, and their types; of a path only the name.
 FLAGS = {
     'dataset': os.path.basename,
     'batch_size': int,
@@ -67,8 +67,9 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
             not the summary of all its epochs; nothing is written then.
     """
     weights, training = read_checkpoint(os.path.join(savedir, 'checkpoint'))
-    history, wall_time = read_history(
-        os.path.join(savedir, 'summary'), training['epochs'], training['steps']
+    done = training['epochs'], training['steps']
+    history, wall_time = read_history(os.path.join(savedir, HISTORY), *done) or read_events(
+        os.path.join(savedir, SUMMARY), *done
     )
     manifest = {
         'format': init_model.FORMAT,
@@ -78,7 +79,7 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
         'hardware': hardware or describe_hardware(),
         'wall_time_seconds': round(wall_time),
         'learning_rates': [row['EG_learning_rate'] for row in history],  # of each epoch
-        'losses': {name: history[-1][name] for name in LOSSES},
+        'losses': {name: history[-1][name] for name in PACKED_LOSSES},
         'files': {},
     }
     os.makedirs(out, exist_ok=True)
@@ -145,20 +146,46 @@ def read_checkpoint(folder):
                 f'{np.abs(value).max():g}: pack another checkpoint.'
             )
     training = {'epochs': state['epoch'], 'steps': steps, 'faces': len(state.get('order', []))}
-    if (age_upper := state.get('age_upper', list(AGE_UPPER))) != list(AGE_UPPER):
+    age_upper = state.get('settings', state).get('age_upper', list(AGE_UPPER))
+    if age_upper != list(AGE_UPPER):
         training['age_upper'] = age_upper
     return weights, training
 
 
-def read_history(folder, epochs, steps):
-    """Read the losses of a training off its summary.
+def read_history(path, epochs, steps):
+    """Read the mean losses of each epoch from the history.csv of a training.
 
-    The summary may tell of interrupted epochs that were done again: what was written last counts.
+    Args:
+        path: of the file.
+        epochs, steps: as for `read_events`.
+
+    Returns:
+        history, wall_time: as from `read_events`; None if it lacks an epoch or a column, as those
+        of older versions do.
+    """
+    try:
+        with open(path, encoding='utf-8', newline='') as file:
+            rows = [row for row in csv.DictReader(file) if int(row['step']) <= steps]
+        history = [
+            {'epoch': int(row['epoch']), 'step': int(row['step'])}
+            | {name: float(row[name]) for name in COLUMNS}
+            for row in rows[-epochs:]
+        ]
+        wall_time = sum(float(row['seconds']) for row in rows)
+    except (OSError, KeyError, TypeError, ValueError):  # it is missing, older, edited
+        return None
+    is_complete = epochs > 0 and [row['epoch'] for row in history] == [*range(1, epochs + 1)]
+    return (history, wall_time) if is_complete and history[-1]['step'] == steps else None
+
+
+def read_events(folder, epochs, steps):
+    """Read the mean losses of each epoch from the summary of a training without a history.
+
+    Of a step that was done again after an interruption the last event counts.
 
     Args:
         folder: of TensorBoard's event files.
-        epochs: done in all.
-        steps: done in all, where the last epoch ends.
+        epochs, steps: done in all, where the last epoch ends.
 
     Returns:
         history: list with a dict for each epoch: epoch, step (its last), and the means of COLUMNS.

@@ -1,4 +1,4 @@
-"""The folder of a training run: for one process at a time, with a log and without a step twice."""
+"""The folder of a training: locks it, logs the run, and drops events after the restored step."""
 
 import contextlib
 import csv
@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import signal
-import struct
 import threading
 import warnings
 
@@ -16,65 +15,99 @@ import keras
 import numpy as np
 import portalocker
 import tensorflow as tf
-from google.protobuf.message import DecodeError
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
 from data.console import InputError, Stopped, say
 from data.files import replacing
+from init_model import checkpoints
+from init_model.run import KEEP_CHECKPOINTS
 
 LOCK, LOG, HISTORY, SUMMARY = 'lock', 'train.log', 'history.csv', 'summary'
+CHECKPOINT = 'checkpoint'  # folder of the checkpoints
+RECORD_OVERHEAD = 16  # bytes in an event file: a record's length and two checksums
 STOPPING = b'\n\tStopping after this step and a checkpoint; once more stops at once.\n'
+_locked = set()  # real paths of the folders that this process has locked
 _log = logging.getLogger('caae.train')
 _log.setLevel(logging.INFO)
 _log.propagate = False
 
 
-def tell(text):
-    """Print a text, and keep it in the log, if there is one."""
+def say_and_log(text):
+    """Print a text, and write it to the log, if one is open."""
     say(text)
-    keep(text)
+    log(text)
 
 
-def keep(text):
-    """Keep a text in the log, if there is one."""
+def log(text):
+    """Write a text to the log, if one is open."""
     _log.info(' '.join(text.split()))
 
 
+# ------------------------------------------------------------------------- lock and log
+
+
 @contextlib.contextmanager
-def held(folder):
-    """Hold a folder, made if need be, for this process alone.
+def running(folder, is_chief=True):
+    """Lock the folder of a training and log the run in it; calls may be nested.
 
-    The system lets go of it when the process ends, however it does: a lock is never stale.
-
-    Yields:
-        the number of the process that held it last, '' unless that was killed.
+    Args:
+        folder: made if it does not exist.
+        is_chief: whether this process writes there; if not, nothing is done.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process has locked it.
+        OSError: it cannot be written to.
+    """
+    path = os.path.realpath(folder)
+    if path in _locked or not is_chief:
+        yield
+        return
+    with locked(folder) as killed, logged(folder):
+        if killed:
+            say_and_log(f'\tThe training before, process {killed}, did not end by itself.')
+        _locked.add(path)
+        try:
+            yield
+        finally:
+            _locked.remove(path)
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Lock a folder, made if it does not exist, for this process alone.
+
+    The system unlocks it when the process ends, even if it is killed: a lock is never stale.
+
+    Yields:
+        the number of the process that locked it last if that was killed, else ''.
+
+    Raises:
+        InputError: another process has locked it.
         OSError: it cannot be written to.
     """
     path = os.path.join(folder, LOCK)
     os.makedirs(folder, exist_ok=True)
     with open(path, 'a', encoding='utf-8'):
-        pass  # now it is there, and nothing of it lost
+        pass  # creates the file, and keeps its content if it exists
     with open(path, 'r+', encoding='utf-8') as file:
         try:
             portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
         except portalocker.LockException as error:
             raise InputError(
                 f'{folder} is in use by another training, process {file.read().strip()}: wait for '
-                'its end or stop it, or pass another --savedir.'
+                'its end or stop it, or save to another folder.'
             ) from error
         killed = file.read().strip()
-        _write(file, os.getpid())
+        _overwrite(file, os.getpid())
         try:
             yield killed
         finally:
-            _write(file, '')
+            _overwrite(file, '')
 
 
-def _write(file, text):
-    """Put a text in the place of what a file holds."""
+def _overwrite(file, text):
+    """Replace the content of an open file by a text."""
     file.seek(0)
     file.truncate()
     file.write(str(text))
@@ -83,20 +116,23 @@ def _write(file, text):
 
 @contextlib.contextmanager
 def logged(folder):
-    """Keep what is told and warned of in the log of a folder: with what it ran, how it ended."""
+    """Open the log of a folder; write to it the versions used, all warnings, and how the run ended.
+
+    Not by `logging.captureWarnings`, which would no longer show the warnings to the user.
+    """
     path = os.path.join(folder, LOG)
     handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
-    handler.handleError = lambda _: None  # a full disk: the next checkpoint tells of it
+    handler.handleError = lambda _: None  # a full disk is reported by the next checkpoint
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
     show = warnings.showwarning
 
-    def show_and_keep(message, *args, **settings):
-        keep(f'Warning: {message}')
+    def show_and_log(message, *args, **settings):
+        log(f'Warning: {message}')
         show(message, *args, **settings)
 
     _log.addHandler(handler)
-    warnings.showwarning = show_and_keep
-    keep(
+    warnings.showwarning = show_and_log
+    log(
         f'Process {os.getpid()}: Python {platform.python_version()}, TensorFlow {tf.__version__}, '
         f'Keras {keras.__version__}, NumPy {np.__version__}, {platform.platform()}, '
         f'{os.cpu_count()} processors'
@@ -111,23 +147,26 @@ def logged(folder):
     finally:
         warnings.showwarning = show
         _log.removeHandler(handler)
-        with contextlib.suppress(OSError):  # once more, of a full disk
+        with contextlib.suppress(OSError):  # a full disk, see above
             handler.close()
+
+
+# ------------------------------------------------------------------------------ stopping
 
 
 @contextlib.contextmanager
 def signals():
-    """Note the first SIGINT or SIGTERM in place of ending; the next one acts as usual.
+    """Record the first SIGINT or SIGTERM instead of ending; the second one ends as usual.
 
     Yields:
-        a list that it is added to.
+        list to which the signal's number is added.
     """
     received = []
 
-    def note(number, _):
+    def record(number, _):
         received.append(number)
         restore()
-        with contextlib.suppress(OSError):  # Ctrl-C ends what reads the output, too
+        with contextlib.suppress(OSError):  # Ctrl-C also ends the reader of the output
             os.write(2, STOPPING)  # print() may be what was interrupted
 
     def restore():
@@ -135,8 +174,10 @@ def signals():
             signal.signal(number, handler)
 
     usual = {}
-    if threading.current_thread() is threading.main_thread():  # no other one may
-        usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
+        usual = {
+            number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)
+        }
     try:
         yield received
     finally:
@@ -144,24 +185,57 @@ def signals():
 
 
 def stop(received, folder, step):
-    """Raise Stopped for signals that were received, by another worker if by none here.
+    """Raise Stopped.
 
     Args:
-        received: list of their numbers.
+        received: list of the signals received here; if it is empty, another worker received one.
         folder, step: of the run, which is saved.
     """
     number = signal.Signals(received[0] if received else signal.SIGTERM)
     raise Stopped(
         number,
         f'Stopped by {number.name} after step {step}, which is saved: '
-        f'{folder}/checkpoint/model-{step}.',
+        f'{folder}/{CHECKPOINT}/model-{step}.',
     )
 
 
-def rewind(folder, step):
-    """Take out of a summary and a history what came after a step, which is done again.
+# ------------------------------------------------------------------- summary and history
 
-    At the first step of a run, those of an earlier run are set aside.
+
+@contextlib.contextmanager
+def open_summary(folder, run, size, is_chief=True):
+    """Open TensorBoard's writer for a run, as the default one.
+
+    Before it, the folder is made ready: what was logged after the run's step is dropped, and an
+    earlier run's checkpoints, summary and history are set aside.
+
+    Args:
+        folder: of the training.
+        run: a `Run`.
+        size: bytes of a checkpoint.
+        is_chief: whether this process writes there; if not, the writer writes nothing.
+
+    Raises:
+        InputError: the disk has no room for the checkpoints.
+    """
+    writer = tf.summary.create_noop_writer()
+    if is_chief:
+        path = os.path.join(folder, CHECKPOINT)
+        more = max(KEEP_CHECKPOINTS + 1 - len(run.kept), 1)  # one while it is written
+        checkpoints.require_space(path, more * size)
+        if not run.is_continued and checkpoints.names_in(path):
+            set_aside(path)  # else a kill before the first checkpoint would revive them
+            run.kept = []
+        rewind(folder, run.step)
+        writer = tf.summary.create_file_writer(os.path.join(folder, SUMMARY))
+    with contextlib.closing(writer), writer.as_default():
+        yield
+
+
+def rewind(folder, step):
+    """Drop the part of a summary and a history after a step, since it will be done again.
+
+    At step 0 an earlier run's are set aside.
     """
     history = os.path.join(folder, HISTORY)
     if not step:
@@ -175,18 +249,18 @@ def rewind(folder, step):
 
 
 def set_aside(path):
-    """Rename a file or folder, if it is there, to path.1, or to the first number that is free."""
+    """Rename a file or folder, if it exists, to path.1, or to the first number that is free."""
     if os.path.exists(path):
         names = (f'{path}.{number}' for number in itertools.count(1))
         os.rename(path, next(name for name in names if not os.path.exists(name)))
 
 
 def _rewind_history(path, step):
-    """Take out of a history what came after a step; set it aside if it is not as it was written."""
+    """Drop the rows of a history after a step; set it aside if it was edited beyond repair."""
     with open(path, encoding='utf-8', errors='replace', newline='') as file:
         header, *rows = [row for row in csv.reader(file) if row] or [[]]
     if rows and len(rows[-1]) < len(header):
-        rows.pop()  # by a process that was killed
+        rows.pop()  # written by a process that was killed
     try:
         column = header.index('step')
         kept = [row for row in rows if int(row[column]) <= step]
@@ -199,33 +273,25 @@ def _rewind_history(path, step):
 
 
 def _rewind_events(path, step):
-    """Cut an event file before its first point after a step, or before what is not whole."""
+    """Cut an event file before its first event after a step, or before its torn end."""
     kept = 0  # bytes
-    size = os.path.getsize(path)
-    with open(path, 'rb') as file:
-        while True:
-            # A record is its length, the length's checksum, as many bytes, their checksum.
-            head = file.read(12)
-            length = struct.unpack('<Q', head[:8])[0] if len(head) == 12 else size
-            if kept + 12 + length + 4 > size:
-                break
-            try:
-                event = Event.FromString(file.read(length))
-            except DecodeError:
-                break
-            if event.step > step:
-                break
-            file.seek(4, os.SEEK_CUR)
-            kept = file.tell()
-    if 0 < kept < size:  # else it is no event file, but somebody's
-        os.truncate(path, kept)
+    for record in RawEventFileLoader(path).Load():  # ends before a damaged record
+        if Event.FromString(record).step > step:
+            break
+        kept += len(record) + RECORD_OVERHEAD
+    if kept:  # else it is no event file, but one of the user's
+        os.truncate(path, kept)  # not by writing it again, so that no kill leaves it twice
 
 
 def add_to_history(folder, row):
-    """Add a row, a dict, to the history of a folder."""
+    """Add a row, a dict, to the history of a folder; of an older history the columns stay."""
     path = os.path.join(folder, HISTORY)
-    with open(path, 'a', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, list(row), lineterminator='\n')
-        if not file.tell():
+    with open(path, 'a+', encoding='utf-8', newline='') as file:
+        file.seek(0)
+        columns = next(csv.reader(file), None)
+        writer = csv.DictWriter(
+            file, columns or list(row), extrasaction='ignore', lineterminator='\n'
+        )
+        if columns is None:
             writer.writeheader()
         writer.writerow(row)

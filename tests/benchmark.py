@@ -1,14 +1,15 @@
-"""How fast this machine trains and generates: python -m tests.benchmark [--json FILE].
+"""How fast this machine trains and generates: python -m tests.benchmark [--json FILE] [--profile].
 
-Measures the machine's matrix products and the program in one run, so that the figures are fractions
-of what is possible here: of a CPU, or of a GPU where TensorFlow sees one. Medians of a few repeats;
-run it on a machine that does nothing else.
+Measures the machine's matrix products and the program in one run: the figures are fractions of what
+is possible here, on a GPU if TensorFlow sees one. Medians of a few repeats, for an idle machine.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
+import platform
 import resource
 import statistics
 import subprocess
@@ -25,10 +26,14 @@ from tqdm import tqdm
 
 import face_aging
 from data import labels, pipeline
+from init_model import session
 from tests import draw_faces
 
+tf.get_logger().setLevel('ERROR')  # it takes the graphs of profile's layers for a mistake
 PRECISIONS = {'float32': tf.float32, 'mixed_bfloat16': tf.bfloat16, 'mixed_float16': tf.float16}
 PATIENCE = 60  # seconds of repeats; a processor without bfloat16 takes minutes a step in it
+CPU_FLAGS = 'avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'  # those that decide about the speed
+SLOWEST = 12  # layers printed
 MAIN = pathlib.Path(face_aging.__file__).with_name('main.py')
 FIRST_STEP = """
 import numpy as np, face_aging
@@ -83,9 +88,17 @@ def matmul_peak(dtype, size):
     return 2 * size**3 / seconds(lambda: product().numpy()) / 1e9
 
 
-def multiply_adds(network):
-    """Return the multiply-adds of a forward pass of one face: of all layers, of the first one."""
-    counts = []
+def cpu():
+    """Return the processor's name and those of CPU_FLAGS that it has."""
+    path = pathlib.Path('/proc/cpuinfo')  # Linux
+    lines = path.read_text().splitlines() if path.exists() else []
+    fields = {name.strip(): value.split() for name, _, value in (x.partition(':') for x in lines)}
+    name = ' '.join(fields.get('model name', [platform.machine()]))
+    return {'model': name, 'flags': [f for f in CPU_FLAGS if f in fields.get('flags', ())]}
+
+
+def layer_multiply_adds(network):
+    """Yield the layers with products, in order, and their multiply-adds for one face, forward."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.Conv2DTranspose):
             places = np.prod(layer.input.shape[1:3])
@@ -95,7 +108,12 @@ def multiply_adds(network):
             places = 1
         else:
             continue
-        counts.append(int(places * np.prod(layer.kernel.shape)))
+        yield layer, int(places * np.prod(layer.kernel.shape))
+
+
+def multiply_adds(network):
+    """Return the multiply-adds of a forward pass of one face: of all layers, of the first one."""
+    counts = [count for _, count in layer_multiply_adds(network)]
     return sum(counts), counts[0]
 
 
@@ -125,23 +143,57 @@ def inputs(size_batch):
     return tuple(map(tf.constant, (image, age, gender, z_prior)))
 
 
-def benchmark_training(result, precision, size_batch, repeats, size_matrix):
-    """Add `peak.<type>` and `train.<precision>` to the result; return the model."""
+def benchmark_training(result, precision, sizes, repeats, size_matrix, is_profiled):
+    """Add `peak.<type>`, `train.<precision>.<size>` and `layers.<precision>`; return the model."""
     keras.config.set_dtype_policy(precision)
-    model, batch = face_aging.FaceAging(size_batch=size_batch), inputs(size_batch)
+    model = face_aging.FaceAging(size_batch=sizes[-1])
     keras.config.set_dtype_policy('float32')
-    dtype = PRECISIONS[precision]
+    dtype, steps = PRECISIONS[precision], {}
     peaks = [matmul_peak(dtype, size_matrix)]
-    step = seconds(lambda: float(model.train_step(*batch)['EG_loss']), repeats)
-    peaks.append(matmul_peak(dtype, size_matrix))  # the machine's speed may change meanwhile
-    gflops = step_flop(model) * size_batch / step / 1e9
-    result['peak'][dtype.name] = max(peaks)
+    for size in sizes:
+        step = functools.partial(model.train_step, *inputs(size))
+        steps[size] = seconds(lambda step=step: float(step()['EG_loss']), repeats)
+        peaks.append(matmul_peak(dtype, size_matrix))  # the machine's speed may change meanwhile
+    result['peak'][dtype.name] = peak = max(peaks)
     result['train'][precision] = {
-        'faces_per_s': size_batch / step,
-        'gflops': gflops,
-        'fraction_of_peak': gflops / max(peaks),
+        size: {
+            'faces_per_s': size / step,
+            'gflops': gflops,
+            'fraction_of_peak': gflops / peak,
+        }
+        for size, step in steps.items()
+        for gflops in [step_flop(model) * size / step / 1e9]
     }
+    if is_profiled:
+        result['layers'][precision] = profile(model, sizes[-1], repeats, peak)
     return model
+
+
+def profile(model, size_batch, repeats, peak):
+    """Return the time of each layer, forward pass and gradients, in a step; slowest first.
+
+    Each is measured alone; a step runs the discriminators twice: on z and z_prior, G and the image.
+    """
+    rows = []
+    for network in (model.E, model.G, model.D_z, model.D_img):
+        passes = 2 if network in (model.D_z, model.D_img) else 1
+        for i, (layer, count) in enumerate(layer_multiply_adds(network)):
+            x = tf.random.normal([size_batch, *layer.input.shape[1:]], dtype=layer.compute_dtype)
+            # The first layer of a network needs no gradient of its input, but G's, for E.
+            has_dx = i > 0 or network is model.G
+
+            def run(x, layer=layer, has_dx=has_dx):
+                with tf.GradientTape() as tape:
+                    tape.watch(x)
+                    y = layer(x)
+                sources = layer.trainable_variables + [x] * has_dx
+                return [tf.reshape(g, [-1])[0] for g in tape.gradient(y, sources, y)]
+
+            call = functools.partial(tf.function(run), x)
+            s = passes * seconds(lambda call=call: list(map(float, call())), repeats)
+            gflops = 2e-9 * passes * size_batch * count * (2 + has_dx) / s
+            rows.append({'layer': layer.name, 'ms': 1e3 * s, 'fraction_of_peak': gflops / peak})
+    return sorted(rows, key=lambda row: -row['ms'])
 
 
 def benchmark_generation(result, repeats):
@@ -149,7 +201,7 @@ def benchmark_generation(result, repeats):
     model = face_aging.FaceAging(is_training=False)
     images, gender = inputs(10)[0], labels.one_hot([0] * 10, 2)
     result['generation_ms'] = 1e3 * seconds(
-        lambda: list(model.generate_ages(model.E(images), gender)), repeats
+        lambda: model.generate_ages(model.E(images), gender), repeats
     )
     with tempfile.TemporaryDirectory() as folder:
         draw_faces.draw_data_set(folder + '/faces', 10)
@@ -194,12 +246,12 @@ def benchmark_summaries(result, model, size_batch, repeats):
     loss = face_aging.losses(inputs(size_batch)[0], outputs)
     del outputs['G']
     outputs['z_prior'] = inputs(size_batch)[3]
-    summarize, one = tf.function(face_aging._summarize), tf.constant(1, tf.int64)
+    summarize, one = tf.function(session.write_point), tf.constant(1, tf.int64)
 
     def report(progress):
         summarize(one, loss, outputs, tf.constant(2e-4))
         values = {name: float(value) for name, value in loss.items()}
-        progress.set_postfix_str(face_aging.SHOWN.format(**values))
+        progress.set_postfix_str(session.SHOWN.format(**values))
         progress.update()
 
     with (
@@ -209,7 +261,7 @@ def benchmark_summaries(result, model, size_batch, repeats):
         tqdm(file=nowhere) as progress,
     ):
         cost = seconds(lambda: report(progress), 10 * repeats)
-    step = size_batch / max(train['faces_per_s'] for train in result['train'].values())
+    step = size_batch / max(train[size_batch]['faces_per_s'] for train in result['train'].values())
     result['summaries'] = {'ms': 1e3 * cost, 'fraction_of_step': cost / step}
 
 
@@ -219,12 +271,20 @@ def benchmark_start(result):
 
 def table(result):
     """Return the result as lines of text."""
-    lines = [f'matrix product  {name:9} {g:9.0f} GFLOP/s' for name, g in result['peak'].items()]
+    lines = [f'processor       {result["cpu"]["model"]}, {" ".join(result["cpu"]["flags"])}']
+    lines += [f'matrix product  {name:9} {g:9.0f} GFLOP/s' for name, g in result['peak'].items()]
     lines += [
-        f'training step   {name:15} {t["faces_per_s"]:8.1f} faces/s {t["gflops"]:8.1f} GFLOP/s '
-        f'{t["fraction_of_peak"]:5.2f} of the peak'
-        for name, t in result['train'].items()
+        f'training step   {name:15} batch {size:4} {t["faces_per_s"]:8.1f} faces/s '
+        f'{t["gflops"]:8.1f} GFLOP/s {t["fraction_of_peak"]:5.2f} of the peak'
+        for name, train in result['train'].items()
+        for size, t in train.items()
     ]
+    for name, rows in result['layers'].items():
+        lines.append(f'slowest layers, {name}')
+        lines += [
+            f'   {t["layer"]:12} {t["ms"]:8.1f} ms a step {t["fraction_of_peak"]:5.2f} of the peak'
+            for t in rows[:SLOWEST]
+        ]
     lines += [
         f'generation      10 faces at 10 ages {result["generation_ms"]:8.0f} ms',
         f'test            10 faces, both grids {result["test"]["s"]:7.1f} s, '
@@ -244,7 +304,10 @@ def table(result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--json', metavar='FILE', help='write the figures there too')
-    parser.add_argument('--batch_size', type=int, default=100, help='faces per training step')
+    parser.add_argument(
+        '--batch_size', type=int, nargs='+', default=[25, 100], help='faces per training step'
+    )
+    parser.add_argument('--profile', action='store_true', help='also measure the layers alone')
     parser.add_argument('--repeats', type=int, default=5, help='of which the median counts')
     on_gpu = bool(tf.config.list_physical_devices('GPU'))
     parser.add_argument(
@@ -256,7 +319,8 @@ def main():
     )
     args = parser.parse_args()
     precisions = ['float32', *(name for name in args.precision if name != 'float32')]
-    result = {'batch_size': args.batch_size, 'peak': {}, 'train': {}}
+    sizes, largest = sorted(args.batch_size), max(args.batch_size)
+    result = {'cpu': cpu(), 'batch_sizes': sizes, 'peak': {}, 'train': {}, 'layers': {}}
     with tqdm(total=len(precisions) + 4, unit='part', dynamic_ncols=True) as progress:
 
         def part(title, function, *arguments):
@@ -268,11 +332,10 @@ def main():
         part('generation', benchmark_generation, args.repeats)  # while nothing else is in memory
         size_matrix = 8192 if on_gpu else 2048
         for precision in precisions[::-1]:  # float32 last: its model is used on
-            model = part(
-                precision, benchmark_training, precision, args.batch_size, args.repeats, size_matrix
-            )
-        part('input', benchmark_input, args.batch_size, args.repeats)
-        part('summaries', benchmark_summaries, model, args.batch_size, args.repeats)
+            how = precision, sizes, args.repeats, size_matrix, args.profile
+            model = part(precision, benchmark_training, *how)
+        part('input', benchmark_input, largest, args.repeats)
+        part('summaries', benchmark_summaries, model, largest, args.repeats)
         part('start', benchmark_start)
     result['peak_memory_mib'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if on_gpu:

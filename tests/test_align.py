@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import align, console, detector, files, pictures, tables
+from data import align, console, detector, files, pictures, pipeline, tables
 
 ROOT = pathlib.Path(align.__file__).parents[1]
 FACES = ROOT / 'demo' / 'faces'
@@ -549,20 +549,17 @@ def test_unreadable_pictures_among_others(raw, tmp_path):
 def test_faces_that_lie_well_need_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        align.warn_of_unaligned(str(FACES))
+        align.warn_of_unaligned(*pipeline.read_folder(str(FACES)))
 
 
 def test_the_warning_names_pictures_and_flag(tmp_path):
     for name in (*NAMES, 'd.jpg'):
         paste(NAMES[0], 1, 20)[0].save(tmp_path / name)
     shutil.copy(FACES / NAMES[0], tmp_path / 'well.jpg')
-    (tmp_path / 'text.jpg').write_text('custom_test deals with it')
     with pytest.warns(UserWarning) as warned:
-        align.warn_of_unaligned(str(tmp_path), 'pass --align True')
+        align.warn_of_unaligned(*pipeline.read_folder(str(tmp_path)), 'pass --align True')
     ((message,),) = [[str(warning.message) for warning in warned]]
     assert all(name in message for name in (*NAMES, ' and 1 more', '--align True'))
-    with pytest.warns(UserWarning, match=rf'in \S*{NAMES[1]}: pass --align True'):
-        align.warn_of_unaligned(str(tmp_path / NAMES[1]), 'pass --align True')
 
 
 @pytest.mark.parametrize(
@@ -570,8 +567,8 @@ def test_the_warning_names_pictures_and_flag(tmp_path):
 )
 def test_what_is_warned_of(tmp_path, moved):
     paste(NAMES[0], size=(128, 128), **{'centre': 64 + 64j, **moved})[0].save(tmp_path / 'a.png')
-    with pytest.warns(UserWarning, match=r'a\.png: align its face'):
-        align.warn_of_unaligned(str(tmp_path / 'a.png'))
+    with pytest.warns(UserWarning, match=r'a\.png: align it'):
+        align.warn_of_unaligned(*pipeline.read_folder(str(tmp_path / 'a.png')))
 
 
 @pytest.fixture

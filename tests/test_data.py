@@ -193,3 +193,21 @@ def test_batches():
 def test_to_float():
     scaled = pipeline.to_float(np.array([0, 51, 255], np.uint8))
     np.testing.assert_allclose(scaled, [-1, -0.6, 1], atol=1e-6)
+
+
+def test_held_out_faces():
+    names = [f'{i}_0_0_{i:017d}.jpg' for i in range(20_000)]
+    share = np.mean([labels.held_out(name) for name in names])
+    assert share == pytest.approx(0.05, abs=0.005)
+    assert labels.held_out('13_1_drawn012.jpg') == labels.held_out('C:\\a\\13_1_drawn012.jpg')
+    chosen = [i for i in range(120) if labels.held_out(f'a/b/25_0_drawn{i:03d}.jpg')]
+    assert chosen == [15, 41, 86, 97]
+
+
+def test_age_names():
+    names = labels.age_names()
+    assert names[:2] == ('0-5', '6-10') and names[-2:] == ('61-70', 'over 70')
+    assert labels.age_names((9, 20)) == ('0-9', '10-20', 'over 20')
+    for age in (0, 5, 6, 35, 70):
+        low, high = map(int, names[labels.age_group(age)].split('-'))
+        assert low <= age <= high

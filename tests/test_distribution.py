@@ -74,7 +74,8 @@ def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance
         model.weights = (0, 0, 0)
         for name, value in golden.items():
             model.named_variables[name].assign(value)
-        model.curve = [model.train_step(*batch()) for _ in range(3)]
+        shares = [devices.share(model.strategy, value) for value in batch()]
+        model.curve = [model.train_step(*shares) for _ in range(3)]
         models.append(model)
     alone, spread = models
     for losses, expected in zip(spread.curve, alone.curve, strict=True):
@@ -103,7 +104,7 @@ def test_a_run_on_two_devices(tiny, faces, two_devices, monkeypatch):
     tiny(strategy=two_devices).train(num_epochs=1, weights=(0, 0, 0))
     spread = tiny(strategy=two_devices)
     spread.train(num_epochs=2, weights=(0, 0, 0))
-    assert spread.step == alone.step == 4
+    assert spread.run.step == alone.run.step == 4
     assert_alike(spread, alone, 2e-5)
     for folder in ('samples', 'test'):
         names = os.listdir(os.path.join(alone.save_dir, folder))
@@ -112,7 +113,7 @@ def test_a_run_on_two_devices(tiny, faces, two_devices, monkeypatch):
 
 def test_a_batch_that_cannot_be_shared(tiny, two_devices):
     with pytest.raises(
-        console.InputError, match=r'batch of 7 cannot be shared by 2 devices.*size 8'
+        console.InputError, match=r'batch of 7 cannot be shared by 2 devices: take 8, or'
     ):
         tiny(size_batch=7, strategy=two_devices)
 
@@ -149,6 +150,25 @@ def test_all_gpus_are_used(monkeypatch, gpus, kind):
     monkeypatch.setattr(tf.distribute, 'MirroredStrategy', lambda: 'mirrored')
     monkeypatch.setattr(tf.distribute, 'get_strategy', lambda: 'default')
     assert devices.distribution() == kind
+
+
+@pytest.mark.parametrize('is_training', [True, False])
+def test_memory_of_gpus_grows(tiny, monkeypatch, is_training):
+    """It is set for every GPU before one of them is touched, and too late it does no harm."""
+    calls = []
+
+    def set_growth(gpu, value):
+        calls.append((gpu, value))
+        if gpu == 'in use':
+            raise RuntimeError('Physical devices cannot be modified after being initialized')
+
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: ['in use', 'free'])
+    monkeypatch.setattr(tf.config.experimental, 'set_memory_growth', set_growth)
+    default = tf.distribute.get_strategy
+    for name in ('MirroredStrategy', 'get_strategy'):
+        monkeypatch.setattr(tf.distribute, name, lambda: calls.append('strategy') or default())
+    tiny(is_training=is_training, xla=False)
+    assert calls[:3] == [('in use', True), ('free', True), 'strategy']
 
 
 def free_ports(count):

@@ -1,6 +1,5 @@
-"""The class: networks, training runs and what they leave behind, testing, checkpoints."""
+"""The class: networks, training runs and what they leave behind, testing."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import face_aging
 import ops
 from data import console, files, labels, pictures, pipeline
+from init_model import session
 from tests.conftest import GOLDEN
 
 SCALARS = (
@@ -157,7 +157,7 @@ def test_no_shuffle(tiny, faces, orders):
 def test_files_are_read_once(tiny, faces, monkeypatch):
     read, read_face = [], pictures.read_face
     monkeypatch.setattr(
-        ops,
+        pictures,
         'read_face',
         lambda path, *args, **kw: read.append(path) or read_face(path, *args, **kw),
     )
@@ -166,9 +166,9 @@ def test_files_are_read_once(tiny, faces, monkeypatch):
 
 
 def test_summaries(tiny, faces, monkeypatch):
-    model, losses, update = tiny(), [], face_aging._summarize
+    model, losses, update = tiny(), [], session.write_point
     monkeypatch.setattr(
-        face_aging, '_summarize', lambda *args: losses.append(args[1]) or update(*args)
+        session, 'write_point', lambda *args: losses.append(args[1]) or update(*args)
     )
     model.train(num_epochs=2, learning_rate=0.001)
     events = EventAccumulator(os.path.join(model.save_dir, 'summary'), {'tensors': 0}).Reload()
@@ -202,8 +202,8 @@ def test_thinned_summaries(tiny, faces, capsys):
 def test_no_step_waits_for_another(tiny, faces, monkeypatch):
     """What a step computes is looked at in its time, or at the end of the epoch, all of it."""
     written, model = [], tiny()
-    monkeypatch.setattr(face_aging, 'FETCH_EVERY', 1e9)
-    monkeypatch.setattr(face_aging, '_summarize', lambda *args: written.append(model.step))
+    monkeypatch.setattr(session, 'FETCH_EVERY', 1e9)
+    monkeypatch.setattr(session, 'write_point', lambda *args: written.append(model.run.step))
     model.train(num_epochs=2)
     assert written == [2, 2, 4, 4]
 
@@ -233,9 +233,9 @@ def test_caches_give_the_same_run(tiny, faces, cache):
 
 def test_learning_rate_decays_in_stairs(tiny, faces, monkeypatch):
     model, rates = tiny(), []
-    monkeypatch.setattr(face_aging, '_summarize', lambda *args: rates.append(float(args[3])))
+    monkeypatch.setattr(session, 'write_point', lambda *args: rates.append(float(args[3])))
     model.train(num_epochs=4, learning_rate=0.01, decay_rate=0.5)  # 2 batches an epoch
-    np.testing.assert_allclose(rates, [0.01] * 6 + [0.005] * 2)  # 14 // 4 * 2 steps a stair
+    np.testing.assert_allclose(rates, [0.01] * 7 + [0.005])  # a stair of 14 / 4 * 2 steps
     np.testing.assert_allclose(model.optimizers[2].learning_rate, 0.005)
 
 
@@ -250,93 +250,28 @@ def test_settings_reach_the_optimizers(tiny, faces):
     assert not np.array_equal(*weights)
 
 
-def test_a_resumed_run_is_the_same_run(tiny, faces, capsys):
-    straight = tiny(size_batch=7, save_dir=str(faces.parent / 'straight'))
-    straight.train(num_epochs=2)
-    tiny(size_batch=7).train(num_epochs=1)
-    resumed = tiny(size_batch=7)
-    resumed.named_variables['E_fc/w'].assign(np.zeros((512, 50)))
-    resumed.train(num_epochs=2)
-    assert 'epoch 1, step 1' in capsys.readouterr().out
-    assert int(resumed.optimizers[0].iterations) == 2
-    assert_same(weights_of(straight), weights_of(resumed))
-    for ours, theirs in zip(resumed.optimizers, straight.optimizers, strict=True):
-        for mine, other in zip(ours.variables, theirs.variables, strict=True):
-            np.testing.assert_array_equal(mine, other, err_msg=mine.path)
-
-
-def test_a_finished_run_is_left_alone(tiny, faces, capsys):
-    tiny(size_batch=7).train(num_epochs=1)
-    model = tiny(size_batch=7)
-    model.train(num_epochs=1)
-    assert 'This training is finished, 1 epochs are done' in capsys.readouterr().out
-    assert int(model.optimizers[0].iterations) == model.step == 1
-
-
 def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces, monkeypatch):
     """Of the run's own: one that the user put there stays."""
-    saved = []
+    saved, black = [], np.zeros([1, 1, 3], np.uint8)
+    losses = dict.fromkeys(session.LOSSES, 0.0)
 
     def train(num_epochs):
-        model = tiny()
+        model = tiny(size_batch=7)
         save = model.save_checkpoint
-        monkeypatch.setattr(model, '_train_epoch', lambda *_: step(model))
-        monkeypatch.setattr(model, '_finish_epoch', lambda *_: end_epoch(model))
-        monkeypatch.setattr(model, 'save_checkpoint', lambda: saved.append(model.epoch) or save())
+        monkeypatch.setattr(model, 'train_step', lambda *_, **__: (losses, {}))
+        monkeypatch.setattr(model, 'sample', lambda *_: black)
+        monkeypatch.setattr(model, 'test', lambda *_: black)
+        monkeypatch.setattr(
+            model, 'save_checkpoint', lambda: saved.append(model.run.epoch) or save()
+        )
         model.train(num_epochs)
         return {name.split('.')[0] for name in os.listdir(folder)}
-
-    def step(model):
-        model.step += 1
-
-    def end_epoch(model):
-        model.epoch += 1
 
     folder = faces.parent / 'save' / 'checkpoint'
     shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', folder)
     assert train(11) == {'checkpoint', 'model-init', 'model-10', 'model-11'}
     assert train(16) == {'checkpoint', 'model-init', 'model-15', 'model-16'}
     assert saved == [5, 10, 11, 15, 16]
-
-
-def test_training_goes_on_from_pre_training(tiny, faces, capsys):
-    model = tiny(size_batch=7)
-    model.train(num_epochs=2, use_trained_model=False, weights=(0, 0, 0))
-    pre_trained = weights_of(model)
-    other = tiny(size_batch=7)
-    other.train(num_epochs=1, learning_rate=0)  # restored, then moved by nothing
-    out = capsys.readouterr().out
-    assert 'epoch 2, step 2 of a training with weights (0, 0, 0)' in out
-    assert 'Training from epoch 1 to 1' in out
-    assert_same(pre_trained, weights_of(other))
-    assert other.epoch == 1 and other.weights == (0.0001, 0, 0)
-
-
-def test_use_trained_model_false_restores_nothing(tiny, faces):
-    tiny(size_batch=7).train(num_epochs=1)
-    model = tiny(size_batch=7)
-    model.train(num_epochs=1, learning_rate=0, use_trained_model=False)
-    assert_same(weights_of(model), weights_of(tiny(size_batch=7)))
-
-
-def test_training_starts_from_init_model(tiny, faces, monkeypatch):
-    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
-    model = tiny(size_batch=7)
-    model.train(num_epochs=1, learning_rate=0)
-    expected = tiny(size_batch=7)
-    expected.load_checkpoint(str(GOLDEN / 'tiny32' / 'checkpoint'))
-    assert_same(weights_of(model), weights_of(expected))
-    model = tiny(size_batch=7, save_dir=str(faces.parent / 'other'))
-    model.train(num_epochs=1, learning_rate=0, use_init_model=False)
-    assert_same(weights_of(model), weights_of(tiny(size_batch=7)))
-
-
-def test_a_changed_data_set_gets_a_new_order(tiny, faces):
-    tiny().train(num_epochs=1)
-    first = sorted(faces.iterdir())[0]
-    first.rename(faces / f'99_{first.name.split("_", 1)[1]}')  # as many as before
-    with pytest.warns(UserWarning, match='The data set had other faces'):
-        tiny().train(num_epochs=2)
 
 
 def test_too_few_faces(tiny, faces, tmp_path):
@@ -427,8 +362,7 @@ def test_many_faces_become_pages(trained, faces, monkeypatch):
     model = trained()
     model.custom_test(str(faces))
     folder = os.path.join(model.save_dir, 'test')
-    grids = [name for name in os.listdir(folder) if not name.startswith('ages_')]
-    assert sorted(grids) == sorted(
+    assert sorted(os.listdir(folder)) == sorted(
         f'{name}{page}.png'
         for name in ('input', 'test_as_female', 'test_as_male')
         for page in ('', '_2', '_3')
@@ -446,7 +380,7 @@ def test_a_picture_that_cannot_be_written_ends_the_test(trained, faces, monkeypa
     def fail(*_):
         raise OSError('No space left')
 
-    monkeypatch.setattr(model, '_save_rows', fail)
+    monkeypatch.setattr(ops, 'save_batch_images', fail)
     with pytest.raises(OSError, match='No space left'):
         model.custom_test(str(faces))
     assert encoded == [4]
@@ -479,106 +413,3 @@ def test_without_a_readable_face_nothing_is_written(trained, tmp_path):
     with pytest.raises(console.InputError, match=r'1 of 1 images .*broken\.png'):
         model.custom_test(str(tmp_path / 'photos'))
     assert not os.path.exists(os.path.join(model.save_dir, 'test'))
-
-
-# ------------------------------------------------------------------------------- checkpoints
-
-
-def test_save_and_load(tiny):
-    model = tiny()
-    model.named_variables['D_img_bn0/beta'].assign(np.arange(16))
-    model.save_checkpoint()
-    other = tiny()
-    assert other.load_checkpoint()
-    assert_same(weights_of(model), weights_of(other))
-    reader = tf.train.load_checkpoint(os.path.join(model.save_dir, 'checkpoint'))
-    np.testing.assert_array_equal(reader.get_tensor('D_img_bn0/beta'), np.arange(16))
-
-
-def test_steps_that_float16_skipped_count(tiny):
-    """The summaries and the checkpoints' names go by batches, not by the optimizers' steps."""
-    model = tiny()
-    model.step = 3
-    model.save_checkpoint()
-    assert os.path.exists(os.path.join(model.save_dir, 'checkpoint', 'model-3.index'))
-    other = tiny()
-    assert other.load_checkpoint() and other.step == 3
-    assert int(other.optimizers[0].iterations) == 0
-
-
-def test_a_moved_folder_opens(tiny, tmp_path):
-    tiny().save_checkpoint()
-    folder = tmp_path / 'save' / 'checkpoint'
-    text = (folder / 'checkpoint').read_text().replace('"model-0"', '"C:\\\\old\\\\model-0"')
-    (folder / 'checkpoint').write_text(text)
-    shutil.move(folder, tmp_path / 'moved')
-    assert tiny().load_checkpoint(str(tmp_path / 'moved'))
-
-
-def test_no_checkpoint(tiny, tmp_path):
-    assert tiny().load_checkpoint() is False
-    assert tiny().load_checkpoint(str(tmp_path / 'nowhere')) is False
-
-
-def test_another_shape_is_named_and_nothing_loaded(tiny):
-    tiny().save_checkpoint()
-    model = tiny(num_z_channels=20)
-    before = weights_of(model)
-    with pytest.raises(console.InputError, match='num_z_channels is 50 there, 20 here'):
-        model.load_checkpoint()
-    assert_same(before, weights_of(model))
-
-
-def test_a_missing_variable_is_named(tiny, tmp_path):
-    tiny().save_checkpoint()
-    folder = str(tmp_path / 'save' / 'checkpoint')
-    reader = tf.train.load_checkpoint(folder)
-    names = [name for name in reader.get_variable_to_shape_map() if name != 'G_deconv1/b']
-    tf.raw_ops.SaveV2(
-        prefix=folder + '/model-0',
-        tensor_names=names,
-        shape_and_slices=[''] * len(names),
-        tensors=[reader.get_tensor(name) for name in names],
-    )
-    with pytest.raises(console.InputError, match='has no variable G_deconv1/b'):
-        tiny().load_checkpoint()
-
-
-@pytest.mark.parametrize(
-    ('file', 'damage'),
-    [
-        (file, damage)
-        for file in ('checkpoint', 'model-0.index', 'model-0.data-00000-of-00001')
-        for damage in ('empty', 'garbage', 'remove')
-        if (file, damage) != ('checkpoint', 'remove')  # that is no checkpoint, not a damaged one
-    ],
-)
-def test_a_damaged_checkpoint_is_named(tiny, tmp_path, file, damage):
-    tiny().save_checkpoint()
-    path = tmp_path / 'save' / 'checkpoint' / file
-    if file == 'checkpoint':  # else what it should have listed is found
-        path.with_name('model-0.index').unlink()
-    if damage == 'remove':
-        path.unlink()
-    else:
-        path.write_bytes(b'' if damage == 'empty' else b'\x07garbage' * 10)
-    model = tiny()
-    before = weights_of(model)
-    with pytest.raises(
-        console.InputError, match=r'save/checkpoint/\S+ (is damaged|cannot be read)'
-    ):
-        model.load_checkpoint()
-    assert_same(before, weights_of(model))
-
-
-@pytest.mark.parametrize('text', ['', '\x07garbage', 'model_checkpoint_path: "../model-9"'])
-def test_a_damaged_list_of_whole_checkpoints(tiny, tmp_path, text):
-    for step in (0, 9, 10):
-        model = tiny()
-        model.step = step
-        model.save_checkpoint()
-    (tmp_path / 'save' / 'checkpoint' / 'checkpoint').write_text(text)
-    other = tiny()
-    with pytest.warns(UserWarning) if '9' not in text else contextlib.nullcontext():
-        assert other.load_checkpoint()
-    assert other.step == (10 if '9' not in text else 9)

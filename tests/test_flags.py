@@ -70,8 +70,9 @@ def calls(monkeypatch, tmp_path):
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
     monkeypatch.setattr('main._keep_flags', lambda: None)
-    monkeypatch.setattr(Recorder, 'running', lambda _: contextlib.nullcontext())
-    monkeypatch.setattr('main._align', lambda source: source)
+    monkeypatch.setattr('init_model.savedir.running', lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr('demo.photos.read_faces', lambda *_: ([], []))
+    monkeypatch.setattr('demo.aging.write', lambda *_: None)
     monkeypatch.chdir(tmp_path)
     yield recorded
     assert not os.listdir(tmp_path)

@@ -196,7 +196,7 @@ def test_the_program_aging(folder, model, pair):
         np.testing.assert_allclose(
             np.concatenate(faces[1:]), ops.image_grid(expected, size_frame=(10, 1)), atol=1
         )
-        words = ops.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
+        words = aging.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
         np.testing.assert_array_equal(titles, words[:, :BAND])
         frames, _ = frames_of(f'out/test/ages_23_0_madeup004_{word}.gif')
         assert len(frames) == 52
@@ -222,7 +222,7 @@ def test_the_program_morph(folder, model, pair):
     np.testing.assert_allclose(faces[[1, -2]], ends, atol=1)
     for end, path in ((0, MAN), (-1, WOMAN)):
         np.testing.assert_array_equal(faces[end], pictures.read_face(path, 32))
-    words = ops.titled(np.zeros([2, 32, 32, 3]), ['23', '52'])
+    words = aging.titled(np.zeros([2, 32, 32, 3]), ['23', '52'])
     np.testing.assert_array_equal(titles[[1, -2]], words[:, :BAND])
     frames, _ = frames_of(name + '.gif')
     assert len(frames) == 48
@@ -275,7 +275,7 @@ def test_age_groups_of_ones_own(folder, vivid):
     aging.main([str(MAN), '--savedir', 'three', '--age_groups', '18,40', '--gender', 'male'])
     with Image.open('three/test/ages_23_0_madeup004_male.png') as strip:
         _, titles = faces_of(strip)
-    words = ops.titled(np.zeros([4, 32, 32, 3]), ['input', '0-18', '19-40', 'over 40'])
+    words = aging.titled(np.zeros([4, 32, 32, 3]), ['input', '0-18', '19-40', 'over 40'])
     np.testing.assert_array_equal(titles, words[:, :BAND])
 
 

@@ -1,4 +1,4 @@
-"""The weights to start from: packing, opening, refusing; held-out faces."""
+"""The weights to start from: packing, opening, refusing."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import face_aging
 import init_model
-from data import console, labels, readers
+from data import console
 from init_model import pack
 from tests.conftest import GOLDEN, TINY
 from tests.test_face_aging import assert_same, weights_of
@@ -147,7 +147,7 @@ def test_manifest(savedir, packed, drawn_faces):
         'commit': 'c0ffee',
         'hardware': 'an abacus',
     }
-    assert wall_time >= 0 and losses.keys() == set(pack.LOSSES)
+    assert wall_time >= 0 and losses.keys() == set(pack.PACKED_LOSSES)
     for name, file in files.items():
         data = (packed / name).read_bytes()
         assert (file['bytes'], file['sha256']) == (len(data), hashlib.sha256(data).hexdigest())
@@ -195,7 +195,7 @@ def test_history(tmp_path):
     points += [(3000, 4, 4), (3005, 5, 5), (3010, 6, 6), (3011, 6, None)]  # 10 seconds, epoch 2
     points += [(3600, 7, 80), (3601, 7, None)]  # after the checkpoint
     write_summary(tmp_path, points)
-    history, wall_time = pack.read_history(str(tmp_path), epochs=2, steps=6)
+    history, wall_time = pack.read_events(str(tmp_path), epochs=2, steps=6)
     first = {name: 2 + i for i, name in enumerate(pack.COLUMNS)}
     second = {name: 5 + i for i, name in enumerate(pack.COLUMNS)}
     assert history == [{'epoch': 1, 'step': 3, **first}, {'epoch': 2, 'step': 6, **second}]
@@ -206,7 +206,7 @@ def test_history_after_pre_training(tmp_path):
     """Steps go on where pre-training ended, epochs begin anew."""
     points = [(0, 1, 1), (1, 1, None), (2, 2, 2), (3, 2, None), (4, 3, 3), (5, 3, None)]
     write_summary(tmp_path, points)
-    history, _ = pack.read_history(str(tmp_path), epochs=2, steps=3)
+    history, _ = pack.read_events(str(tmp_path), epochs=2, steps=3)
     assert [(row['epoch'], row['step'], row['EG_loss']) for row in history] == [
         (1, 2, 2),
         (2, 3, 3),
@@ -220,16 +220,63 @@ def test_history_file(savedir, packed):
     assert list(rows[0]) == ['epoch', 'step', *pack.COLUMNS]
     assert [(row['epoch'], row['step']) for row in rows] == [('1', '2'), ('2', '4')]
     manifest = json.loads((packed / 'manifest.json').read_text())
-    assert {name: float(rows[1][name]) for name in pack.LOSSES} == manifest['losses']
+    assert {name: float(rows[1][name]) for name in pack.PACKED_LOSSES} == manifest['losses']
+
+
+def test_a_history_without_a_summary(savedir, tmp_path):
+    """As of a training with --summary_steps, which thins the summary."""
+    shutil.copytree(savedir, tmp_path / 'thinned')
+    shutil.rmtree(tmp_path / 'thinned' / 'summary')
+    thinned = pack.pack(tmp_path / 'thinned', tmp_path / 'out')
+    whole = pack.pack(savedir, tmp_path / 'other')
+    assert thinned['learning_rates'] == whole['learning_rates'] == [0.0002, 0.0002]
+    assert thinned['losses'] == whole['losses']
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda text: text.replace('EG_learning_rate', 'other'),  # an older version's
+        lambda text: '\n'.join(text.splitlines()[:2]),  # without the last epoch
+        lambda text: text.replace(',2,', ',two,'),
+        lambda text: '',
+        None,
+    ],
+)
+def test_a_history_that_lacks_something(savedir, tmp_path, change):
+    """The summary, which has the same losses, is read instead."""
+    shutil.copytree(savedir, tmp_path / 'save')
+    path = tmp_path / 'save' / 'history.csv'
+    if change:
+        path.write_text(change(path.read_text()))
+    else:
+        path.unlink()
+    assert pack.read_history(path, 2, 4) is None
+    expected, _ = pack.read_history(savedir / 'history.csv', 2, 4)
+    history, _ = pack.read_events(str(tmp_path / 'save' / 'summary'), 2, 4)
+    for row, other in zip(history, expected, strict=True):
+        assert row == pytest.approx(other, abs=1.1e-6)
+    assert pack.pack(tmp_path / 'save', tmp_path / 'out')['epochs'] == 2
+
+
+def test_age_groups_are_packed(tiny, faces, tmp_path):
+    """Ten of them as ever, but with other limits, so that all shapes are as usual."""
+    upper = tuple(range(6, 60, 6))
+    tiny(age_upper=upper).train(num_epochs=1)
+    manifest = pack.pack(tmp_path / 'save', tmp_path / 'out')
+    assert manifest['age_upper'] == list(upper)
+    assert tiny(age_upper=upper).load_checkpoint(str(tmp_path / 'out'))
+    with pytest.raises(console.InputError, match='is of age groups up to 6,12,18'):
+        tiny().load_checkpoint(str(tmp_path / 'out'))
 
 
 @pytest.mark.parametrize('left', [[], [(0, 1, 1), (1, 1, None)], [(0, 1, 1), (1, 2, 1)]])
 def test_a_summary_of_only_some_epochs(tmp_path, left):
     write_summary(tmp_path, left)
     with pytest.raises(console.InputError, match='does not show all of 2 epochs up to step 2'):
-        pack.read_history(str(tmp_path), epochs=2, steps=2)
+        pack.read_events(str(tmp_path), epochs=2, steps=2)
     with pytest.raises(console.InputError, match='does not show all of 0 epochs up to step 0'):
-        pack.read_history(str(tmp_path), epochs=0, steps=0)  # of a model that was never trained
+        pack.read_events(str(tmp_path), epochs=0, steps=0)  # of a model that was never trained
 
 
 @pytest.mark.parametrize(('value', 'shown'), [(1e6, '1e.06'), (np.nan, 'nan'), (-np.inf, 'inf')])
@@ -494,38 +541,3 @@ def test_damage_ends_the_program_in_one_sentence(tiny_main, faces, packed, monke
         tiny_main(*words)
     assert '\n' not in error.value.code.strip()
     assert not (tmp_path / 'save' / 'test').exists()
-
-
-# -------------------------------------------------------------------------- measuring it
-
-
-def test_held_out_faces():
-    names = [f'{i}_0_0_{i:017d}.jpg' for i in range(20_000)]
-    share = np.mean([labels.held_out(name) for name in names])
-    assert share == pytest.approx(0.05, abs=0.005)
-    assert labels.held_out('13_1_drawn012.jpg') == labels.held_out('C:\\a\\13_1_drawn012.jpg')
-    chosen = [i for i in range(120) if labels.held_out(f'a/b/25_0_drawn{i:03d}.jpg')]
-    assert chosen == [15, 41, 86, 97]
-
-
-@pytest.mark.parametrize(
-    ('name', 'race'),
-    [
-        ('a/100_0_0_20170112213500903.jpg.chip.jpg', 0),
-        ('5_1_4_20170112213500903.jpg', 4),
-        ('39_1_20170116174525125.jpg.chip.jpg', None),
-        ('5_1_5_20170112213500903.jpg', None),
-        ('13_1_drawn012.jpg', None),
-    ],
-)
-def test_race(name, race):
-    assert readers.parse_race(name) == race
-
-
-def test_age_names():
-    names = labels.age_names()
-    assert names[:2] == ('0-5', '6-10') and names[-2:] == ('61-70', 'over 70')
-    assert labels.age_names((9, 20)) == ('0-9', '10-20', 'over 20')
-    for age in (0, 5, 6, 35, 70):
-        low, high = map(int, names[labels.age_group(age)].split('-'))
-        assert low <= age <= high

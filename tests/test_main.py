@@ -1,6 +1,5 @@
 """The command line: flags, errors, and one real run of the program."""
 
-import contextlib
 import os
 import pathlib
 import re
@@ -10,13 +9,15 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
 import main
-from data import labels, pipeline, readers
+from data import files, labels, pipeline, readers
+from init_model.run import Run
 
 ROOT = pathlib.Path(main.__file__).parent
 DEFAULTS = {
@@ -57,16 +58,15 @@ class Recorder:
     """Stands in for FaceAging and remembers the calls."""
 
     is_chief = True
+    size_image, num_input_channels = 32, 3
+    saved = None  # the run in save_dir
 
     def __init__(self, calls):
         self.calls = calls
+        self.run = Run((0.0001, 0, 0))
 
-    def running(self):
-        os.makedirs(self.calls[0][1]['save_dir'], exist_ok=True)
-        return contextlib.nullcontext()
-
-    def is_unfinished(self, num_epochs, weights):
-        return False
+    def load_checkpoint(self):
+        self.run = self.saved
 
     def __call__(self, **settings):
         self.calls.append(('FaceAging', settings))
@@ -75,8 +75,8 @@ class Recorder:
     def train(self, *args, **settings):
         self.calls.append(('train', args, settings))
 
-    def custom_test(self, folder, **settings):
-        self.calls.append(('custom_test', folder, settings))
+    def custom_test(self, *args):
+        self.calls.append(('custom_test', *args))
 
 
 @pytest.fixture
@@ -84,6 +84,8 @@ def calls(monkeypatch, tmp_path):
     """What main asks of FaceAging, as a function of the command line's words."""
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
+    monkeypatch.setattr('init_model.checkpoints.is_in', lambda _: Recorder.saved is not None)
+    monkeypatch.setattr('demo.aging.write', lambda *args: recorded.append(('write', *args[1:])))
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -183,10 +185,15 @@ def test_pre_training_comes_first(calls):
 
 
 def test_an_unfinished_pre_training_is_finished_first(calls, monkeypatch):
-    monkeypatch.setattr(Recorder, 'is_unfinished', lambda _, *args: args == (10, (0, 0, 0)))
-    _, first, second = calls('--epoch', '2')
-    assert first == ('train', (10, 0.0002), {'use_trained_model': True, 'weights': (0, 0, 0)})
-    assert second == ('train', (2, 0.0002), {'use_init_model': True})
+    pre_training = 'train', (10, 0.0002), {'use_trained_model': True, 'weights': (0, 0, 0)}
+    training = 'train', (2, 0.0002), {'use_init_model': True}
+    for epoch, weights, expected in (
+        (9, (0, 0, 0), [pre_training, training]),
+        (10, (0, 0, 0), [training]),
+        (1, (0.0001, 0, 0), [training]),
+    ):
+        monkeypatch.setattr(Recorder, 'saved', Run(weights, epoch=epoch))
+        assert calls('--epoch', '2')[1:] == expected
 
 
 @pytest.mark.parametrize('name', ['plain', ' a b ', 'two\nlines', '-x #y', "it's", 'ü\u2028'])
@@ -219,15 +226,24 @@ def test_memory_that_is_not_there(calls, monkeypatch):
         calls()
 
 
+@pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace')
 def test_testing_flags_reach_the_class(calls, drawn_faces):
     shutil.copytree(drawn_faces, 'my_photos')
-    model, test = calls('--is_train', 'False', '--testdir', 'my_photos', '--savedir', 'save')
+    model, test, write = calls('--is_train', 'False', '--testdir', 'my_photos')
     assert model[1]['is_training'] is False and model[1]['save_dir'] == 'save'
-    settings = {'genders': ('male', 'female'), 'ages': None, 'gif': False}
-    assert test == ('custom_test', 'my_photos', settings)
+    paths, faces = pipeline.read_folder('my_photos', 32)
+    assert test[0] == 'custom_test' and test[2] == ('male', 'female')
+    np.testing.assert_array_equal(test[1], faces)
+    name, names, shown, *rest = write
+    assert (name, names, rest) == (
+        'write',
+        files.unique_names(paths),
+        [('male', 'female'), None, False],
+    )
+    assert shown is test[1]  # decoded once
     words = '--is_train False --testdir my_photos --gender female --ages 5,30 --gif yes'
-    _, test = calls(*words.split())
-    assert test[2] == {'genders': ['female'], 'ages': (5, 30), 'gif': True}
+    _, test, write = calls(*words.split())
+    assert test[2] == ['female'] and write[3:] == (['female'], (5, 30), True)
     assert not os.path.exists('save')
 
 

@@ -131,3 +131,38 @@ def test_small_maps_compute_what_large_ones_do(layer, size, monkeypatch):
 
     for plain, product in zip(value_and_gradients(0), value_and_gradients(4), strict=True):
         np.testing.assert_allclose(plain, product, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('shape', [(5, 7), (1, 3), (3, 5, 1, 4), (1, 7, 3, 2)])
+def test_batch_norm(shape):
+    """Against NumPy in float64, and its gradient against differences; far from 0, too."""
+    random = np.random.RandomState(0)
+    data, dy = random.normal(size=shape) + 100, random.normal(size=shape)
+    image = keras.Input(shape[1:])
+    model = keras.Model(image, ops.batch_norm(image))
+    beta = np.arange(shape[-1])
+    model.trainable_variables[0].assign(beta)
+
+    def normalised(x):
+        axes = tuple(range(x.ndim - 1))
+        return (x - x.mean(axes)) / np.sqrt(x.var(axes) + 0.001) + beta
+
+    x = tf.constant(data, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = model(x, training=True)
+        loss = tf.reduce_sum(y * dy.astype(np.float32))
+    dx, dbeta = tape.gradient(loss, [x, model.trainable_variables[0]])
+    data, shift = x.numpy().astype(np.float64), 1e-4
+    expected = np.zeros(shape)
+    for place in np.ndindex(shape):
+        step = np.zeros(shape)
+        step[place] = shift
+        change = normalised(data + step) - normalised(data - step)
+        expected[place] = (change * dy).sum() / (2 * shift)
+    np.testing.assert_allclose(y, normalised(data), atol=1e-4)
+    np.testing.assert_allclose(dx, expected, atol=1e-3)
+    np.testing.assert_allclose(dbeta, dy.sum(tuple(range(len(shape) - 1))), atol=1e-4)
+
+
+# ---------------------------------------------------------------------------------- progress

@@ -1,4 +1,4 @@
-"""What a test makes of each face: strips, animations, ages in years, one gender."""
+"""The strips and animations of one's own photos: ages in years, one gender."""
 
 import os
 import shutil
@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import face_aging
 import ops
-from data import files, labels, pictures
+from data import files, labels, pictures, pipeline
+from demo import aging
+from tests.test_main import ROOT
 
+GENDERS = ('female', 'male')
 BAND = 5  # height of the title above a face of 32 x 32
 
 pytestmark = pytest.mark.usefixtures('no_init_model')
@@ -55,13 +57,19 @@ def generated(model, path, gender, ages):
     return ops.image_grid(faces, size_frame=(len(ages), 1)).reshape(len(ages), 32, 32, 3)
 
 
+def write(model, folder, **settings):
+    """Write the strips and animations of a folder's photos, as main.py does."""
+    paths, faces = pipeline.read_folder(str(folder), 32, model.num_input_channels)
+    return aging.write(model, files.unique_names(paths), faces, **settings)
+
+
 # ------------------------------------------------------------------------------- pictures
 
 
 def test_titles_stand_above_the_images():
     images = np.random.RandomState(0).uniform(-1, 1, (3, 60, 60, 3))
     for channels in (3, 1):
-        pixels = ops.titled(images[..., :channels], ['', '0-5', 25])
+        pixels = aging.titled(images[..., :channels], ['', '0-5', 25])
         assert pixels.shape == (3, 70, 60, channels) and pixels.dtype == np.uint8
         below = ops.image_grid(images[..., :channels], size_frame=(3, 1))
         np.testing.assert_array_equal(pixels[:, 10:].reshape(below.shape), below)
@@ -73,14 +81,14 @@ def test_titles_stand_above_the_images():
 
 
 def test_the_longest_title_of_an_age_group_fits():
-    (band,) = ops.titled(np.zeros([1, 128, 128, 3]), ['over 100'])[:, :21]
+    (band,) = aging.titled(np.zeros([1, 128, 128, 3]), ['over 100'])[:, :21]
     assert (band[:, [0, -1]] == 255).all() and (band[[0, -1]] == 255).all()
 
 
 @pytest.mark.parametrize('channels', [1, 3])
 def test_an_animation_goes_there_and_back(tmp_path, channels):
     grey = np.linspace(-1, 1, 5)[:, None, None, None]
-    ops.save_gif(np.broadcast_to(grey, [5, 48, 48, channels]), range(5), tmp_path / 'a.gif')
+    aging.save_gif(np.broadcast_to(grey, [5, 48, 48, channels]), range(5), tmp_path / 'a.gif')
     frames, durations = frames_of(tmp_path / 'a.gif')
     assert frames.shape == (8, 56, 48, 3)
     shades = [0, 64, 128, 191, 255, 191, 128, 64]
@@ -93,9 +101,9 @@ def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
     across, down = np.meshgrid(np.linspace(0, 1, 96), np.linspace(0, 1, 96))
     skin = np.stack([0.6 + 0.4 * across, 0.3 + 0.4 * across * down, 0.2 * down], axis=-1)
     images = np.stack([skin, skin * 0.9, skin * 0.8])
-    ops.save_gif(images, ['', '', ''], tmp_path / 'a.gif')
+    aging.save_gif(images, ['', '', ''], tmp_path / 'a.gif')
     frames, _ = frames_of(tmp_path / 'a.gif')
-    expected = ops.titled(images, ['', '', ''])
+    expected = aging.titled(images, ['', '', ''])
     assert np.abs(frames[:3] - expected).max() <= 8
     assert len(np.unique(frames[0].reshape(-1, 3), axis=0)) > 60
 
@@ -105,9 +113,8 @@ def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
 
 def test_strips_are_the_input_and_the_age_groups(vivid, folder, tmp_path):
     model = vivid()
-    model.custom_test(str(folder))
-    strips = [f'ages_{name}_{g}.png' for name in ('me', 'you') for g in ('female', 'male')]
-    assert written(tmp_path) == [*strips, 'input.png', 'test_as_female.png', 'test_as_male.png']
+    write(model, folder)
+    assert written(tmp_path) == [f'ages_{n}_{g}.png' for n in ('me', 'you') for g in GENDERS]
     groups = labels.one_hot(range(10), 10)
     for name in ('me', 'you'):
         for gender, word in enumerate(('male', 'female')):
@@ -117,16 +124,27 @@ def test_strips_are_the_input_and_the_age_groups(vivid, folder, tmp_path):
             assert faces.shape == (11, 32, 32, 3)
             np.testing.assert_array_equal(faces[0], pictures.read_face(path, 32))
             np.testing.assert_allclose(faces[1:], generated(model, path, gender, groups), atol=1)
-            words = ops.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
+            words = aging.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
             np.testing.assert_array_equal(titles, words[:, :BAND])
 
 
-def test_faces_of_the_strips_are_those_of_the_grids(vivid, folder, monkeypatch):
-    model, generated = vivid(), []
-    G = model.G
-    monkeypatch.setattr(model, 'G', lambda inputs: generated.append(len(inputs[0])) or G(inputs))
-    model.custom_test(str(folder))
-    assert sum(generated) == 2 * 2 * 10
+@pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace')
+@pytest.mark.parametrize('align', [False, True])
+def test_each_photo_is_decoded_once(tiny_main, vivid, tmp_path, monkeypatch, align):
+    vivid()
+    shutil.copytree(ROOT / 'demo' / 'faces', tmp_path / 'photos')
+    opened, open_image = [], Image.open
+
+    def count(path, *args, **settings):
+        opened.append(os.path.basename(path))
+        return open_image(path, *args, **settings)
+
+    monkeypatch.setattr(Image, 'open', count)
+    words = (
+        f'--is_train False --testdir {tmp_path}/photos --savedir {tmp_path}/save --align {align}'
+    )
+    tiny_main(*words.split())
+    assert sorted(opened) == sorted(path.name for path in (tmp_path / 'photos').glob('*.jpg'))
 
 
 @pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace')
@@ -143,14 +161,14 @@ def test_chosen_ages_gender_and_animation(tiny_main, vivid, folder, tmp_path):
     path = folder / 'you.jpg'
     expected = generated(model, path, 1, labels.age_label([70, 4, 30]))
     np.testing.assert_allclose(faces[1:], expected, atol=1)
-    words = ops.titled(np.zeros([4, 32, 32, 3]), ['input', '70', '4', '30'])
+    words = aging.titled(np.zeros([4, 32, 32, 3]), ['input', '70', '4', '30'])
     np.testing.assert_array_equal(titles, words[:, :BAND])
 
     frames, _ = frames_of(tmp_path / 'save/test/ages_you_female.gif')
     years = [*range(2, 81, 3)]
     there_and_back = years + years[-2:0:-1]
     assert frames.shape == (len(there_and_back), BAND + 32, 32, 3)
-    expected = ops.titled(
+    expected = aging.titled(
         generated(model, path, 1, labels.age_label(there_and_back)),
         there_and_back,
         image_value_range=(0, 255),
@@ -158,26 +176,16 @@ def test_chosen_ages_gender_and_animation(tiny_main, vivid, folder, tmp_path):
     assert np.abs(frames - expected).mean() < 8  # of 256 colours
 
 
-def test_progress_counts_every_face(vivid, folder, capsys):
-    vivid().custom_test(str(folder), ages=(5, 30), gif=True)
-    last = capsys.readouterr().err.splitlines()[-1].split('\r')[-1]
-    assert f'{2 * 2 * (10 + 2 + 27)}/{2 * 2 * (10 + 2 + 27)}' in last
-
-
-def test_pages_go_on_with_the_right_faces(vivid, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(face_aging, 'PAGE_COLUMNS', 1)
-    vivid().custom_test(str(folder))
-    for name in ('me', 'you'):
-        with Image.open(tmp_path / f'save/test/ages_{name}_male.png') as strip:
-            faces, _ = faces_of(strip)
-        np.testing.assert_array_equal(faces[0], pictures.read_face(folder / f'{name}.jpg', 32))
+def test_progress_counts_every_strip(vivid, folder, capsys):
+    write(vivid(), folder, years=(5, 30), gif=True)
+    assert '4/4' in capsys.readouterr().err.splitlines()[-1].split('\r')[-1]
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(vivid, folder, tmp_path):
     with Image.open(folder / 'you.jpg') as image:
         image.save(folder / 'me.png')
     model = vivid()
-    model.custom_test(str(folder), genders=('male',))
+    write(model, folder, genders=('male',))
     paths = [os.path.basename(path) for path in files.list_images(str(folder))]
     assert paths == ['me.jpg', 'me.png', 'you.jpg']
     for name, path in zip(('me', 'me_2', 'you'), paths, strict=True):
@@ -188,7 +196,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(vivid, folder, tmp_pat
 
 def test_other_age_groups_and_grey_pictures(vivid, folder, tmp_path):
     model = vivid(age_upper=(18, 40), num_input_channels=1)
-    model.custom_test(str(folder), gif=True)
+    write(model, folder, gif=True)
     with Image.open(tmp_path / 'save/test/ages_me_male.png') as strip:
         assert strip.size == (4 * 32, BAND + 32) and strip.mode == 'L'
     frames, _ = frames_of(tmp_path / 'save/test/ages_me_female.gif')

@@ -396,7 +396,7 @@ def test_networks_follow_the_age_groups(tiny):
         groups = len(upper) + 1
         assert model.num_categories == groups
         assert model.G.input_shape[1] == model.D_img.input_shape[1] == (None, groups)
-        faces = list(model.generate_ages(np.zeros([2, 50], np.float32), labels.one_hot([0, 1], 2)))
+        faces = model.generate_ages(np.zeros([2, 50], np.float32), labels.one_hot([0, 1], 2))
         assert len(faces) == groups
     with pytest.raises(
         console.InputError, match=r'num_categories is 10, but age_upper \(30,\) makes 2'
@@ -421,3 +421,17 @@ def test_init_model_of_other_age_groups(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr('init_model.read_manifest', lambda folder: manifest)
     with pytest.raises(console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: p'):
         tiny(age_upper=(30,)).load_checkpoint(str(tmp_path / 'packed'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'race'),
+    [
+        ('a/100_0_0_20170112213500903.jpg.chip.jpg', 0),
+        ('5_1_4_20170112213500903.jpg', 4),
+        ('39_1_20170116174525125.jpg.chip.jpg', None),
+        ('5_1_5_20170112213500903.jpg', None),
+        ('13_1_drawn012.jpg', None),
+    ],
+)
+def test_race(name, race):
+    assert readers.parse_race(name) == race

@@ -254,9 +254,11 @@ def test_a_checkpoint_names_no_files_to_remove(tiny, tmp_path):
     folder = pathlib.Path(model.save_dir) / 'checkpoint'
     with open(folder / 'checkpoint') as file:
         assert 'model-0' in file.read()
-    tensors = {name: value.numpy() for name, value in model._saved_variables().items()}
+    tensors = {name: value.numpy() for name, value in model.saved_variables().items()}
     names = ['../../precious', str(tmp_path / 'precious'), '*', 'model-*', '', 7]
-    tensors['training_state'] = json.dumps(model._run_state(names))
+    settings = {'age_upper': model.age_upper}
+    state = {**model.run.state(), 'checkpoints': names, 'settings': settings}
+    tensors['training_state'] = json.dumps(state)
     tf.raw_ops.SaveV2(
         prefix=str(folder / 'model-0'),
         tensor_names=list(tensors),
@@ -265,7 +267,7 @@ def test_a_checkpoint_names_no_files_to_remove(tiny, tmp_path):
     )
     model = tiny()
     assert model.load_checkpoint()
-    for model.step in (1, 2, 3, 4):
+    for model.run.step in (1, 2, 3, 4):
         model.save_checkpoint()
     assert precious.read_text() == 'mine'
     assert 'model-0.index' in os.listdir(folder)
@@ -283,9 +285,10 @@ def test_a_checkpoint_names_no_files_to_remove(tiny, tmp_path):
         {'order': [0, 1]},
     ],
 )
-def test_a_crafted_state_is_named_and_nothing_restored(tiny, crafted):
+def test_a_crafted_state_is_named_and_nothing_restored(tiny, monkeypatch, crafted):
     model = tiny()
-    model._run_state = lambda names, own=model._run_state: {**own(names), **crafted}
+    state = {**model.run.state(), **crafted}
+    monkeypatch.setattr(model.run, 'state', lambda: state)
     model.save_checkpoint()
     other = tiny()
     other.named_variables['E_fc/b'].assign(np.ones(50))

@@ -1,0 +1,44 @@
+"""What main.py's flags take: booleans, numbers within bounds, names of folders."""
+
+from absl import flags
+
+from data import console
+
+
+class BooleanParser(flags.ArgumentParser):
+    """A flag with its own parser may be followed by its value; absl's booleans may not."""
+
+    def parse(self, argument):
+        return console.boolean(argument)
+
+
+class _NumberParser:
+    """Names in its errors what a flag takes; refuses nan, which absl finds within all bounds."""
+
+    def convert(self, argument):
+        try:
+            return super().convert(argument)
+        except (ValueError, TypeError):
+            raise ValueError(f'{argument!r} is not {self.syntactic_help}') from None
+
+    def is_outside_bounds(self, value):
+        return not self.lower_bound <= value <= self.upper_bound
+
+
+class IntegerParser(_NumberParser, flags.IntegerParser):
+    """Whole numbers."""
+
+
+class FloatParser(_NumberParser, flags.FloatParser):
+    """Numbers."""
+
+
+def is_path(value):
+    """Whether a flag's value can be a folder; to TensorFlow a:// is a remote address."""
+    if value in (None, ''):
+        return value is None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # it could not be printed
+        return False
+    return not ('\0' in value or '://' in value)

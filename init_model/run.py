@@ -1,0 +1,151 @@
+"""The state of a training: how far it is, and what it needs to go on from there."""
+
+import collections
+import dataclasses
+import json
+import re
+
+from data.order import Order
+from init_model import checkpoints
+
+KEEP_CHECKPOINTS = 2  # the newest ones of a run; older ones are removed
+
+
+@dataclasses.dataclass
+class Run:
+    """The state of a training, besides the variables of its model.
+
+    Attributes:
+        weights: (w0, w1, w2) of the losses, see `FaceAging`; with other weights it is another run.
+        epoch: epochs done.
+        step: batches trained on, those of earlier runs of the same model included.
+        order: the `Order` of the faces; None until the data set is read.
+        totals: the sum of each loss over the batches of this epoch so far, and their `seconds`.
+        kept: names of the checkpoints that were written by this run and are kept, oldest first.
+        saved: step of its newest checkpoint in save_dir, None if there is none.
+        origin: path of the weights that it started from, None for fresh ones.
+    """
+
+    weights: tuple
+    epoch: int = 0
+    step: int = 0
+    order: Order | None = None
+    totals: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    kept: list = dataclasses.field(default_factory=list)
+    saved: int | None = None
+    origin: str | None = None
+
+    @property
+    def is_fresh(self):
+        """Whether the model still has the weights that its layers drew."""
+        return self.origin is None and not self.step
+
+    @property
+    def is_continued(self):
+        """Whether save_dir has a checkpoint of this run."""
+        return self.saved is not None
+
+    @property
+    def is_current(self):
+        """Whether the newest checkpoint in save_dir is the model as it is now."""
+        return self.saved == self.step
+
+    def with_weights(self, weights):
+        """Return this run, or with other weights of the losses a new one that follows it.
+
+        The new one begins at its first epoch; steps and checkpoints go on.
+        """
+        if tuple(weights) == self.weights:
+            return self
+        return Run(
+            tuple(weights), step=self.step, kept=self.kept, saved=self.saved, origin=self.origin
+        )
+
+    def count_batch(self):
+        """Count a batch that was trained on; it is one more of this epoch."""
+        self.step += 1
+        self.order.done += 1
+
+    def count_epoch(self):
+        """Count an epoch that is done."""
+        self.epoch += 1
+        self.order.done = 0
+
+    def state(self):
+        """Return a dict for JSON, from which `from_state` makes the run again."""
+        return {
+            'epoch': self.epoch,
+            'step': self.step,
+            'weights': self.weights,
+            'checkpoints': self.kept,
+            'totals': self.totals,
+            **(self.order.state() if self.order else {}),
+        }
+
+    @classmethod
+    def from_state(cls, state):
+        """Make a run from what `state` returned.
+
+        Raises:
+            InputError: its order of the faces is damaged.
+        """
+        # They will be removed: a checkpoint from somebody else must not name other files.
+        names = [n for n in state.get('checkpoints', []) if re.fullmatch(r'model-\d+', str(n))]
+        return cls(
+            weights=tuple(state['weights']),
+            epoch=state['epoch'],
+            step=state['step'],
+            order=Order.from_state(state) if 'order' in state else None,
+            totals=collections.Counter(state.get('totals', {})),
+            kept=names,
+            saved=state['step'],
+        )
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint, weights, goes_on):
+        """Make the run of a `Checkpoint`, or a new one that starts from its weights.
+
+        Args:
+            weights: of the losses of a new run.
+            goes_on: whether the checkpoint is in save_dir, so that its run is continued.
+
+        Raises:
+            InputError: its order of the faces is damaged.
+        """
+        run = cls(weights, saved=0 if goes_on else None)  # of the original's, which has no state
+        if goes_on and checkpoint.state:
+            iterations = checkpoint.values.get('opt_EG/iteration', 0)  # where the step is missing
+            run = cls.from_state({'step': int(iterations), **checkpoint.state})
+            run.kept = checkpoint.damaged + run.kept
+        run.origin = checkpoint.origin
+        return run
+
+    def describe(self, weights):
+        """Say in words how far it is, for a training with some weights of the losses."""
+        if not self.step:
+            return 'weights only'
+        other = '' if self.weights == weights else f' of a training with weights {self.weights}'
+        return f'epoch {self.epoch}, step {self.step}{other}'
+
+    def save(self, folder, tensors, settings=None):
+        """Write a checkpoint, model-<step>; remove those of this run that are superseded by it.
+
+        Args:
+            folder: of the checkpoints, made if need be.
+            tensors: dict from variable names to arrays.
+            settings: dict of the model, for JSON; without them the checkpoint holds weights only.
+
+        Raises:
+            InputError: the disk is full; the older checkpoints are still complete then.
+        """
+        name = f'model-{self.step}'
+        # Only checkpoints of this run are removed, not one that the user put there.
+        others = [other for other in self.kept if other != name]
+        superseded, kept = others[: 1 - KEEP_CHECKPOINTS], others[1 - KEEP_CHECKPOINTS :]
+        if settings:
+            state = {**self.state(), 'checkpoints': [*others, name], 'settings': settings}
+            tensors = {**tensors, checkpoints.STATE: json.dumps(state)}
+        checkpoints.save(folder, name, tensors, kept)
+        self.kept, self.saved = [*kept, name], self.step
+        for old in superseded:
+            checkpoints.remove(folder, old)

@@ -1,0 +1,106 @@
+"""The settings of a model that a checkpoint must match: sizes, age groups, precision, version."""
+
+import warnings
+
+import tensorflow as tf
+
+from data import devices
+from data.console import InputError
+from data.labels import AGE_UPPER, format_age_upper
+from init_model.checkpoints import OtherModelError
+
+FORMAT = 1  # version of the state in a checkpoint
+# The sizes in which a model must agree with a checkpoint that it opens.
+SIZES = (
+    'size_image',
+    'size_kernel',
+    'num_input_channels',
+    'num_encoder_channels',
+    'num_z_channels',
+    'num_gen_channels',
+    'enable_tile_label',
+    'tile_ratio',
+)
+
+
+def of(model):
+    """Return a dict, for JSON, of the settings of a FaceAging that a checkpoint must match."""
+    return {
+        **{name: getattr(model, name) for name in SIZES},
+        'age_upper': model.age_upper,
+        'precision': model.precision,
+        'tensorflow': tf.__version__,
+        'format': FORMAT,
+    }
+
+
+def require_possible(model, num_categories):
+    """Raise an InputError if no networks can be built, or not trained, with a model's settings."""
+    if num_categories not in (None, model.num_categories):
+        raise InputError(
+            f'num_categories is {num_categories}, but age_upper {model.age_upper} makes '
+            f'{model.num_categories} age groups: leave num_categories out.'
+        )
+    if model.size_image % 2**model.num_layers:
+        raise InputError(
+            f'size_image {model.size_image} cannot be halved {model.num_layers} times: take a '
+            'power of two, such as 128.'
+        )
+    if model.is_training:
+        devices.require_equal_shares(model.strategy, model.size_batch)
+
+
+def require_same(origin, settings, own, is_training):
+    """Require that a checkpoint is of a model like the one that it is to be restored into.
+
+    Args:
+        origin: path of the checkpoint, for messages.
+        settings: dict of its sizes, age_upper, precision, format. A size that it lacks is not
+            compared; without age_upper it is of the original's age groups.
+        own: dict of the model's sizes, age_upper, precision and version of TensorFlow.
+        is_training: whether the optimizers are to be restored too, which depend on the precision.
+
+    Raises:
+        OtherModelError: a size or the age groups differ; says which.
+        InputError: it is of a newer version of this program, or of a precision that cannot change.
+    """
+    if settings.get('format', FORMAT) > FORMAT:
+        raise InputError(f'{origin} is of a newer version of this program: update it.')
+    upper = tuple(own['age_upper'])
+    # Another number of groups than the original's is caught by the check of the shapes.
+    usual = AGE_UPPER if len(upper) == len(AGE_UPPER) else upper
+    age_upper = tuple(settings.get('age_upper', usual))
+    if age_upper != upper:
+        theirs, ours = map(format_age_upper, (age_upper, upper))
+        raise OtherModelError(
+            f'{origin} is of age groups up to {theirs}, but this model of {ours}: use the same '
+            'ones, or train from fresh weights in another folder.',
+            age_groups=theirs,
+        )
+    differing = [
+        f'{name} is {settings[name]} there, {value} here'
+        for name, value in own.items()
+        if name in SIZES and settings.get(name, value) != value
+    ]
+    if differing:
+        raise OtherModelError(
+            f'{origin} is of another model ({"; ".join(differing)}): build this one with its sizes.'
+        )
+    precision = settings.get('precision', own['precision'])
+    if is_training and precision != own['precision']:
+        if 'mixed_float16' in (precision, own['precision']):  # its optimizers keep a loss scale
+            raise InputError(
+                f'{origin} was trained in {precision} and cannot go on in {own["precision"]}: use '
+                f'{precision}, or save to another folder.',
+                precision=precision,
+            )
+        warnings.warn(
+            f'{origin} was trained in {precision} and goes on in {own["precision"]}.', stacklevel=2
+        )
+    version = settings.get('tensorflow', own['tensorflow'])
+    if is_training and version != own['tensorflow']:
+        warnings.warn(
+            f'{origin} was trained by TensorFlow {version} and goes on by {own["tensorflow"]}: not '
+            'to the last bit as it would have.',
+            stacklevel=2,
+        )

@@ -1,0 +1,297 @@
+"""Checkpoints: written at once or not at all, restored whole or refused."""
+
+import contextlib
+import os
+import shutil
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data import console
+from init_model import checkpoints, settings
+from tests.conftest import GOLDEN
+from tests.test_face_aging import assert_same, weights_of
+
+pytestmark = pytest.mark.usefixtures('no_init_model')
+
+
+class Killed(BaseException):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize('name', ['model-3', 'model-2', 'model-1'])  # new, the newest, the only
+def test_a_save_killed_at_any_moment_leaves_one_that_opens(tmp_path, monkeypatch, name):
+    """Each change to the disk is once the last one."""
+    folder = str(tmp_path)
+    old, new = {'a': np.arange(3.0)}, {'a': np.arange(3.0) + 1}
+    calls = []
+
+    def dying(function, last):
+        def call(*args, **settings):
+            if len(calls) == last:
+                raise Killed
+            calls.append(function)
+            return function(*args, **settings)
+
+        return call
+
+    for last in range(100):
+        shutil.rmtree(folder)
+        checkpoints.save(folder, 'model-1', old)
+        kept = []
+        if name != 'model-1':
+            checkpoints.save(folder, 'model-2', old, ['model-1'])
+            kept = ['model-2' if name == 'model-3' else 'model-1']
+        calls.clear()
+        with monkeypatch.context() as patch:
+            for function in ('replace', 'fsync', 'remove', 'makedirs'):
+                patch.setattr(os, function, dying(getattr(os, function), last))
+            patch.setattr(shutil, 'rmtree', lambda *_, **__: None)  # nor does it clean up
+            try:
+                checkpoints.save(folder, name, new, kept)
+            except Killed:
+                pass
+            else:
+                break
+        if name != 'model-1' or os.path.exists(os.path.join(folder, 'checkpoint')):
+            with warnings.catch_warnings():
+                warnings.simplefilter('error')  # of one that is damaged
+                values = checkpoints.read_newest(folder, ['a']).values
+            assert values['a'].tolist() in (old['a'].tolist(), new['a'].tolist())
+        checkpoints.save(folder, 'model-4', new, kept)
+        assert not os.path.exists(os.path.join(folder, checkpoints.ASIDE))
+    assert last > 5
+
+
+def damage(path, how):
+    data = bytearray(path.read_bytes())
+    if how == 'cut':
+        path.write_bytes(data[: len(data) // 2])
+    elif how == 'flip':
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    else:
+        path.unlink()
+
+
+@pytest.mark.usefixtures('eagerly')
+@pytest.mark.parametrize('how', ['cut', 'flip', 'gone'])
+@pytest.mark.parametrize('ending', ['index', 'data-00000-of-00001'])
+def test_of_a_damaged_checkpoint_the_one_before_is_used(tiny, faces, capsys, how, ending):
+    tiny(checkpoint_steps=1).train(num_epochs=1)
+    folder = faces.parent / 'save' / 'checkpoint'
+    damage(folder / f'model-2.{ending}', how)
+    model = tiny()
+    with pytest.warns(UserWarning, match=r'model-2 cannot be read .* The one before it is used'):
+        model.train(num_epochs=2)
+    assert 'checkpoint/model-1, epoch 0, step 1' in capsys.readouterr().out
+    assert model.run.step == 4
+    assert {path.name.split('.')[0] for path in folder.iterdir()} == {
+        'checkpoint',
+        'model-1',
+        'model-4',
+    }
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_damaged_checkpoint_of_another_program_is_left_alone(tiny, faces):
+    """It is not the run's own, and only those are removed."""
+    folder = faces.parent / 'save' / 'checkpoint'
+    shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', folder)
+    (folder / 'model-9.index').write_bytes(b'damaged')
+    names = 'model-init', 'model-9'
+    lines = [f'model_checkpoint_path: "{names[-1]}"']
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+    (folder / 'checkpoint').write_text('\n'.join(lines))
+    with pytest.warns(UserWarning, match='model-9 cannot be read'):
+        tiny(checkpoint_steps=1).train(num_epochs=2)
+    assert (folder / 'model-9.index').exists() and (folder / 'model-init.index').exists()
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_checkpoint_that_is_not_as_it_was_written(tiny, monkeypatch):
+    model = tiny()
+    model.save_checkpoint()
+    before = model.named_variables['E_fc/b'].numpy()
+    model.named_variables['E_fc/b'].assign(before + 1)
+    write = tf.raw_ops.SaveV2
+
+    def fail(tensors, **settings):
+        write(tensors=[np.zeros_like(tensors[0]) + 7, *tensors[1:]], **settings)
+
+    monkeypatch.setattr(tf.raw_ops, 'SaveV2', fail)
+    model.run.step = 1
+    with pytest.raises(console.InputError, match='was not written as it was'):
+        model.save_checkpoint()
+    assert tiny().load_checkpoint()
+
+
+def test_a_full_disk_is_noticed_first(tiny, faces, monkeypatch):
+    model = tiny()
+    model.save_checkpoint()
+    kept = sorted(os.listdir(os.path.join(model.save_dir, 'checkpoint')))
+    full = shutil.disk_usage(faces)._replace(free=1000)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: full)
+    message = r'need [\d,]{9,} bytes more, but the disk has only 1,000 free'
+    model.run.step = 1
+    with pytest.raises(console.InputError, match=message):
+        model.save_checkpoint()
+    assert sorted(os.listdir(os.path.join(model.save_dir, 'checkpoint'))) == kept
+    model = tiny(save_dir=str(faces.parent / 'other'))
+    with pytest.raises(console.InputError, match=message):
+        model.train(num_epochs=1)
+    assert model.run.step == 0  # before days of work
+
+
+def test_other_settings_are_named(tiny):
+    tiny().save_checkpoint()
+    with pytest.raises(console.InputError) as error:
+        tiny(num_z_channels=20, enable_tile_label=False).load_checkpoint()
+    assert 'num_z_channels is 50 there, 20 here' in str(error.value)
+    assert 'enable_tile_label is True there, False here' in str(error.value)
+
+
+@pytest.mark.parametrize('precision', ['mixed_bfloat16', 'mixed_float16'])
+def test_another_precision(tiny, precision):
+    tiny().save_checkpoint()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model, tested = tiny(), tiny(is_training=False)
+    finally:
+        keras.config.set_dtype_policy('float32')
+    if precision == 'mixed_bfloat16':
+        with pytest.warns(UserWarning, match=f'in float32 and goes on in {precision}'):
+            assert model.load_checkpoint()
+    else:
+        with pytest.raises(console.InputError, match='pass --precision float32'):
+            model.load_checkpoint()
+    assert tested.load_checkpoint()
+
+
+def test_another_version_of_tensorflow(tiny, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(tf, '__version__', '2.0')
+        tiny().save_checkpoint()
+    with pytest.warns(UserWarning, match='was trained by TensorFlow 2.0 and goes on by 2'):
+        assert tiny().load_checkpoint()
+
+
+def test_a_newer_version_is_named(tiny, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(settings, 'FORMAT', settings.FORMAT + 1)
+        tiny().save_checkpoint()
+    with pytest.raises(console.InputError, match='newer version'):
+        tiny().load_checkpoint()
+
+
+def test_weights_that_are_not_finite_are_not_saved(tiny):
+    model = tiny()
+    model.save_checkpoint()
+    model.named_variables['G_fc/b'].assign(np.full([1024], np.nan))
+    model.run.step = 1
+    with pytest.raises(FloatingPointError, match='G_fc/b is not finite everywhere after step 1'):
+        model.save_checkpoint()
+    assert tiny().load_checkpoint()
+
+
+def test_save_and_load(tiny):
+    model = tiny()
+    model.named_variables['D_img_bn0/beta'].assign(np.arange(16))
+    model.save_checkpoint()
+    other = tiny()
+    assert other.load_checkpoint()
+    assert_same(weights_of(model), weights_of(other))
+    reader = tf.train.load_checkpoint(os.path.join(model.save_dir, 'checkpoint'))
+    np.testing.assert_array_equal(reader.get_tensor('D_img_bn0/beta'), np.arange(16))
+
+
+def test_steps_that_float16_skipped_count(tiny):
+    """The summaries and the checkpoints' names go by batches, not by the optimizers' steps."""
+    model = tiny()
+    model.run.step = 3
+    model.save_checkpoint()
+    assert os.path.exists(os.path.join(model.save_dir, 'checkpoint', 'model-3.index'))
+    other = tiny()
+    assert other.load_checkpoint() and other.run.step == 3
+    assert int(other.optimizers[0].iterations) == 0
+
+
+def test_a_moved_folder_opens(tiny, tmp_path):
+    tiny().save_checkpoint()
+    folder = tmp_path / 'save' / 'checkpoint'
+    text = (folder / 'checkpoint').read_text().replace('"model-0"', '"C:\\\\old\\\\model-0"')
+    (folder / 'checkpoint').write_text(text)
+    shutil.move(folder, tmp_path / 'moved')
+    assert tiny().load_checkpoint(str(tmp_path / 'moved'))
+
+
+def test_no_checkpoint(tiny, tmp_path):
+    assert tiny().load_checkpoint() is False
+    assert tiny().load_checkpoint(str(tmp_path / 'nowhere')) is False
+
+
+def test_another_shape_is_named_and_nothing_loaded(tiny):
+    tiny().save_checkpoint()
+    model = tiny(num_z_channels=20)
+    before = weights_of(model)
+    with pytest.raises(console.InputError, match='num_z_channels is 50 there, 20 here'):
+        model.load_checkpoint()
+    assert_same(before, weights_of(model))
+
+
+def test_a_missing_variable_is_named(tiny, tmp_path):
+    tiny().save_checkpoint()
+    folder = str(tmp_path / 'save' / 'checkpoint')
+    reader = tf.train.load_checkpoint(folder)
+    names = [name for name in reader.get_variable_to_shape_map() if name != 'G_deconv1/b']
+    tf.raw_ops.SaveV2(
+        prefix=folder + '/model-0',
+        tensor_names=names,
+        shape_and_slices=[''] * len(names),
+        tensors=[reader.get_tensor(name) for name in names],
+    )
+    with pytest.raises(console.InputError, match='has no variable G_deconv1/b'):
+        tiny().load_checkpoint()
+
+
+@pytest.mark.parametrize(
+    ('file', 'damage'),
+    [
+        (file, damage)
+        for file in ('checkpoint', 'model-0.index', 'model-0.data-00000-of-00001')
+        for damage in ('empty', 'garbage', 'remove')
+        if (file, damage) != ('checkpoint', 'remove')  # that is no checkpoint, not a damaged one
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tiny, tmp_path, file, damage):
+    tiny().save_checkpoint()
+    path = tmp_path / 'save' / 'checkpoint' / file
+    if file == 'checkpoint':  # else what it should have listed is found
+        path.with_name('model-0.index').unlink()
+    if damage == 'remove':
+        path.unlink()
+    else:
+        path.write_bytes(b'' if damage == 'empty' else b'\x07garbage' * 10)
+    model = tiny()
+    before = weights_of(model)
+    with pytest.raises(
+        console.InputError, match=r'save/checkpoint/\S+ (is damaged|cannot be read)'
+    ):
+        model.load_checkpoint()
+    assert_same(before, weights_of(model))
+
+
+@pytest.mark.parametrize('text', ['', '\x07garbage', 'model_checkpoint_path: "../model-9"'])
+def test_a_damaged_list_of_whole_checkpoints(tiny, tmp_path, text):
+    for step in (0, 9, 10):
+        model = tiny()
+        model.run.step = step
+        model.save_checkpoint()
+    (tmp_path / 'save' / 'checkpoint' / 'checkpoint').write_text(text)
+    other = tiny()
+    with pytest.warns(UserWarning) if '9' not in text else contextlib.nullcontext():
+        assert other.load_checkpoint()
+    assert other.run.step == (10 if '9' not in text else 9)

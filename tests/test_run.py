@@ -1,0 +1,166 @@
+"""A training from its start: fresh, from init_model, or going on with a run."""
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+
+import face_aging
+from data.order import Order
+from init_model import checkpoints
+from init_model.run import Run
+from tests.conftest import GOLDEN
+from tests.test_face_aging import assert_same, weights_of
+
+pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_checkpoint_to_start_from_is_no_run_to_go_on(tiny, faces, tmp_path, monkeypatch):
+    tiny(save_dir=str(tmp_path / 'other')).train(num_epochs=2)
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(tmp_path / 'other' / 'checkpoint'))
+    model = tiny()
+    model.train(num_epochs=1)
+    assert (model.run.epoch, model.run.step) == (1, 2)
+
+
+@pytest.mark.usefixtures('eagerly')
+def test_a_seed_of_its_own(tiny, faces):
+    tiny().train(num_epochs=1)
+    with pytest.warns(UserWarning, match='goes on by its seed 2017, not 1'):
+        tiny(seed=1).train(num_epochs=2)
+
+
+def test_a_resumed_run_is_the_same_run(tiny, faces, capsys):
+    straight = tiny(size_batch=7, save_dir=str(faces.parent / 'straight'))
+    straight.train(num_epochs=2)
+    tiny(size_batch=7).train(num_epochs=1)
+    resumed = tiny(size_batch=7)
+    resumed.named_variables['E_fc/w'].assign(np.zeros((512, 50)))
+    resumed.train(num_epochs=2)
+    assert 'epoch 1, step 1' in capsys.readouterr().out
+    assert int(resumed.optimizers[0].iterations) == 2
+    assert_same(weights_of(straight), weights_of(resumed))
+    for ours, theirs in zip(resumed.optimizers, straight.optimizers, strict=True):
+        for mine, other in zip(ours.variables, theirs.variables, strict=True):
+            np.testing.assert_array_equal(mine, other, err_msg=mine.path)
+
+
+def test_a_finished_run_is_left_alone(tiny, faces, capsys):
+    tiny(size_batch=7).train(num_epochs=1)
+    model = tiny(size_batch=7)
+    model.train(num_epochs=1)
+    assert 'This training is finished, 1 epochs are done' in capsys.readouterr().out
+    assert int(model.optimizers[0].iterations) == model.run.step == 1
+
+
+def test_training_goes_on_from_pre_training(tiny, faces, capsys):
+    model = tiny(size_batch=7)
+    model.train(num_epochs=2, use_trained_model=False, weights=(0, 0, 0))
+    pre_trained = weights_of(model)
+    other = tiny(size_batch=7)
+    other.train(num_epochs=1, learning_rate=0)  # restored, then moved by nothing
+    out = capsys.readouterr().out
+    assert 'epoch 2, step 2 of a training with weights (0, 0, 0)' in out
+    assert 'Training from epoch 1 to 1' in out
+    assert_same(pre_trained, weights_of(other))
+    assert other.run.epoch == 1 and other.weights == (0.0001, 0, 0)
+
+
+def test_use_trained_model_false_restores_nothing(tiny, faces):
+    tiny(size_batch=7).train(num_epochs=1)
+    model = tiny(size_batch=7)
+    model.train(num_epochs=1, learning_rate=0, use_trained_model=False)
+    assert_same(weights_of(model), weights_of(tiny(size_batch=7)))
+
+
+def test_training_starts_from_init_model(tiny, faces, monkeypatch):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
+    model = tiny(size_batch=7)
+    model.train(num_epochs=1, learning_rate=0)
+    expected = tiny(size_batch=7)
+    expected.load_checkpoint(str(GOLDEN / 'tiny32' / 'checkpoint'))
+    assert_same(weights_of(model), weights_of(expected))
+    model = tiny(size_batch=7, save_dir=str(faces.parent / 'other'))
+    model.train(num_epochs=1, learning_rate=0, use_init_model=False)
+    assert_same(weights_of(model), weights_of(tiny(size_batch=7)))
+
+
+def test_a_changed_data_set_gets_a_new_order(tiny, faces):
+    tiny().train(num_epochs=1)
+    first = sorted(faces.iterdir())[0]
+    first.rename(faces / f'99_{first.name.split("_", 1)[1]}')  # as many as before
+    with pytest.warns(UserWarning, match='The data set had other faces'):
+        tiny().train(num_epochs=2)
+
+
+def test_a_state_makes_the_same_run(tmp_path):
+    one = Run((0, 0, 0), epoch=2, step=9, kept=['model-3', 'model-6'])
+    one.order = Order(20, 4, seed=7)
+    one.totals.update(EG_loss=1.5, seconds=2.0)
+    one.count_batch()
+    other = Run.from_state(json.loads(json.dumps(one.state())))
+    assert other.state() == one.state() and other.saved == 10
+    assert other.order.done == 1
+    np.testing.assert_array_equal(other.order.z_prior(50), one.order.z_prior(50))
+
+
+def test_other_weights_of_the_losses_are_another_run():
+    one = Run((0, 0, 0), epoch=10, step=40, kept=['model-40'], saved=40, origin='there')
+    assert one.with_weights([0, 0, 0]) is one
+    other = one.with_weights((0.0001, 0, 0))
+    assert (other.epoch, other.step, other.order, other.totals) == (0, 40, None, {})
+    assert other.kept == ['model-40'] and other.is_current and not other.is_fresh
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The checkpoints that are opened to be restored."""
+    found, read = [], checkpoints.read
+    monkeypatch.setattr(
+        checkpoints, 'read', lambda prefix, names: found.append(prefix) or read(prefix, names)
+    )
+    return found
+
+
+def test_a_checkpoint_is_opened_once_per_start(tiny_main, faces, opened):
+    words = '--datadir . --dataset faces --batch_size 7 --epoch 1'.split()
+    tiny_main(*words, '--use_trained_model', 'False')
+    assert opened == []  # the training goes on from pre-training without reading it again
+    tiny_main(*words)
+    assert [os.path.basename(prefix) for prefix in opened] == ['model-11']
+
+
+def test_a_live_model_starts_over_with_fresh_weights_and_optimizers(tiny, faces):
+    model = tiny(size_batch=7)
+    model.train(num_epochs=2)
+    trained = weights_of(model)
+    model.train(num_epochs=1, learning_rate=0, use_trained_model=False)
+    for name, value in weights_of(model).items():
+        if name.endswith('/w'):
+            assert not np.array_equal(value, trained[name]), name
+    assert int(model.optimizers[0].iterations) == model.run.step == 1
+    assert model.run.epoch == 1
+
+
+def test_a_live_model_goes_on_without_its_checkpoint(tiny, faces, opened):
+    straight = tiny(size_batch=7, save_dir=str(faces.parent / 'straight'))
+    straight.train(num_epochs=2)
+    model = tiny(size_batch=7)
+    for epochs in (1, 2):
+        model.train(num_epochs=epochs)
+    assert opened == [] and model.run.step == 2
+    assert_same(weights_of(model), weights_of(straight))
+
+
+@pytest.mark.parametrize('settings', [{'num_z_channels': 20}, {'age_upper': (20, 40)}])
+def test_init_model_of_other_sizes(tiny, faces, monkeypatch, capsys, settings):
+    """As the original did, the training says so and starts from fresh weights."""
+    monkeypatch.setattr('face_aging.INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
+    model = tiny(size_batch=7, **settings)
+    model.train(num_epochs=1, learning_rate=0)
+    out = capsys.readouterr().out
+    assert re.search(r'FAILED >_<!  \w+/w is .* in \S*model-init, but .* fresh weights', out, re.S)
+    assert_same(weights_of(model), weights_of(tiny(**settings)))
