@@ -372,7 +372,7 @@ class FaceAging:
             rows.append(self.G([zs, np.repeat(age, len(z), axis=0), genders]).numpy())
         return np.concatenate(rows).reshape(len(ages), len(z), *rows[0].shape[1:])
 
-    def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES):
+    def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES, show=None):
         """Write faces at all ages, as male and as female, to save_dir/test.
 
         The grids are test_as_male.png and test_as_female.png, the inputs input.png; from the
@@ -381,6 +381,7 @@ class FaceAging:
         Args:
             testing_samples_dir: folder of the faces; or the faces themselves, uint8 [N, S, S, C].
             genders: those of labels.GENDER_NAMES that are written.
+            show: used in place of `generate_ages`; takes images and genders [N, 2].
 
         Raises:
             InputError: no readable face, or no trained model; nothing is written then.
@@ -398,7 +399,7 @@ class FaceAging:
                 z = self.E(images)
                 for gender in genders:
                     label = labels.one_hot([labels.GENDER_NAMES.index(gender)] * len(images), 2)
-                    rows = self.generate_ages(z, label)
+                    rows = show(images, label) if show else self.generate_ages(z, label)
                     self._save('test', f'test_as_{gender}{page}', rows)
                     progress.update(len(images) * self.num_categories)
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')

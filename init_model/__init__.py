@@ -85,7 +85,8 @@ def _load_file(path, entry, dtype, manifest_name=MANIFEST, cure=CURE):
 
 def describe_file(path, arrays):
     """Write arrays, a dict by name, as an .npz file; return its entry in the manifest."""
-    np.savez(path, **arrays)
+    with open(path, 'wb') as file:  # given a name, NumPy would add a suffix to it
+        np.savez(file, **arrays)
     with open(path, 'rb') as file:
         data = file.read()
     shapes = {key: list(array.shape) for key, array in arrays.items()}

@@ -126,7 +126,7 @@ def save(folder, name, tensors, kept=()):
 
 
 def add(folder, tensors):
-    """Write tensors into the newest checkpoint of a folder that is whole, beside those it holds.
+    """Write tensors into the newest undamaged checkpoint of a folder, beside those that it holds.
 
     Args:
         folder: with a file `checkpoint`.
@@ -135,14 +135,14 @@ def add(folder, tensors):
     Raises:
         InputError: all checkpoints are damaged, or as `save`.
     """
-    prefix, _, _, damaged = read_newest(folder, names=())
-    name = os.path.basename(prefix)
-    with opened(prefix) as reader:
-        there = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
-    if STATE in there:
-        there[STATE] = there[STATE].decode()
-    kept = [other for other in reversed(listed(folder)) if other not in (name, *damaged)]
-    save(folder, name, {**there, **tensors}, kept)
+    newest = read_newest(folder)
+    name = os.path.basename(newest.origin)
+    with opened(newest.origin) as reader:
+        values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    if STATE in values:
+        values[STATE] = values[STATE].decode()
+    kept = [other for other in reversed(listed(folder)) if other not in (name, *newest.damaged)]
+    save(folder, name, {**values, **tensors}, kept)
 
 
 def size_of(tensors):
