@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from data import console, files, labels, pictures, readers
-from demo import judge
+from demo import judge, lessons
 from tests import draw_faces
 
 
@@ -44,7 +44,7 @@ def small(monkeypatch):
 def test_batches_are_balanced():
     """Of each cell as many, and within a cell each face as often as any other."""
     cells = np.repeat([0, 3, 4, -1], [2, 50, 7, 20])
-    order = judge.balanced_order(cells, 84, np.random.default_rng(0))
+    order = lessons.balanced_order(cells, 84, np.random.default_rng(0))
     counts = np.bincount(order, minlength=len(cells))
     assert len(order) == 84
     for cell in (0, 3, 4):
@@ -59,10 +59,10 @@ def test_batches_are_balanced():
 def test_faces_are_varied_anew_in_each_batch_and_alike_by_seed():
     faces = np.random.RandomState(0).randint(0, 256, [4, 128, 128, 3]).astype(np.uint8)
     first, again, other = (
-        judge.vary(tf.constant(faces), tf.constant(seed, tf.int64)).numpy()
+        lessons.vary(tf.constant(faces), tf.constant(seed, tf.int64)).numpy()
         for seed in ([1, 5], [1, 5], [1, 6])
     )
-    assert first.shape == (4, judge.SIZE, judge.SIZE, 3) and first.dtype == np.float32
+    assert first.shape == (4, lessons.SIZE, lessons.SIZE, 3) and first.dtype == np.float32
     assert first.min() >= -1 and first.max() <= 1
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).mean() > 0.01
@@ -73,7 +73,7 @@ def test_most_inputs_are_soft():
     board = np.indices([128, 128]).sum(0) // 2 % 2 * 255
     faces = np.broadcast_to(board[None, :, :, None], [2, 128, 128, 3]).astype(np.uint8)
     sharp = [
-        np.ptp(judge.vary(tf.constant(faces), tf.constant([0, i], tf.int64))[0, 20:-20, 20:-20])
+        np.ptp(lessons.vary(tf.constant(faces), tf.constant([0, i], tf.int64))[0, 20:-20, 20:-20])
         > 0.8
         for i in range(60)
     ]
