@@ -162,16 +162,19 @@ def save_gif(images, titles, save_path):
     durations = [FRAME_MS] * len(frames)
     durations[0] = durations[-1] = END_FRAME_MS
     frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
-    frames[0].save(
-        save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
-    )
+    with console.naming(save_path):
+        frames[0].save(
+            save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
 
 
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.aging', description=__doc__)
-    parser.add_argument('photo', help='of a face')
-    parser.add_argument('--ages', help='years on the strip, as 5,30,65; default: the age groups')
+    parser.add_argument('photo', type=console.path, help='of a face')
+    parser.add_argument(
+        '--ages', help='years on the strip, such as 5,30,65; default: the age groups'
+    )
     parser.add_argument('--gender', choices=[*labels.GENDER_NAMES, 'both'], default='both')
     likeness.add_arguments(parser)
     photos.add_arguments(parser)

@@ -16,6 +16,7 @@ demo/README.md says what each number means, and what the keys of the --json file
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -263,9 +264,10 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--savedir', help='of a training to measure; default: init_model')
-    parser.add_argument('--datadir', default='data', help='folder of the data sets')
-    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    add_path = functools.partial(parser.add_argument, type=console.path)
+    add_path('--savedir', help='of a training to measure; default: init_model')
+    add_path('--datadir', default='data', help='folder of the data sets')
+    add_path('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
     parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
     parser.add_argument('--age_groups', help="as main.py's")
     parser.add_argument('--batch', type=int, default=100, help='faces at a time')
@@ -275,12 +277,12 @@ def main(argv=None):
         default=12,
         help='people of each age group and gender for all but reconstruction (%(default)s)',
     )
-    parser.add_argument('--judge', default=judge.HERE, help='folder of the judge; default: demo')
+    add_path('--judge', default=judge.HERE, help='folder of the judge; default: demo')
     parser.add_argument('--age_shift', type=float, default=0, help="as main.py's (%(default)g)")
     parser.add_argument('--likeness', type=float, default=0, help="as main.py's (%(default)g)")
-    parser.add_argument('--csv', metavar='FILE', help='to write, with a row per face')
-    parser.add_argument('--json', metavar='FILE', help='to write, with all results')
-    parser.add_argument('--plot', metavar='PNG', help='to write: judged age over target age')
+    add_path('--csv', metavar='FILE', help='to write, with a row per face')
+    add_path('--json', metavar='FILE', help='to write, with all results')
+    add_path('--plot', metavar='PNG', help='to write: judged age over target age')
     parser.add_argument(
         '--beside', metavar='JSON', nargs='+', default=[], help='results to show beside these'
     )

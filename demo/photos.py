@@ -51,6 +51,7 @@ def add_arguments(parser):
     """Add what every game asks of the model."""
     parser.add_argument(
         '--savedir',
+        type=console.path,
         default='save',
         help='folder of the checkpoint, else init_model is taken, and of the results (%(default)s)',
     )

@@ -6,7 +6,7 @@ import os
 import numpy as np
 from matplotlib.figure import Figure
 
-from data import labels
+from data import files, labels
 from demo import measures
 
 COLOURS = '#30363d', '#2f6fab', '#c0504d', '#3f8f5f', '#8064a2', '#b8860b'  # of the lines
@@ -152,7 +152,10 @@ def write_csv(path, held_out, measured, age_upper):
     """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
     age_names = labels.age_names(age_upper)
     paths, _, *known = held_out
-    with open(path, 'w', encoding='utf-8', newline='') as file:
+    with (
+        files.replacing(path) as aside,
+        open(aside, 'x', encoding='utf-8', newline='') as file,
+    ):
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
         for face, age, gender, race, row in zip(paths, *known, measured, strict=True):

@@ -8,6 +8,7 @@ arguments give the same bytes.
 import argparse
 import contextlib
 import csv
+import glob
 import itertools
 import json
 import os
@@ -194,6 +195,11 @@ def read_events(folder, epochs, steps):
     Raises:
         InputError: the summary does not show all epochs.
     """
+    if not glob.glob(os.path.join(glob.escape(folder), '*tfevents*')):
+        raise InputError(
+            f'There is no summary in {folder}: copy the complete --savedir of the training, not '
+            'its checkpoints alone.'
+        )
     summary = EventAccumulator(folder, size_guidance={'tensors': 0})  # 0: all
     summary.Reload()
     tags = summary.Tags()['tensors']
@@ -215,7 +221,7 @@ def read_events(folder, epochs, steps):
     if not is_whole or not shown.issuperset(range(borders[0] + 1, steps + 1)):
         raise InputError(
             f'{folder} does not show all of {epochs} epochs up to step {steps}: '
-            'pack where the whole training ran.'
+            'pack where the whole training ran, with --summary_steps 1.'
         )
     history = [
         {'epoch': epoch, 'step': end}
@@ -230,13 +236,20 @@ def read_events(folder, epochs, steps):
 
 
 def read_flags(path):
-    """Return FLAGS from a file of flags, the last ones winning; None for what it does not tell."""
+    """Return FLAGS from a file of flags, the last ones winning; None for what it does not tell.
+
+    Raises:
+        InputError: a value cannot be that of its flag.
+    """
     try:
         with open(path, encoding='utf-8') as file:
             words = dict(re.findall(r'^--(\w+)=(.*)$', file.read(), re.MULTILINE))
     except FileNotFoundError:
         words = {}
-    return {name: kind(words[name]) if name in words else None for name, kind in FLAGS.items()}
+    try:
+        return {name: kind(words[name]) if name in words else None for name, kind in FLAGS.items()}
+    except ValueError as error:
+        raise InputError(f'{path} was edited ({error}): restore or remove it.') from error
 
 
 def describe_hardware():
@@ -268,8 +281,10 @@ def _commit():
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m init_model.pack', description=__doc__)
-    parser.add_argument('savedir', help='the --savedir of a training')
-    parser.add_argument('--out', default=HERE, help='folder for the files; default: init_model')
+    parser.add_argument('savedir', type=console.path, help='the --savedir of a training')
+    parser.add_argument(
+        '--out', type=console.path, default=HERE, help='folder for the files; default: init_model'
+    )
     parser.add_argument('--commit', help="of the training; default: the project's")
     parser.add_argument('--hardware', help="of the training; default: this machine's")
     words = parser.parse_args(argv)

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
-from data import console, labels, pictures
+from data import console, detector, labels, pictures
 from demo import aging, kids, morph, photos
 from face_aging import FaceAging
 from tests.conftest import TINY
@@ -314,5 +315,30 @@ def test_a_game_ends_by_a_sentence(folder, monkeypatch, capsys, game, people):
 def test_a_photo_without_a_face(folder):
     Image.new('RGB', (300, 200), (90, 120, 90)).save('30_1_wall.png')
     assert 'No face is found in 30_1_wall.png: ' in error_of(morph.main, MAN, '30_1_wall.png')
-    assert '30_1_no.png cannot be read' in error_of(morph.main, '30_1_no.png', MAN)
+    said = error_of(morph.main, '30_1_no.png', MAN)
+    assert '30_1_no.png cannot be read' in said and said.endswith(': name a picture.')
     assert written() == ['30_1_wall.png']
+
+
+@pytest.mark.parametrize(('game', 'photos'), [(aging, [MAN]), (morph, [MAN, WOMAN])])
+def test_no_name_of_a_folder(folder, capsys, game, photos):
+    with pytest.raises(SystemExit, match='2'):
+        game.main([*map(str, photos), '--savedir', ''])
+    assert "--savedir: invalid path value: ''" in capsys.readouterr().err and written() == []
+
+
+@pytest.fixture
+def no_detector(monkeypatch):
+    for name in [name for name in sys.modules if name.split('.')[0] == 'mtcnn']:
+        monkeypatch.setitem(sys.modules, name, None)
+    detector._stage.cache_clear()
+    detector._detector.cache_clear()
+
+
+def test_games_without_a_detector(folder, no_detector):
+    assert error_of(aging.main, MAN).startswith('\n\tTo find faces a detector is needed: install')
+
+
+def test_a_plain_test_without_a_detector(folder, no_detector, tiny_main, tmp_path):
+    with pytest.raises(SystemExit, match='To find faces a detector is needed: install'):
+        tiny_main('--is_train', 'False', '--savedir', tmp_path / 'save', '--testdir', MAN)
