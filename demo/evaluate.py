@@ -16,7 +16,6 @@ demo/README.md says what each number means, and what the keys of the --json file
 """
 
 import argparse
-import csv
 import functools
 import hashlib
 import json
@@ -30,7 +29,8 @@ from PIL import Image
 import face_aging
 from data import console, files, labels, pictures, pipeline, readers
 from data.console import InputError, Progress
-from demo import judge, measures, report
+from demo import judge, likeness, measures, report
+from init_model import codes, savedir
 
 
 def measure(reconstruct, faces, ages, genders, size_batch):
@@ -120,6 +120,38 @@ def plain(model):
         return lambda *shown: model.G([z, *map(tf.convert_to_tensor, shown)])
 
     return method
+
+
+def shifted(model, aging):
+    """Return the method of a likeness.Aging for `measures.generate`."""
+
+    def method(images):
+        people = likeness.look_at(model, aging.codes, images)
+        return lambda ages, genders: likeness.show(model, *aging.of(people, ages, genders))
+
+    return method
+
+
+def open_method(model, folder, age_shift, strength):
+    """Return the method of --age_shift and --likeness: the paper's where both are 0.
+
+    Args:
+        model: a FaceAging, trained.
+        folder: of its weights, where the statistics of its codes are.
+        age_shift, strength: see likeness.shift_age and likeness.lay_over.
+
+    Raises:
+        InputError: an age shift, but no statistics.
+    """
+    if not age_shift and not strength:
+        return plain(model)
+    statistics = codes.read(folder, model.num_categories, model.num_z_channels)
+    if statistics is None and age_shift:
+        raise InputError(
+            f'{folder} has no statistics of codes, which an age shift needs: make them with '
+            f'{codes.COMMAND}.'
+        )
+    return shifted(model, likeness.Aging(statistics, age_shift, strength))
 
 
 def evaluate(model, held_out, method, judge_age, describe, count, size_batch):
@@ -225,22 +257,6 @@ def read_results(path, age_upper):
     raise InputError(f'{path} is of other age groups: name one of the same.')
 
 
-def write_csv(path, held_out, measured, age_upper):
-    """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
-    age_names = labels.age_names(age_upper)
-    paths, _, *known = held_out
-    with (
-        files.replacing(path) as aside,
-        open(aside, 'x', encoding='utf-8', newline='') as file,
-    ):
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
-        for face, age, gender, race, row in zip(paths, *known, measured, strict=True):
-            race = labels.RACE_NAMES[race] if race >= 0 else ''
-            names = age_names[age], labels.GENDER_NAMES[gender], race
-            writer.writerow([os.path.basename(face), *names, *(f'{x:.6g}' for x in row)])
-
-
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(
@@ -262,6 +278,8 @@ def main(argv=None):
         help='people of each age group and gender for all but reconstruction (%(default)s)',
     )
     add_path('--judge', default=judge.HERE, help='folder of the judge; default: demo')
+    parser.add_argument('--age_shift', type=float, default=0, help="as main.py's (%(default)g)")
+    parser.add_argument('--likeness', type=float, default=0, help="as main.py's (%(default)g)")
     add_path('--csv', metavar='FILE', help='to write, with a row per face')
     add_path('--json', metavar='FILE', help='to write, with all results')
     add_path('--plot', metavar='PNG', help='to write: judged age over target age')
@@ -274,6 +292,10 @@ def main(argv=None):
     words = parser.parse_args(argv)
     if min(words.batch, words.faces) < 1:
         parser.error('--batch and --faces are at least 1')
+    if not (0 <= words.age_shift <= likeness.MOST_AGE_SHIFT and 0 <= words.likeness <= 1):
+        parser.error(
+            f'--age_shift is from 0 to {likeness.MOST_AGE_SHIFT:g}, --likeness from 0 to 1'
+        )
     age_upper = labels.parse_age_upper(words.age_groups) if words.age_groups else labels.AGE_UPPER
     beside = {pathlib.Path(path).stem: read_results(path, age_upper) for path in words.beside}
     judge_age = judge.load(words.judge)
@@ -286,13 +308,17 @@ def main(argv=None):
     model = face_aging.FaceAging(is_training=False, **settings)
     if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
         raise InputError('There is no trained model to measure: name one with --savedir.')
+    folder = (
+        os.path.join(words.savedir, savedir.CHECKPOINT) if words.savedir else face_aging.INIT_MODEL
+    )
+    method = open_method(model, folder, words.age_shift, words.likeness)
     held_out = read_held_out(model, os.path.join(words.datadir, words.dataset), words.labels)
     try:
         describe = measures.Descriptor()
     except InputError as error:
         describe, missing = None, error
     measured, results = evaluate(
-        model, held_out, plain(model), judge_age, describe, words.faces, words.batch
+        model, held_out, method, judge_age, describe, words.faces, words.batch
     )
     ages = {
         'real faces': results['ageing']['real_faces'],
@@ -309,7 +335,7 @@ def main(argv=None):
     for title, text in parts.items():
         print(f'\n### {title}\n\n{text}')
     if words.csv:
-        write_csv(words.csv, held_out, measured, age_upper)
+        report.write_csv(words.csv, held_out, measured, age_upper)
     if words.json:
         # What could not be measured is no number in Python, null in JSON.
         results = json.loads(json.dumps(results), parse_constant=lambda _: None)

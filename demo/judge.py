@@ -16,22 +16,16 @@ import tensorflow as tf
 import init_model
 from data import console, labels, pipeline, readers
 from data.console import InputError, Progress
+from demo import lessons, report
+from demo.lessons import BATCH, OLDEST, SIZE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MANIFEST, WEIGHTS = 'judge.json', 'judge.npz'
 CURE = 'restore it (git checkout demo) or make it anew (python -m demo.judge --dataset UTKFace).'
-
-SIZE = 96  # pixels, height and width of the network's input
 WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
-OLDEST = 100  # years; older faces count as of this age
-SPREAD = 3  # years: labels are no better, and neighbouring ages look alike
 SHARPNESS = 2  # power of the years' probabilities before their mean: less drawn to middle ages
-BATCH, CHUNK = 64, 16  # faces in a step, and in a part of it that is softened alike
 STEPS = 1600
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.01, 0.3
-SOFTENED = 0.7  # share of the inputs that are softened, since generated faces are soft
-SOFT_SIZES = 28, 80  # pixels, from and to which they are scaled down before they are scaled up
-SHIFT = 6  # pixels at 128
 CALIBRATION = 0.1  # share of the faces, in each cell, that only the calibration sees
 KNOTS = np.array([0.0, 50, 100])  # the network's years between which the calibration is linear
 TRUST = 0.05  # weight of leaving years as they are, where the groups do not say better
@@ -130,7 +124,7 @@ def save(judge, description, folder=HERE):
 
 
 def named_variables(model):
-    """Return a dict from names to the variables of the network: 0_conv/kernel, 1_norm/gamma, ..."""
+    """Return a dict from names to the variables of the network: 0_kernel, 1_gamma, ..."""
     layers = [layer for layer in model.layers if layer.variables]
     return {
         f'{i}_{variable.path.split("/")[-1]}': variable
@@ -166,7 +160,7 @@ def _infer(model, faces):
 # ---------------------------------------------------------------------------------- training
 
 
-def train(faces, years, genders, seed=0, steps=STEPS):
+def train(faces, years, genders, seed, steps=STEPS):
     """Train a judge, with a progress bar.
 
     Args:
@@ -187,7 +181,7 @@ def train(faces, years, genders, seed=0, steps=STEPS):
     for cell in np.unique(cells):
         members = rng.permutation(np.flatnonzero(cells == cell))
         calibrating[members[: max(1, round(CALIBRATION * len(members)))]] = True
-    order = balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
+    order = lessons.balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
     model = network()
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 20,
@@ -210,85 +204,13 @@ def train(faces, years, genders, seed=0, steps=STEPS):
             progress.set_postfix_str(f'loss {logs["loss"]:.3f}', refresh=False)
 
         model.fit(
-            batches(faces, years, genders, order, seed),
+            lessons.batches(faces, years, genders, order, seed),
             shuffle=False,
             verbose=0,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
         )
     judged, _ = raw(model, faces[calibrating])
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
-
-
-def balanced_order(cells, count, rng):
-    """Return `count` indices of faces: of each cell as many, each of its faces as often.
-
-    Args:
-        cells: int array [N], the cell of each face, -1 for one that is left out.
-        count: of the indices.
-        rng: NumPy's generator.
-    """
-    names = np.unique(cells[cells >= 0])
-    share = -(-count // len(names))
-    drawn = []
-    for cell in names:
-        members = np.flatnonzero(cells == cell)
-        rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
-        drawn.append(np.concatenate(rounds)[:share])
-    # A face of each cell in turn, so that each batch is balanced.
-    return np.stack(drawn, 1).ravel()[:count]
-
-
-def batches(faces, years, genders, order, seed):
-    """Return batches for Keras' fit: faces in the order given, changed, with their targets."""
-    ages = np.arange(OLDEST + 1)
-    distance = (np.minimum(years, OLDEST)[:, None] - ages) / SPREAD
-    target = np.exp(-(distance**2) / 2)
-    target = (target / target.sum(1, keepdims=True)).astype(np.float32)
-    chunks = pipeline.batches(faces, target, genders[:, None].astype(np.float32), order, CHUNK)
-
-    def change(count, chunk):
-        face, year, female = chunk
-        return vary(face, tf.stack([tf.constant(seed, tf.int64), count])), year, female
-
-    def whole(face, year, female):
-        face, year, female = (tf.reshape(x, [BATCH, *x.shape[2:]]) for x in (face, year, female))
-        return face, (year, female)
-
-    changed = chunks.enumerate().map(change, tf.data.AUTOTUNE)
-    return changed.batch(BATCH // CHUNK, drop_remainder=True).map(whole).prefetch(2)
-
-
-def vary(faces, seed):
-    """Change faces at random: mirrored, shifted, lit and tinted otherwise, and softened.
-
-    Args:
-        faces: uint8 tensor [B, S, S, 3].
-        seed: int64 tensor [2].
-
-    Returns:
-        float32 tensor [B, SIZE, SIZE, 3] in [-1, 1].
-    """
-    size_batch, size = faces.shape[:2]
-
-    def uniform(number, shape, low, high, dtype=tf.float32):
-        place = tf.random.experimental.stateless_fold_in(seed, number)
-        return tf.random.stateless_uniform(shape, place, low, high, dtype)
-
-    face = pipeline.to_float(faces)
-    face = tf.where(uniform(0, [size_batch, 1, 1, 1], 0, 1) < 0.5, face, face[:, :, ::-1])
-    face = tf.pad(face, [[0, 0], [SHIFT, SHIFT], [SHIFT, SHIFT], [0, 0]], 'SYMMETRIC')
-    row, column = tf.unstack(uniform(1, [2], 0, 2 * SHIFT + 1, tf.int32))
-    face = face[:, row : row + size, column : column + size]
-    soft = uniform(2, [], SOFT_SIZES[0], SOFT_SIZES[1] + 1, tf.int32)
-    soft = tf.where(uniform(3, [], 0, 1) < SOFTENED, soft, SIZE)
-    face = tf.image.resize(face, [soft, soft], antialias=True)
-    face = tf.image.resize(face, [SIZE, SIZE])
-    contrast = uniform(4, [size_batch, 1, 1, 1], 0.8, 1.2)
-    light = uniform(5, [size_batch, 1, 1, 1], -0.15, 0.15)
-    tint = uniform(6, [size_batch, 1, 1, 3], -0.08, 0.08)
-    grey = tf.reduce_mean(face, -1, keepdims=True)
-    face = grey + (face - grey) * uniform(7, [size_batch, 1, 1, 1], 0.6, 1.3)
-    return tf.clip_by_value(face * contrast + light + tint, -1, 1)
 
 
 def calibrate(judged, years, groups):
@@ -341,19 +263,6 @@ def errors(judge, faces, years, genders):
         for name, chosen in members
         if chosen.any()
     ]
-
-
-def table(rows):
-    """Return `errors` as a Markdown table."""
-    lines = [
-        '| age | faces | mean age | mean judged age | mean absolute error | gender right |',
-        '|---|--:|--:|--:|--:|--:|',
-    ]
-    for row in rows:
-        numbers = (f'{row[key]:.1f}' for key in ('mean_age', 'judged_age', 'mean_error'))
-        cells = (row['group'], row['faces'], *numbers, f'{row["gender"]:.0%}')
-        lines.append(f'| {" | ".join(map(str, cells))} |')
-    return '\n'.join(lines)
 
 
 def read_faces(folder, reader=None):
@@ -423,7 +332,7 @@ def main(argv=None):
     }
     os.makedirs(words.out, exist_ok=True)
     save(judge, description, words.out)
-    print(f'\n{table(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {words.out}')
+    print(f'\n{report.judge(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {words.out}')
 
 
 if __name__ == '__main__':

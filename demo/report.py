@@ -1,9 +1,13 @@
-"""The tables and the figure of demo.evaluate, from its numbers."""
+"""The tables and the figure of demo.evaluate and demo.judge, from their numbers."""
+
+import csv
+import os
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from data import labels
+from data import files, labels
+from demo import measures
 
 COLOURS = '#30363d', '#2f6fab', '#c0504d', '#3f8f5f', '#8064a2', '#b8860b'  # of the lines
 
@@ -129,6 +133,35 @@ def fairness(rows):
         note = ' (too small a group)' if row['too_small'] else ''
         lines.append(f'| {name}{note} | {row["faces"]} | {swing} | {distance} |')
     return '\n'.join(lines)
+
+
+def judge(rows):
+    """Return a Markdown table of `demo.judge.errors`."""
+    lines = [
+        '| age | faces | mean age | mean judged age | mean absolute error | gender right |',
+        '|---|--:|--:|--:|--:|--:|',
+    ]
+    for row in rows:
+        numbers = (f'{row[key]:.1f}' for key in ('mean_age', 'judged_age', 'mean_error'))
+        cells = (row['group'], row['faces'], *numbers, f'{row["gender"]:.0%}')
+        lines.append(f'| {" | ".join(map(str, cells))} |')
+    return '\n'.join(lines)
+
+
+def write_csv(path, held_out, measured, age_upper):
+    """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
+    age_names = labels.age_names(age_upper)
+    paths, _, *known = held_out
+    with (
+        files.replacing(path) as aside,
+        open(aside, 'x', encoding='utf-8', newline='') as file,
+    ):
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
+        for face, age, gender, race, row in zip(paths, *known, measured, strict=True):
+            race = labels.RACE_NAMES[race] if race >= 0 else ''
+            names = age_names[age], labels.GENDER_NAMES[gender], race
+            writer.writerow([os.path.basename(face), *names, *(f'{x:.6g}' for x in row)])
 
 
 def draw(rows, age_upper=labels.AGE_UPPER):

@@ -54,7 +54,8 @@ def load(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
     files = read_manifest(folder, manifest_name, names, cure)['files']
     weights = {}
     for name in names:
-        weights.update(_load_file(os.path.join(folder, name), files[name], DTYPE, cure))
+        path = os.path.join(folder, name)
+        weights.update(_load_file(path, files[name], DTYPE, manifest_name, cure))
     return weights
 
 
@@ -71,11 +72,11 @@ def load_codes(folder):
     return _load_file(os.path.join(folder, CODES), entry, CODES_DTYPE) if entry else {}
 
 
-def _load_file(path, entry, dtype, cure=CURE):
+def _load_file(path, entry, dtype, manifest_name=MANIFEST, cure=CURE):
     """Return the float32 arrays of an .npz file that has an entry in the manifest."""
     data = _read(path, cure)
     if hashlib.sha256(data).hexdigest() != entry['sha256']:
-        raise _damaged(path, 'its SHA-256 is not the one in its manifest', cure)
+        raise _damaged(path, f'its SHA-256 is not the one in {manifest_name}', cure)
     try:
         return _parse(data, entry['shapes'], dtype)
     except Exception as error:  # zipfile and NumPy raise many kinds on foreign files

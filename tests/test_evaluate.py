@@ -286,6 +286,24 @@ def test_without_the_packages_for_identity(tmp_path, program, monkeypatch, capsy
     assert 'identity' not in results and results['fairness']['male']['distance'] is None
 
 
+def test_likeness_is_measured_on_the_same_people(tmp_path, program, monkeypatch):
+    """With all likeness the photo stays, however badly the model reconstructs it."""
+    monkeypatch.setattr(measures, 'DESCRIPTORS', 'no_such_package')
+    results = []
+    for likeness in (0, 1):
+        program('--faces', 1, '--likeness', likeness, '--json', tmp_path / 'all.json')
+        results.append(json.loads((tmp_path / 'all.json').read_text()))
+    plain, alike = results
+    assert alike['reconstruction']['L1'] < 0.1 < plain['reconstruction']['L1']
+    assert alike['ageing']['faces'] == plain['ageing']['faces']
+    assert alike['ageing']['judged_age'] != plain['ageing']['judged_age']
+
+
+def test_age_shift_needs_statistics_of_codes(program):
+    with pytest.raises(SystemExit, match=r'has no statistics of codes.*python -m init_model.codes'):
+        program('--age_shift', 1)
+
+
 def test_a_published_grid(tmp_path, program, capsys):
     """Three people in columns, ten ages in rows; each row is brighter than the one above."""
     levels = np.arange(10)[:, None] * 20 + np.array([[0, 10, 20]])
