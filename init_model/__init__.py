@@ -58,8 +58,8 @@ def read_manifest(folder):
     """Return the manifest of packed weights, a dict: see README.md in this folder.
 
     Raises:
-        InputError: it is missing, damaged or foreign. Only format, epochs, files and age_upper
-            are looked at, nothing is opened by them: the files' names are always `FILES`.
+        InputError: it is missing, damaged or foreign. Only format, epochs, files, age_upper
+            and sizes are looked at, nothing is opened by them: the files' names are always `FILES`.
     """
     path = os.path.join(folder, MANIFEST)
     data = _read(path)
@@ -77,6 +77,8 @@ def read_manifest(folder):
             raise _damaged(path, 'format, epochs or files are missing')
     if not _is_shape(manifest.get('age_upper', [])):
         raise _damaged(path, 'its age_upper is no list of years')
+    if not isinstance(manifest.get('sizes', {}), dict):
+        raise _damaged(path, 'its sizes have no names')
     for name, entry in files.items():
         match entry:
             case {'sha256': str(), 'shapes': dict(shapes)} if all(map(_is_shape, shapes.values())):
