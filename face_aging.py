@@ -77,8 +77,8 @@ class FaceAging:
         self.size_image, self.size_kernel, self.size_batch = size_image, size_kernel, size_batch
         self.num_z_channels, self.num_input_channels = num_z_channels, num_input_channels
         self.num_encoder_channels, self.num_gen_channels = num_encoder_channels, num_gen_channels
-        self.age_upper, self.change_dataset = tuple(age_upper), change_dataset
-        self.enable_tile_label, self.tile_ratio = enable_tile_label, tile_ratio
+        self.age_upper, self.enable_tile_label = tuple(age_upper), enable_tile_label
+        self.tile_ratio, self.change_dataset = tile_ratio, change_dataset
         self.is_training, self.save_dir = is_training, save_dir
         self.data_dir = os.path.join(data_dir, dataset_name)
         self.reading = {'cache': cache, 'hold_out': hold_out, 'reader': reader}

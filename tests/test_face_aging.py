@@ -396,7 +396,8 @@ def test_each_face_is_encoded_once(trained, faces, monkeypatch):
 
 def test_testing_falls_back_to_init_model(tiny, faces, monkeypatch, capsys):
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
-    tiny(is_training=False).custom_test(str(faces))
+    monkeypatch.chdir(faces.parent)
+    tiny(is_training=False, save_dir='save').custom_test(str(faces))
     assert 'Loading init model ...' in capsys.readouterr().out
 
 
