@@ -377,7 +377,7 @@ class FaceAging:
             rows.append(self.G([zs, np.repeat(age, len(z), axis=0), genders]).numpy())
         return np.concatenate(rows).reshape(len(ages), len(z), *rows[0].shape[1:])
 
-    def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES):
+    def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES, show=None):
         """Write faces at all ages, as male and as female, to save_dir/test.
 
         The grids are test_as_male.png and test_as_female.png, the inputs test_input.png; from the
@@ -387,6 +387,7 @@ class FaceAging:
         Args:
             testing_samples_dir: folder of the faces; or the faces themselves, uint8 [N, S, S, C].
             genders: those of labels.GENDER_NAMES that are written.
+            show: used in place of `generate_ages`; takes images and genders [N, 2].
 
         Raises:
             InputError: no readable face, or no trained model; nothing is written then.
@@ -405,7 +406,7 @@ class FaceAging:
                 z = self.E(images)
                 for gender in genders:
                     label = labels.one_hot([labels.GENDER_NAMES.index(gender)] * len(images), 2)
-                    rows = self.generate_ages(z, label)
+                    rows = show(images, label) if show else self.generate_ages(z, label)
                     self._save('test', f'test_as_{gender}{page}', rows)
                     progress.update(len(images) * self.num_categories)
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
@@ -419,7 +420,9 @@ class FaceAging:
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
         stands_in = os.path.normpath(self.save_dir) == SAVE_DIR and not checkpoints.is_in(folder)
         if stands_in:
-            print(f'\n\tThere is no checkpoint in {folder} yet: the weights in init_model are used.')
+            print(
+                f'\n\tThere is no checkpoint in {folder} yet: the weights in init_model are used.'
+            )
         if not self.load_checkpoint(INIT_MODEL if stands_in else None):
             raise console.InputError(
                 f'There is no trained model in {folder}: train one, name the folder of another, or '

@@ -61,6 +61,28 @@ _AGES = flags.DEFINE_string(
     'ages', None, "Years on a test's strips, such as 5,30,65. Default: the age groups."
 )
 _GIF = _define_boolean('gif', False, 'A test animates each face through the ages too.')
+_AGE_SHIFT = _define(
+    flag_types.FloatParser(0, 2),
+    'age_shift',
+    None,
+    "How far a test replaces the age in the code: 0 not, 1 by the target's. Default: on strips, "
+    'animations and whole photos the best value, on grids 0.',
+)
+_LIKENESS = _define(
+    flag_types.FloatParser(0, 1),
+    'likeness',
+    None,
+    'How much of the photo a test keeps: 0 nothing, 1 all but the change. Default: as age_shift.',
+)
+_AGE = _define(
+    flag_types.IntegerParser(0, 120), 'age', None, 'Own age of those in TESTDIR, if it is known.'
+)
+_WHOLE_PHOTO = _define_boolean(
+    'whole_photo', False, 'With --align True, a test also changes the faces in their photos.'
+)
+_EVERYONE = _define_boolean(
+    'everyone', False, 'With --whole_photo True, all faces of a photo are changed at once.'
+)
 _USE_TRAINED_MODEL = _define_boolean(
     'use_trained_model',
     True,
@@ -201,7 +223,7 @@ def _run():
 
 
 def _train(model):
-    from init_model import checkpoints, savedir
+    from init_model import checkpoints, codes, savedir
 
     print('\n\tTraining Mode')
     with savedir.running(_SAVEDIR.value, model.is_chief):
@@ -231,24 +253,38 @@ def _train(model):
             use_init_model=_USE_INIT_MODEL.value,
             weights=weights,
         )
+        if model.is_chief:
+            folder = os.path.join(_SAVEDIR.value, savedir.CHECKPOINT)
+            data_set = os.path.join(_DATADIR.value, _DATASET.value)
+            codes.complete(folder, model, data_set, _LABELS.value)
 
 
 def _test(model, ages):
     """Write the grids of the faces in TESTDIR, then a strip and an animation of each."""
     from data import files
     from data.labels import GENDER_NAMES
-    from demo import aging, photos
+    from demo import aging, likeness, photos, whole_photo
 
     print('\n\tTesting Mode')
     if not _TESTDIR.value:
         raise console.InputError('No faces to test on: name their folder.', testdir='my_photos')
+    if _WHOLE_PHOTO.value and not _ALIGN.value:
+        raise console.InputError('The faces in whole photos have to be found.', align=True)
     files.list_images(_TESTDIR.value)  # a mistaken name is answered before the model is opened
     model.load_trained()  # it knows the size of the faces
     aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned') if _ALIGN.value else None
     names, faces = photos.read_faces(_TESTDIR.value, model, aligned, 'pass --align True')
     genders = GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value]
-    model.custom_test(faces, genders)
-    aging.write(model, names, faces, genders, ages, _GIF.value)
+    method = likeness.open_aging(model, _AGE_SHIFT.value, _LIKENESS.value)
+    is_asked = (_AGE_SHIFT.value, _LIKENESS.value) != (None, None)
+    show = aging.all_ages(model, method, _AGE.value) if is_asked and any(method[1:]) else None
+    model.custom_test(faces, genders, show)
+    aging.write(model, names, faces, genders, ages, _GIF.value, method, _AGE.value)
+    if _WHOLE_PHOTO.value:
+        years = ages or whole_photo.AGES
+        whole_photo.write(
+            model, _TESTDIR.value, method, genders, years, _EVERYONE.value, _AGE.value
+        )
 
 
 def _call_to_go_on():

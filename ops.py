@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data import pictures
+from data import console, pictures
 
 WEIGHT_STDDEV = 0.02  # of initial weights, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
@@ -335,6 +335,6 @@ def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_f
     # The usual compression level, 6, takes six times as long and saves a seventh of the size.
     suffix = os.path.splitext(save_path)[1]
     data = iio.imwrite('<bytes>', picture, extension=suffix, plugin='pillow', compress_level=1)
-    with open(save_path, 'wb') as file:
+    with console.naming(save_path), open(save_path, 'wb') as file:
         file.write(data)
     return grid

@@ -6,6 +6,6 @@ batches; order: which face comes when; devices: GPUs and workers; detector and a
 of photos (python -m data.align SOURCE DEST); check: a doctor (python -m data.check NAME).
 """
 
-from data.console import quiet_tensorflow
+from data.console import prepare
 
-quiet_tensorflow()  # here, since every program imports this package before TensorFlow
+prepare()  # here, since every program imports this package before TensorFlow

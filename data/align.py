@@ -6,12 +6,10 @@ run adds only what is missing.
 """
 
 import argparse
-import collections
 import concurrent.futures
 import contextlib
 import multiprocessing
 import os
-import re
 import shutil
 import signal
 import threading
@@ -75,10 +73,9 @@ def warn_of_unaligned(paths, faces, cure='align it'):
 def align_pictures(source, dest):
     """Write every face in a few pictures to a folder, in place of the crops of an earlier call.
 
-    The crops are PNG files, without loss. The only face in a picture is written to <picture>.png,
-    several faces to <picture>_<k>.png, the largest first; from ten faces on, k has leading zeros.
-    Long names are shortened as by `files.unique_names`. Where two pictures would share a name, it
-    keeps their suffixes: a.jpg.png and a.png.png.
+    The crops are PNG files, without loss. The pictures are named by `files.unique_names`, as they
+    are without alignment. The only face in a picture is written to <picture>.png, several faces to
+    <picture>_<k>.png, the largest first; from ten faces on, k has leading zeros.
 
     Args:
         source: folder, sub-folders not included, or one picture.
@@ -126,7 +123,8 @@ def _cut_all_out(paths, folder):
         crops: dict from the names of the files to uint8 arrays.
         failures: dict from the paths of pictures without a crop to the reasons.
     """
-    crops, failures, bases = {}, {}, _base_names(paths)
+    crops, failures, taken = {}, {}, set()
+    names = dict(zip(paths, files.unique_names(paths), strict=True))
     for path in Progress(paths, 'Aligning', unit=' pictures'):
         try:
             found = align(pictures.read_photo(path))
@@ -135,8 +133,9 @@ def _cut_all_out(paths, folder):
             continue
         for k, crop in enumerate(found, 1):
             number = f'_{k:0{len(str(len(found)))}}' if len(found) > 1 else ''  # sorted by name
-            name = f'{bases[path]}{number}.png'
-            Image.fromarray(crop).save(os.path.join(folder, name))
+            name = files.unique_name(names[path] + number, taken) + '.png'
+            with console.naming(os.path.join(folder, name)) as crop_path:
+                Image.fromarray(crop).save(crop_path)
             crops[name] = crop
         if not found:
             failures[path] = NO_FACE
@@ -161,32 +160,6 @@ def _require_folder(path):
     """Raise an InputError if the path exists and is not a folder."""
     if os.path.lexists(path) and not os.path.isdir(path):
         raise InputError(f'{path} is not a folder: remove it, or name another one.')
-
-
-def _base_names(paths):
-    """Return a dict from paths of pictures to names of their crops, which no two share."""
-    names = {path: os.path.basename(path) for path in paths}
-    most = files.LONGEST_NAME
-    longest = [path for path in paths if len(os.path.splitext(names[path])[0]) >= most]
-    for path, stem in zip(longest, files.unique_names(longest), strict=True):
-        names[path] = stem + os.path.splitext(names[path])[1]
-    stems = {path: os.path.splitext(name)[0] for path, name in names.items()}
-    claims, numbered = collections.Counter(), {}
-    for path, stem in stems.items():
-        claims.update({names[path].lower(), stem.lower()})
-        if match := re.fullmatch(
-            r'(.*)_\d+', stem.lower()
-        ):  # it looks like one of several faces in another picture
-            numbered[stem.lower()] = match[1]
-    others = {*numbered.values()}
-    return {
-        path: names[path]
-        if claims[stem.lower()] > 1
-        or stem.lower() in others
-        or numbered.get(stem.lower()) in claims
-        else stem
-        for path, stem in stems.items()
-    }
 
 
 def align_folder(source, dest):
@@ -327,8 +300,8 @@ def _names(paths):
 @console.one_sentence('Stopped. Started again, it does what is missing.')
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m data.align', description=__doc__)
-    parser.add_argument('source', help='folder of the pictures')
-    parser.add_argument('dest', help='folder of the crops, made if need be')
+    parser.add_argument('source', type=console.path, help='folder of the pictures')
+    parser.add_argument('dest', type=console.path, help='folder of the crops, made if need be')
     words = parser.parse_args(argv)
     count = align_folder(words.source, words.dest)
     print(f'{words.dest} has {count:,} faces, {CROP_SIZE} x {CROP_SIZE} pixels each.')

@@ -152,7 +152,7 @@ def describe(found):
         if len(names) > pipeline.LISTED:
             lines.append(f'    ... and {len(names) - pipeline.LISTED:,} more')
         paragraphs.append('\n'.join(lines))
-    return '\n\n'.join(paragraphs).encode('utf-8', 'backslashreplace').decode()
+    return '\n\n'.join(paragraphs)
 
 
 def check_alignment(paths):
@@ -270,19 +270,13 @@ def _positive(word):
     return int(word)
 
 
-def _folder(word):
-    if not word or '\0' in word:
-        raise argparse.ArgumentTypeError(f'{word!r} is no name of a folder')
-    return word
-
-
 @console.one_sentence(flags=('batch_size',))
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m data.check', description=__doc__)
     parser.error = lambda message: sys.exit(f'\n\t{message}: see --help.')
-    parser.add_argument('name', type=_folder, help='folder of the faces in DATADIR')
+    parser.add_argument('name', type=console.path, help='folder of the faces in DATADIR')
     datadir = 'folder of the data sets (%(default)s)'
-    parser.add_argument('--datadir', type=_folder, default='data', help=datadir)
+    parser.add_argument('--datadir', type=console.path, default='data', help=datadir)
     parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
     limits = labels.format_age_upper(labels.AGE_UPPER)
     parser.add_argument('--age_groups', default=limits, help="as main.py's (%(default)s)")

@@ -4,9 +4,11 @@ This module does not import TensorFlow, so that --help and mistaken flags are an
 """
 
 import contextlib
+import errno
 import faulthandler
 import importlib.abc
 import importlib.machinery
+import io
 import os
 import shutil
 import signal
@@ -67,6 +69,39 @@ def cannot_be_used(error):
     return f'{name} cannot be used ({reason}): mend that, or name another path.'
 
 
+@contextlib.contextmanager
+def naming(path, aside=None):
+    """Within the block, let an OSError that names no file, or `aside`, name the file `path`.
+
+    Of a full disk Python does not say which file was to be written.
+
+    Yields:
+        path.
+    """
+    try:
+        yield path
+    except OSError as error:
+        if error.filename in (None, aside):
+            error.filename = path
+        raise
+
+
+def is_lack_of_memory(error):
+    """Whether an exception of Python, NumPy or TensorFlow says that memory ran out."""
+    name, text = type(error).__name__, str(error)  # the name, since TensorFlow is not imported here
+    return (
+        isinstance(error, MemoryError)
+        or (name == 'ResourceExhaustedError' and os.strerror(errno.ENOSPC) not in text)
+        or (name == 'AbortedError' and 'Operation received an exception' in text)  # of oneDNN
+        or text == "can't start new thread"
+    )
+
+
+def first_line(error):
+    """Return the first line of an exception's text, or its name if it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 # -------------------------------------------------------------------------------- output
 
 
@@ -79,7 +114,12 @@ def say(text, file=None):
     try:
         print(text, file=file, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+        _discard(file)
+
+
+def _discard(file):
+    """Discard what is still written to a file, a pipe that is no longer read."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def plain_warnings():
@@ -88,20 +128,29 @@ def plain_warnings():
 
 
 class Progress(tqdm):
-    """tqdm's bar on standard error; where that is no terminal, a plain line now and then."""
+    """tqdm's bar on standard error; where that is no terminal, a plain line now and then.
+
+    Under TQDM_DISABLE it shows nothing; title, count and time are kept all the same.
+    """
 
     line = (
         '{desc}: {percentage:.0f}%, {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} left{postfix}'
     )
-    shown = None
+    shown, is_hidden = None, False
 
     def __init__(self, *args, **settings):
         self.is_plain = not sys.stderr.isatty()
         if self.is_plain:
             settings = {'mininterval': SECONDS_PER_LINE, 'bar_format': self.line, **settings}
-        super().__init__(*args, dynamic_ncols=True, **settings)
+        settings['dynamic_ncols'] = True
+        super().__init__(*args, **settings)
+        if self.disable:  # tqdm's own disabled bar has neither title nor count
+            self.is_hidden = True
+            super().__init__(*args, **{**settings, 'disable': False, 'file': io.StringIO()})
 
     def display(self, msg=None, pos=None):
+        if self.is_hidden:
+            return False
         if not self.is_plain:
             return super().display(msg, pos)
         if msg is None and self.n != self.shown:
@@ -130,39 +179,75 @@ def boolean(word):
     return BOOLEANS[str(word).lower()]
 
 
+def path(word):
+    """Return the path that a flag's word names; ~ is the home folder, also in --savedir=~/out.
+
+    Raises:
+        ValueError: no file can have this name.
+    """
+    if not word or '\0' in word:
+        raise ValueError('this names no file or folder')
+    return os.path.expanduser(word)
+
+
 @contextlib.contextmanager
 def one_sentence(stopped='Stopped.', flags=()):
     """End a program by one sentence, without a traceback; a decorator of its `main`.
 
-    The exit status is 1 after an InputError or an OSError, and 130 after Ctrl-C.
+    The exit status is 1 after an InputError, an OSError or a lack of memory, 130 after Ctrl-C. If
+    the reader of standard output has ended, as `head` does, so does the program, without a word.
 
     Args:
         stopped: the sentence after Ctrl-C.
         flags: names of the program's flags, for `with_flags`.
     """
     plain_warnings()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not in a notebook
+            stream.reconfigure(errors='backslashreplace')  # it may lack letters of a file's name
     try:
         yield
+        sys.stdout.flush()
     except KeyboardInterrupt as error:
         with contextlib.suppress(OSError):  # Ctrl-C may also have ended the reader of the pipe
             print(f'\n\t{stopped}', file=sys.stderr)
         sys.exit(128 + getattr(error, 'signal', signal.SIGINT))
     except InputError as error:
         sys.exit(f'\n\t{with_flags(error, flags)}')
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        sys.exit(1)
     except OSError as error:
         sys.exit(f'\n\t{cannot_be_used(error)}')
+    except Exception as error:
+        if not is_lack_of_memory(error):
+            raise
+        sys.exit(f'\n\tMemory ran out ({first_line(error)}): close other programs.')
 
 
 # --------------------------------------------------------------------- TensorFlow's start
 
 
-def quiet_tensorflow():
-    """Set TensorFlow's log level, and hide what its C++ code writes while it is imported.
+def prepare():
+    """Prepare the start of a program, before anything imports TensorFlow or Keras.
 
-    Up to eight lines on oneDNN, CUDA and the processor, which the log level alone does not hide.
-    If the user has set another log level than QUIET, nothing is hidden. To be called before
-    anything imports TensorFlow or Keras.
+    Ctrl-C ends it by one word, also during the imports. Keras runs on TensorFlow with its default
+    settings, whatever the user's other programs have set. TensorFlow's log level is set, and what
+    its C++ code writes while it is imported is hidden: up to eight lines on oneDNN, CUDA and the
+    processor, which the log level alone does not hide. If the user has set another log level than
+    QUIET, nothing is hidden.
     """
+    show = sys.excepthook
+    sys.excepthook = lambda kind, *rest: (
+        say('\n\tStopped.', sys.stderr)
+        if issubclass(kind, KeyboardInterrupt)
+        else show(kind, *rest)
+    )
+    os.environ['KERAS_BACKEND'] = 'tensorflow'
+    os.environ['KERAS_HOME'] = (
+        os.devnull
+    )  # no folder: ~/.keras/keras.json is not read, none written
+    os.environ.pop('TF_USE_LEGACY_KERAS', None)  # mtcnn uses tf.keras, which is then Keras 2
     if os.environ.setdefault(LOG_LEVEL, QUIET) == QUIET:
         sys.meta_path.insert(0, _QuietFinder())
 

@@ -152,32 +152,21 @@ def cut_out(pixels, landmarks, size=CROP_SIZE):
     c, origin = 1 / a, -b / a - complex(*low)
     rows = [c.real * x, -c.imag * x, origin.real * x, c.imag * y, c.real * y, origin.imag * y]
     crop = part.transform(
-        [size, size], Image.Transform.AFFINE, rows, resample=Image.Resampling.BICUBIC
+        (size, size), Image.Transform.AFFINE, rows, resample=Image.Resampling.BICUBIC
     )
     return np.asarray(crop)
 
 
 @functools.cache
 def _detector():
-    """Return the detector.
-
-    Raises:
-        InputError: mtcnn is not installed.
-    """
-    try:
-        from mtcnn import MTCNN  # here, since the import is slow
-    except ImportError as error:
-        raise InputError(
-            'To find faces a detector is needed: install it (pip install "mtcnn>=1,<2").'
-        ) from error
-    return MTCNN([_stage(name) for name in ('PNet', 'RNet', 'ONet')])
+    """Return the detector."""
+    return _mtcnn().MTCNN([_stage(name) for name in ('PNet', 'RNet', 'ONet')])
 
 
 @functools.cache
 def _stage(name):
     """Return a network of the detector; it computes in float32 under any policy of Keras."""
-    from mtcnn import stages
-
+    stages = _mtcnn().stages
     # mtcnn would look for a bare name in the working directory first.
     weights = importlib.resources.files('mtcnn.assets.weights') / f'{name.lower()}.lz4'
     policy = keras.config.dtype_policy()
@@ -187,3 +176,18 @@ def _stage(name):
             return getattr(stages, f'Stage{name}')(weights=str(weights))
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _mtcnn():
+    """Return the package mtcnn.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import mtcnn.stages  # here, since the import is slow
+    except ImportError as error:
+        raise InputError(
+            'To find faces a detector is needed: install it (pip install "mtcnn>=1,<2").'
+        ) from error
+    return mtcnn

@@ -3,13 +3,15 @@
 import contextlib
 import json
 import os
+import re
 import signal
+import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from data.console import InputError, say
-
 
 # TensorFlow's errors where a worker does not answer.
 LOST = (
@@ -19,6 +21,8 @@ LOST = (
     tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
 )
+
+BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16'}  # processors with one of these compute in it
 
 
 def allow_growth():
@@ -35,11 +39,13 @@ def distribution():
     """Return the tf.distribute.Strategy for a training.
 
     It uses all machines that TF_CONFIG names, if it is set; else all GPUs, if there are several;
-    else TensorFlow's default device. To be called before anything is computed.
+    else TensorFlow's default device. To be called before anything is computed. A warning says where
+    the precision that is set in Keras is slow.
 
     Raises:
         InputError: TF_CONFIG does not describe the machines, or not this one.
     """
+    _warn_of_slow_precision()
     text = os.environ.get('TF_CONFIG')
     if text:
         try:
@@ -54,7 +60,8 @@ def distribution():
             reason = repr(error).splitlines()[0]
             raise InputError(
                 f'TF_CONFIG does not describe machines with this one among them ({reason}): set it '
-                'as README, "How fast", shows, or unset it to train on this machine alone.'
+                'as tests/README.md, "Several machines", shows, or unset it to train on this '
+                'machine alone.'
             ) from error
     if len(tf.config.list_physical_devices('GPU')) > 1:
         return tf.distribute.MirroredStrategy()
@@ -93,6 +100,28 @@ def lost_workers(strategy, folder):
             f'Another worker has ended, or the network ({reason}): start all workers again, and '
             f'they go on from the newest checkpoint in {folder}.'
         ) from error
+
+
+def _warn_of_slow_precision():
+    """Warn if the processor is known to emulate the precision that Keras computes in."""
+    precision = keras.config.dtype_policy().compute_dtype
+    known = _processor_flags()
+    is_slow = precision == 'float16' or (precision == 'bfloat16' and known and not known & BFLOAT16)
+    if is_slow and not tf.config.list_physical_devices('GPU'):
+        warnings.warn(
+            f'This processor emulates {precision}, a step can take minutes: take float32.',
+            stacklevel=3,
+        )
+
+
+def _processor_flags():
+    """Return the set of the processor's abilities, named as in Linux; empty where unknown."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            line = re.search(r'^(?:flags|Features)\s*:(.*)', file.read(), re.MULTILINE)
+    except OSError:
+        return set()
+    return {*line[1].split()} if line else set()
 
 
 def is_chief(strategy):

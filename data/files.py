@@ -3,16 +3,22 @@
 import contextlib
 import os
 import re
+import warnings
 import zlib
 
-from data.console import InputError
+from data.console import InputError, naming
 
-IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.webp')
+IMAGE_SUFFIXES = ('.bmp', '.gif', '.jfif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+# Of pictures that are not read: their formats need other libraries, or do not hold faces.
+OTHER_SUFFIXES = ('.avif', '.heic', '.heif', '.jp2', '.jxl', '.pgm', '.ppm')
 LONGEST_NAME = 40  # characters: a result named by two of them, in Chinese, fits into 255 bytes
 
 
 def list_images(folder, recursive=False):
     """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
+
+    A warning counts the pictures in formats that are not read, another one names each sub-folder
+    that cannot be read.
 
     Args:
         folder: its path, or, unless recursive, the path of one picture.
@@ -27,31 +33,51 @@ def list_images(folder, recursive=False):
         return [folder]
     if not os.path.isdir(folder):
         raise InputError(
-            f'There is no folder {folder}: put the images there (README, "Data sets").'
+            f'There is no folder {folder}: put the images there (data/README.md).'
             if recursive
             else f'There is no folder or picture {folder}: name one that is there.'
         )
-    folders, visited, paths = [folder], {os.path.realpath(folder)}, []
+    folders, visited, paths, others = [folder], {os.path.realpath(folder)}, [], []
     while folders:
-        inner = []
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith(('.', '__MACOSX')):
-                    continue
-                if recursive and entry.is_dir():
-                    inner.append(entry.path)
-                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    paths.append(entry.path)
+        current, inner = folders.pop(), []
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.name.startswith(('.', '__MACOSX')):
+                        continue
+                    if recursive and _is_folder(entry):
+                        inner.append(entry.path)
+                    elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                        paths.append(entry.path)
+                    elif entry.name.lower().endswith(OTHER_SUFFIXES):
+                        others.append(entry.path)
+        except OSError as error:
+            if current == folder:
+                raise
+            warnings.warn(f'{current} cannot be read ({error.strerror}): left out.', stacklevel=1)
         for path in inner:
             if (real := os.path.realpath(path)) not in visited:  # links can form a circle
                 visited.add(real)
                 folders.append(path)
+    if others:  # warned of here, so that Python shows it once however often the folder is listed
+        warnings.warn(
+            f'{len(others)} pictures in {folder} are of formats that are not read, such as '
+            f'{min(others)}: save them as JPEG or PNG.',
+            stacklevel=1,
+        )
     if not paths:
         raise InputError(
             f'No images in {folder}: put {", ".join(s[1:] for s in IMAGE_SUFFIXES)} files there '
-            '(README, "Data sets").'
+            '(data/README.md).'
         )
     return sorted(paths, key=lambda path: path.replace(os.sep, '/'))
+
+
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
 
 
 def base_name(path):
@@ -70,16 +96,23 @@ def unique_names(paths):
     Of files whose names differ only in folder, extension or case, the second gets _2 and so on.
     Names are cut to LONGEST_NAME characters.
     """
-    names, taken = [], set()
-    for path in paths:
-        stem = name = os.path.splitext(base_name(path))[0][:LONGEST_NAME]
-        number = 1
-        while name.casefold() in taken:
-            number += 1
-            name = f'{stem}_{number}'
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+    taken = set()
+    stems = (os.path.splitext(base_name(path))[0][:LONGEST_NAME] for path in paths)
+    return [unique_name(stem, taken) for stem in stems]
+
+
+def unique_name(name, taken):
+    """Return a name that is not taken, with _2 and so on behind it if need be; it is taken then.
+
+    Args:
+        taken: set of names, case-folded; the name is added to it.
+    """
+    stem, number = name, 1
+    while name.casefold() in taken:
+        number += 1
+        name = f'{stem}_{number}'
+    taken.add(name.casefold())
+    return name
 
 
 def path_aside(path):
@@ -97,14 +130,16 @@ def replacing(path):
 
     Yields:
         path_aside(path), to write to. That file then takes the place of `path`. After an exception
-        it is removed instead, and `path` is as before.
+        it is removed instead, and `path` is as before; an OSError has the name of `path`, such as
+        that of a full disk.
     """
     aside = path_aside(path)
     with contextlib.suppress(FileNotFoundError):  # left by a killed process, or a stranger's link
         os.remove(aside)
     try:
-        yield aside
-        os.replace(aside, path)
+        with naming(path, aside):
+            yield aside
+            os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.remove(aside)

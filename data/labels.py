@@ -18,7 +18,6 @@ RACE_NAMES = ('White', 'Black', 'Asian', 'Indian', 'Others')  # numbered and nam
 # 1,193 faces over 70 is 80, of those over 60 it is 71, of those over 50 it is 61.
 LAST_GROUP_CENTRE = 10
 YEARS_PER_FRAME = 3  # of an animation: from 2 to 80 in 27 frames, below a megabyte
-MAX_AGE = 120  # years; the oldest people have lived little longer
 HELD_OUT = 20  # one face in this many is left out of training
 
 
@@ -35,7 +34,7 @@ def parse_age_upper(text):
     """Return the last year of each age group but the last, a tuple, from '5,10,...'.
 
     Raises:
-        InputError: these are not whole numbers from 1 to 150, each larger than the one before.
+        InputError: these are not whole numbers from 1 to OLDEST, each larger than the one before.
     """
     try:
         upper = tuple(int(word) for word in text.split(','))
@@ -108,15 +107,15 @@ def parse_ages(text):
     """Return ages in years, a tuple, from '5,30,65'.
 
     Raises:
-        InputError: these are not whole numbers from 0 to MAX_AGE.
+        InputError: these are not whole numbers from 0 to OLDEST.
     """
     try:
         ages = tuple(int(word) for word in text.split(','))
     except ValueError:
         ages = ()
-    if not ages or min(ages) < 0 or max(ages) > MAX_AGE:
+    if not ages or min(ages) < 0 or max(ages) > tables.OLDEST:
         raise InputError(
-            f'{text!r} are no ages: pass whole numbers of years from 0 to {MAX_AGE}, such as '
+            f'{text!r} are no ages: pass whole numbers of years from 0 to {tables.OLDEST}, such as '
             '5,30,65.'
         )
     return ages
@@ -140,9 +139,9 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
         InputError: there is no such folder, no labelled picture in it, or no table of genders.
     """
     name, reading = readers.read(folder, reader)
-    require_labels(folder, name, reading)
-    for note in reading.notes:
+    for note in reading.notes:  # first, since they may say why there are no labels
         warnings.warn(note, stacklevel=2)
+    require_labels(folder, name, reading)
     if reading.skipped:
         examples = {}  # from each reason to its first picture
         for path, reason in reading.skipped.items():
@@ -182,7 +181,7 @@ def require_labels(folder, name, reading):
     """
     cure = (
         f'list the images in {os.path.join(folder, tables.LABELS_CSV)} with the columns '
-        'file,age,gender (README, "Data sets").'
+        'file,age,gender (data/README.md).'
     )
     if not reading.faces and name == 'utkface':
         raise InputError(

@@ -35,7 +35,7 @@ class Order:
 
     @property
     def samples(self):
-        """Indices [B] of the faces that are not trained on but shown after each epoch."""
+        """Indices [B] of the faces that are shown after each epoch, not trained on in this run."""
         return self._indices[: self.size_batch]
 
     def rest_of_epoch(self, enable_shuffle=True):

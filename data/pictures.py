@@ -1,6 +1,7 @@
 """From a picture's file to a face: what may be opened, and how it becomes 8-bit pixels."""
 
 import contextlib
+import io
 import os
 import stat
 import threading
@@ -13,7 +14,7 @@ from data.console import InputError
 
 # Pillow starts programs to open some other formats. So pictures are read by Pillow itself: imageio
 # cannot limit the formats, nor does it show the size of a picture before decoding it.
-FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'WEBP')
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 # The largest picture that is decoded; a larger one is a mistake or an attack.
 MAX_PIXELS = 90_000_000
 MAX_SIDE = 65_535  # pixels, the limit of JPEG; resizing takes memory in proportion to the side
@@ -23,15 +24,15 @@ _ONE_LARGE = threading.Lock()
 # Pillow's own limit, for pictures that other libraries open; up to twice the limit it only warns.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+warnings.filterwarnings('ignore', module='PIL')  # on damaged metadata; they do not name the file
 
 
 class UnreadableError(InputError):
     """A file cannot be read as a picture; `reason` is a phrase that says why."""
 
     def __init__(self, image_path, reason):
-        super().__init__(
-            f'{image_path} cannot be read as an image ({reason}): replace or remove it.'
-        )
+        cure = 'replace or remove it' if os.path.isfile(image_path) else 'name a picture'
+        super().__init__(f'{image_path} cannot be read as an image ({reason}): {cure}.')
         self.reason = reason
 
 
@@ -40,8 +41,8 @@ def open_picture(image_path, is_gray=False, as_seen=False):
     """Decode a picture; while a large one is in use, no other is decoded.
 
     Args:
-        image_path: a file in one of FORMATS, whatever its name; of an animation, the first frame
-            is read.
+        image_path: a file in one of FORMATS, whatever its name, or its content, bytes; of an
+            animation, the first frame is read.
         is_gray: True for luminance, False for RGB. Transparency is dropped. 16-bit grey is
             stretched to 8 bits: the darkest pixel becomes 0, the brightest 255.
         as_seen: turn it as its EXIF data say, and put transparent pictures on white.
@@ -55,11 +56,15 @@ def open_picture(image_path, is_gray=False, as_seen=False):
     mode = 'L' if is_gray else 'RGB'
     with contextlib.ExitStack() as stack:
         try:
-            if not stat.S_ISREG(os.stat(image_path).st_mode):  # reading a pipe would wait
-                raise ValueError('no file')
-            if os.path.getsize(image_path) > MAX_FILE_BYTES:
+            if isinstance(image_path, bytes):
+                file, size, image_path = io.BytesIO(image_path), len(image_path), 'The upload'
+            else:
+                if not stat.S_ISREG(os.stat(image_path).st_mode):  # reading a pipe would wait
+                    raise ValueError('no file')
+                file, size = image_path, os.path.getsize(image_path)
+            if size > MAX_FILE_BYTES:
                 raise ValueError(f'more than {MAX_FILE_BYTES:,} bytes')
-            with Image.open(image_path, formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
                     raise Image.DecompressionBombError
@@ -67,8 +72,8 @@ def open_picture(image_path, is_gray=False, as_seen=False):
                     stack.enter_context(_ONE_LARGE)
                 image.load()
             if as_seen:
-                image = ImageOps.exif_transpose(image)
-            if image.mode.startswith('I'):
+                image = _turned(image, image_path)
+            if image.mode.startswith(('I', 'F')):
                 image = _from_16_bits(image)
             if as_seen and image.has_transparency_data:
                 image = image.convert('RGBA')
@@ -90,10 +95,28 @@ def _reason(error):
     return text.splitlines()[0]
 
 
+def _turned(image, image_path):
+    """Turn a picture as its EXIF data say; if they are damaged, warn and leave it as it is."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # of almost any kind
+        reason = _reason(error)
+        warnings.warn(
+            f'{image_path} is not turned, its EXIF data are damaged ({reason}).', stacklevel=2
+        )
+        return image
+
+
 def _from_16_bits(image):
-    """Stretch 16-bit grey to 8 bits; Pillow's own conversion turns all values over 255 white."""
+    """Stretch 16-bit grey to 8 bits; Pillow's own conversion turns all values over 255 white.
+
+    Raises:
+        ValueError: it has more bits, as TIFF can have.
+    """
     pixels = np.asarray(image)
     low, high = int(pixels.min()), int(pixels.max())
+    if image.mode == 'F' or high - low >= 2**16:
+        raise ValueError('more than 16 bits a pixel')
     return Image.fromarray(_stretch(np.arange(low, high + 1), low, high)[pixels - low])
 
 

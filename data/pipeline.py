@@ -142,7 +142,7 @@ def _too_many(unreadable, count):
     first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
     return InputError(
         f'{len(unreadable)} of {count} images are unreadable, too many to go on without them: '
-        f'replace or remove them, as {first}.'
+        f'replace or remove them, such as {first}.'
     )
 
 

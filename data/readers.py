@@ -4,6 +4,7 @@ A reader is a function that takes a folder and its pictures and returns a Readin
 the reader that fits a folder.
 """
 
+import collections
 import dataclasses
 import os
 import posixpath
@@ -13,7 +14,17 @@ import unicodedata
 from data import tables
 from data.console import InputError
 from data.files import base_name, list_images, name_in
-from data.tables import CACD_MAT, GENDERS_CSV, LABELS_CSV, OLDEST, fold_name, to_age, to_gender
+from data.tables import (
+    CACD_MAT,
+    GENDER_WORDS,
+    GENDERS_CSV,
+    LABELS_CSV,
+    OLDEST,
+    SHOWN,
+    fold_name,
+    to_age,
+    to_gender,
+)
 
 # Of UTKFace's names only the first two fields count: some lack the race or are mistyped later.
 _UTKFACE = re.compile(r'(\d{1,3})_([01])(?!\d)')
@@ -91,10 +102,11 @@ def _choose(folder, paths):
 def parse_name(path):
     """Return (age in years, gender: 0 male, 1 female) from UTKFace's age_gender_race_time.jpg.
 
-    None if the name has no age and gender.
+    None if the name has no age up to OLDEST and gender.
     """
     match = _UTKFACE.match(base_name(path))
-    return (int(match[1]), int(match[2])) if match else None
+    age = to_age(match[1]) if match else None
+    return None if age is None else (age, int(match[2]))
 
 
 def parse_race(path):
@@ -129,10 +141,12 @@ def read_fgnet(folder, paths):
     genders, lacking = _read_genders(folder, 'person', '001', _to_person)
     reading = Reading(lacking=lacking)
     for path in paths:
-        if match := _FGNET.fullmatch(base_name(path)):
-            _add_person(reading, path, int(match[2]), _to_person(match[1]), genders)
+        match = _FGNET.fullmatch(base_name(path))
+        age = to_age(match[2]) if match else None
+        if age is None:
+            reading.skipped[path] = "not FGNET's name, person A age, such as 001A02.JPG"
         else:
-            reading.skipped[path] = "not FGNET's name, person A age, as 001A02.JPG"
+            _add_person(reading, path, age, _to_person(match[1]), genders)
     return reading
 
 
@@ -148,7 +162,7 @@ def read_morph(folder, paths):
     named = {}
     for path in paths:
         if match := _MORPH.fullmatch(base_name(path)):
-            named[path] = int(match[2]), to_gender(match[1])
+            named[path] = to_age(match[2]), to_gender(match[1])
     listed = {}
     for table in tables.find_morph_csv(folder):
         for _, row in tables.read_table(table, ('photo', 'gender', 'age')):
@@ -158,8 +172,8 @@ def read_morph(folder, paths):
     reading = Reading()
     for path in paths:
         label = listed.get(fold_name(base_name(path)), named.get(path))
-        if label is None:
-            reading.skipped[path] = "not MORPH's name, id_picture sex age, as 009055_1M54.JPG"
+        if label is None or label[0] is None:
+            reading.skipped[path] = "not MORPH's name, id_picture sex age, such as 009055_1M54.JPG"
             continue
         reading.faces[path] = label
         if named.get(path, label) != label:
@@ -167,7 +181,7 @@ def read_morph(folder, paths):
     if reading.odd:
         reading.notes.append(
             f'{len(reading.odd)} of {len(named)} names in {folder} disagree with the csv on age or '
-            f'gender, as {os.path.basename(next(iter(reading.odd)))!r}: the csv counts.'
+            f'gender, such as {os.path.basename(next(iter(reading.odd)))!r}: the csv counts.'
         )
     return reading
 
@@ -189,9 +203,9 @@ def read_cacd(folder, paths):
         match = _CACD.fullmatch(name)
         age, person = known.get(fold_name(name), (None, None))
         if age is None and match:
-            age = int(match[1])
+            age = to_age(match[1])
         if age is None:
-            reading.skipped[path] = "not CACD's name, age_name_number, as 53_X_Y_0001.jpg"
+            reading.skipped[path] = "not CACD's name, age_name_number, such as 53_X_Y_0001.jpg"
             continue
         persons = [fold_person(text) for text in (person, match and match[2]) if text]
         person = next((person for person in persons if person in genders), None)
@@ -201,7 +215,7 @@ def read_cacd(folder, paths):
     if reading.odd:
         reading.notes.append(
             f'{len(reading.odd)} of {len(paths)} names in {folder} disagree with {CACD_MAT} on the '
-            f'age, as {os.path.basename(next(iter(reading.odd)))!r}: the latter counts.'
+            f'age, such as {os.path.basename(next(iter(reading.odd)))!r}: the latter counts.'
         )
     return reading
 
@@ -215,14 +229,23 @@ def read_labels_csv(folder, paths):
     reading, labels = Reading(), {}
     by_name = {_to_key(name_in(folder, path)): path for path in paths}
     by_folded = {fold_name(name): path for name, path in by_name.items()}
-    contradicted, missing = set(), []
+    contradicted, problems = set(), collections.defaultdict(list)
+    no_age, no_gender = f'no number from 0 to {OLDEST}', f'not {GENDER_WORDS}'
+
+    def note(problem, cell, line):
+        problems[problem].append(f'{cell[:SHOWN]!r} in line {line}')
+
     for line, row in tables.read_table(table, ('file', 'age', 'gender')):
         name = _to_key(row['file'])
         path = by_name.get(name) or by_folded.get(fold_name(name))
         if path is None:
-            missing.append(f'{row["file"]!r} in line {line}')
+            note('name no image', row['file'], line)
             continue
         label = to_age(row['age']), to_gender(row['gender'])
+        if label[0] is None:
+            note(f'have an age that is {no_age}', row['age'], line)
+        if label[1] is None:
+            note(f'have a gender that is {no_gender}', row['gender'], line)
         if labels.setdefault(path, label) != label:
             contradicted.add(path)
     for path in paths:
@@ -232,15 +255,15 @@ def read_labels_csv(folder, paths):
         elif path in contradicted:
             reading.skipped[path] = f'in {LABELS_CSV} with different labels'
         elif age is None:
-            reading.skipped[path] = f'an age in {LABELS_CSV} that is no number from 0 to {OLDEST}'
+            reading.skipped[path] = f'an age in {LABELS_CSV} that is {no_age}'
         elif gender is None:
-            reading.skipped[path] = f'a gender in {LABELS_CSV} that is not 0, 1, m, f, male, female'
+            reading.skipped[path] = f'a gender in {LABELS_CSV} that is {no_gender}'
         else:
             reading.faces[path] = age, gender
-    if missing:
-        reading.notes.append(
-            f'{len(missing)} lines of {table} name no image, the first {missing[0]}.'
-        )
+    reading.notes += [
+        f'{len(cells)} lines of {table} {problem}, the first {cells[0]}.'
+        for problem, cells in problems.items()
+    ]
     return reading
 
 
@@ -280,8 +303,8 @@ def _read_genders(folder, column, example, to_key):
             gender = to_gender(row['gender'])
             if gender is None:
                 raise InputError(
-                    f'{table}, line {line}: the gender {row["gender"]!r} is not 0, 1, m, f, male '
-                    'or female.'
+                    f'{table}, line {line}: the gender {row["gender"][:SHOWN]!r} is not '
+                    f'{GENDER_WORDS}.'
                 )
             if genders.setdefault(to_key(row[column]), gender) != gender:
                 raise InputError(f'{table}, line {line}: {row[column]!r} has both genders.')
@@ -290,8 +313,8 @@ def _read_genders(folder, column, example, to_key):
         if genders
         else (
             f'The genders of the faces in {folder} are in no file name: supply {table} with the '
-            f'columns {column},gender and a line for each person, as {example},male (README, "Data '
-            'sets").'
+            f'columns {column},gender and a line for each person, such as {example},male '
+            '(data/README.md).'
         )
     )
     return genders, lacking

@@ -16,9 +16,11 @@ LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
 CACD_MAT = 'celebrity2000_meta.mat'
 MAX_COLUMN_BYTES = 50_000_000  # of a column in CACD_MAT; the real ones have 1.3 million
-OLDEST = 150  # years; larger ages in a table are mistakes
-MALE = ('0', 'm', 'male')
-FEMALE = ('1', 'f', 'female')
+OLDEST = 120  # years; larger ages in tables and names are mistakes
+SHOWN = 50  # at most so many characters of a cell or line are shown
+MALE = ('0', '0.0', 'm', 'male')  # 0.0 as pandas writes it beside an empty cell
+FEMALE = ('1', '1.0', 'f', 'female')
+GENDER_WORDS = '0, 1, m, f, male or female'  # in messages
 
 
 def to_age(text):
@@ -82,7 +84,7 @@ def read_table(path, columns):
         if lacking := [name for name in columns if name not in names]:
             raise InputError(
                 f'{path} has no column {", ".join(lacking)}: its first line must name the columns '
-                f'{",".join(columns)}.'
+                f'{",".join(columns)}, but is {header[:SHOWN]!r}.'
             )
         places = {name: names.index(name) for name in columns}
         for row in rows:

@@ -10,15 +10,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import ops
-from data import console, files, labels
-from demo import photos
+from data import console, files, labels, readers
+from demo import likeness, photos
 
 TITLE_BAND = 1 / 6  # height of a title's band, as a part of the picture's width
 TITLE_FONT = 2 / 3  # height of its letters, as a part of the band's: 14 pixels at 128 a face
 FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
 
 
-def age(model, image, years, gender):
+def age(model, image, years, gender, method=None, own_age=None, own_gender=None):
     """Show a face at ages.
 
     Args:
@@ -26,44 +26,90 @@ def age(model, image, years, gender):
         image: [S, S, C], uint8 or float in [-1, 1], a face that lies as in UTKFace.
         years: N ages.
         gender: 0 male, 1 female.
+        method: a likeness.Aging, by default the best one.
+        own_age, own_gender: of the person, if they are known.
 
     Returns:
         float32 array [N, S, S, C] in [-1, 1].
     """
-    z, gender = photos.encode(model, [image]), labels.one_hot([gender], 2)
-    return model.generate_ages(z, gender, labels.age_label(years, model.age_upper))[:, 0]
+    method = method or likeness.open_aging(model)
+    images = photos.to_float(image)[None]
+    people = likeness.look_at(model, method.codes, images, own_age, own_gender)
+    return _at_years(model, method, people, years, gender)
 
 
-def write(model, names, images, genders=labels.GENDER_NAMES, years=None, gif=False):
+def _at_years(model, method, people, years, gender):
+    """Return the one of `people` at N years, [N, S, S, C]."""
+    ages = labels.age_label(years, model.age_upper)[:, None]
+    return likeness.show(model, *method.of(people, ages, labels.one_hot([gender], 2)))[:, 0]
+
+
+def all_ages(model, method, own_age=None):
+    """Return a function for `FaceAging.custom_test` that shows faces as `age` does.
+
+    Args:
+        model, method, own_age: as for `age`.
+    """
+
+    def show(images, genders):
+        people = likeness.look_at(model, method.codes, images, own_age)
+        ages = labels.one_hot(np.arange(model.num_categories), model.num_categories)[:, None]
+        return likeness.show(model, *method.of(people, ages, genders))
+
+    return show
+
+
+def write(
+    model,
+    names,
+    images,
+    genders=labels.GENDER_NAMES,
+    years=None,
+    gif=False,
+    method=None,
+    own_age=None,
+):
     """Write a strip of each face and its ages, ages_<name>_<gender>.png, to save_dir/test.
 
     Args:
         model: a FaceAging, trained.
-        names: N names of the faces.
+        names: N names of the faces; such as UTKFace's, 23_0_me, tell the own ages and genders.
         images: N faces, as for `age`.
         genders: those of labels.GENDER_NAMES that the faces are shown as.
         years: ages on the strip; by default the age groups.
         gif: also write ages_<name>_<gender>.gif, an animation through the ages and back.
+        method, own_age: as for `age`.
 
     Returns:
         paths of the strips and animations, without their suffixes.
     """
+    method = method or likeness.open_aging(model)
     titles = ['input', *(years or labels.age_names(model.age_upper))]
     years = years or labels.age_centres(model.age_upper)
     glide = labels.glide_years(model.age_upper)
     paths = []
     with console.Progress(total=len(names) * len(genders), desc='Aging', unit=' faces') as progress:
         for name, image in zip(names, images, strict=True):
+            image = photos.to_float(image)
+            own = known(name, own_age)
+            people = likeness.look_at(model, method.codes, image[None], *own)
             for gender in genders:
                 path = photos.result_path(model, 'ages', name, gender)
                 index = labels.GENDER_NAMES.index(gender)
-                strip = [photos.to_float(image), *age(model, image, years, index)]
+                strip = [image, *_at_years(model, method, people, years, index)]
                 save_strip(strip, titles, path + '.png')
                 if gif:
-                    save_gif(age(model, image, glide, index), glide, path + '.gif')
+                    frames = _at_years(model, method, people, glide, index)
+                    save_gif(frames, glide, path + '.gif')
                 paths.append(path)
                 progress.update()
     return paths
+
+
+def known(name, own_age=None):
+    """Return the own age and gender of a person by the name of a photo, None for the unknown."""
+    age, gender = readers.parse_name(name) or (None, None)
+    return age if own_age is None else own_age, gender
 
 
 # ------------------------------------------------------------------ strips and animations
@@ -116,25 +162,30 @@ def save_gif(images, titles, save_path):
     durations = [FRAME_MS] * len(frames)
     durations[0] = durations[-1] = END_FRAME_MS
     frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
-    frames[0].save(
-        save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
-    )
+    with console.naming(save_path):
+        frames[0].save(
+            save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
 
 
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.aging', description=__doc__)
-    parser.add_argument('photo', help='of a face')
-    parser.add_argument('--ages', help='years on the strip, as 5,30,65; default: the age groups')
+    parser.add_argument('photo', type=console.path, help='of a face')
+    parser.add_argument(
+        '--ages', help='years on the strip, such as 5,30,65; default: the age groups'
+    )
     parser.add_argument('--gender', choices=[*labels.GENDER_NAMES, 'both'], default='both')
+    likeness.add_arguments(parser)
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
     years = words.ages and labels.parse_ages(words.ages)
     genders = labels.GENDER_NAMES if words.gender == 'both' else [words.gender]
     model = photos.open_model(words)
+    method = likeness.open_aging(model, words.age_shift, words.likeness)
     images = photos.open_faces([words.photo], model)
     names = files.unique_names([words.photo])
-    for path in write(model, names, images, genders, years, gif=True):
+    for path in write(model, names, images, genders, years, True, method, words.age):
         print(f'Wrote {path}.png and .gif')
 
 

@@ -120,17 +120,26 @@ def write_faces(folder, faces, wanted, random):
     for i, (face, (group, gender)) in enumerate(zip(faces, wanted, strict=True)):
         age = random.integers(*years_of(group), endpoint=True)
         path = os.path.join(folder, f'{age}_{gender}_madeup{i:03d}.jpg')
-        Image.fromarray(face).save(path, quality=JPEG_QUALITY)
+        with console.naming(path):
+            Image.fromarray(face).save(path, quality=JPEG_QUALITY)
 
 
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.blend', description=__doc__)
-    parser.add_argument('savedir', help="the trained model's --savedir")
-    parser.add_argument('--datadir', default='data', help='folder of the data sets (%(default)s)')
-    parser.add_argument('--dataset', default='UTKFace', help='the people (%(default)s)')
-    parser.add_argument('--out_faces', default='demo/faces', help='for ten faces (%(default)s)')
-    parser.add_argument('--out_set', default='data/demo', help='for the data set (%(default)s)')
+    parser.add_argument('savedir', type=console.path, help="the trained model's --savedir")
+    parser.add_argument(
+        '--datadir', type=console.path, default='data', help='folder of the data sets (%(default)s)'
+    )
+    parser.add_argument(
+        '--dataset', type=console.path, default='UTKFace', help='the people (%(default)s)'
+    )
+    parser.add_argument(
+        '--out_faces', type=console.path, default='demo/faces', help='for ten faces (%(default)s)'
+    )
+    parser.add_argument(
+        '--out_set', type=console.path, default='data/demo', help='for the data set (%(default)s)'
+    )
     parser.add_argument('--seed', type=int, default=2017, help='of all choices (%(default)s)')
     arguments = parser.parse_args(argv)
     random = np.random.default_rng(arguments.seed)

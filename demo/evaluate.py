@@ -1,24 +1,36 @@
-"""Measure reconstructions of faces left out of training: python -m demo.evaluate.
+"""Measure a model on faces left out of training: python -m demo.evaluate.
 
 Of the data set only the faces are read for which `data.labels.held_out` is true, one in 20 by name.
-Each goes through E and G with its own age and gender. Printed as Markdown tables are, for all and
-for each group of people: the mean absolute difference L1 of pixels in [-1, 1], with the 95%
-confidence of this mean, PSNR in dB, and SSIM. They tell of new faces only where the model was not
-trained on these.
+They tell of new faces only where the model was not trained on these. Printed, as Markdown tables:
+
+reconstruction: each face goes through E and G with its own age and gender. The mean absolute
+    difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,
+    for all and for each group of people.
+ageing: --faces people of each age group and gender, each at all ages: how old does `demo.judge`
+    take them to be?
+identity: does a network that tells people apart take them for the same person?
+gender: of those shown as the other gender, how many does the judge take for it?
+fairness: do the people of both genders and of all races age as much, and stay the same as well?
+
+demo/README.md says what each number means, and what the keys of the --json file are.
 """
 
 import argparse
-import csv
+import functools
+import hashlib
+import json
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 import face_aging
-from data import console, labels, pipeline, readers
+from data import console, files, labels, pictures, pipeline, readers
 from data.console import InputError, Progress
-
-MEASURES = ('L1', 'PSNR', 'SSIM')
+from demo import judge, likeness, measures, report
+from init_model import codes, savedir
 
 
 def measure(reconstruct, faces, ages, genders, size_batch):
@@ -32,14 +44,14 @@ def measure(reconstruct, faces, ages, genders, size_batch):
         size_batch: most images at a time.
 
     Returns:
-        float32 array [N, 3], MEASURES of each face; the PSNR of a perfect one is infinite.
+        float32 array [N, 3], measures.RECONSTRUCTION; the PSNR of a perfect one is infinite.
     """
     rows = []
     with Progress(total=len(faces), desc='Measuring', unit=' faces') as progress:
         for first in range(0, len(faces), size_batch):
             batch = slice(first, first + size_batch)
             image = pipeline.to_float(faces[batch])
-            face = reconstruct(image, *map(tf.convert_to_tensor, (ages[batch], genders[batch])))
+            face = reconstruct(image, ages[batch], genders[batch])
             l1 = tf.reduce_mean(tf.abs(image - face), [1, 2, 3])
             psnr = tf.image.psnr(image, face, max_val=2)
             ssim = tf.image.ssim(image, face, max_val=2)
@@ -48,67 +60,18 @@ def measure(reconstruct, faces, ages, genders, size_batch):
     return np.concatenate(rows)
 
 
-def table(title, names, members, measured):
-    """Return a Markdown table of means, a row for each group that has a face.
+def read_held_out(model, folder, reader=None):
+    """Read the held-out faces of a data set.
 
     Args:
-        title: of the first column.
-        names: list of the groups' names.
-        members: for each group a bool array [N], its faces.
-        measured: float32 array [N, 3], MEASURES.
-    """
-    lines = [f'| {title} | faces | L1 | PSNR (dB) | SSIM |', '|---|--:|--:|--:|--:|']
-    for name, chosen in zip(names, members, strict=True):
-        if count := np.count_nonzero(chosen):
-            l1, psnr, ssim = measured[chosen].mean(axis=0, dtype=np.float64)
-            error = ''
-            if count > 1:
-                deviation = measured[chosen, 0].std(ddof=1, dtype=np.float64)
-                error = f' ± {1.96 * deviation / np.sqrt(count):.4f}'
-            lines.append(f'| {name} | {count} | {l1:.4f}{error} | {psnr:.2f} | {ssim:.4f} |')
-    return '\n'.join(lines)
-
-
-def report(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
-    """Return the tables: all faces, by age group, by gender, by both, and by race.
-
-    Args:
-        measured: float32 array [N, 3], MEASURES.
-        ages, genders: int arrays [N], age groups, and indices of labels.GENDER_NAMES.
-        races: int array [N], indices of labels.RACE_NAMES, -1 where unknown.
-        age_upper: last year of each age group but the last.
-    """
-    age_names = labels.age_names(age_upper)
-    by_age = [ages == i for i in range(len(age_names))]
-    by_gender = [genders == i for i in range(len(labels.GENDER_NAMES))]
-    both = [
-        (f'{age}, {gender}', of_age & of_gender)
-        for age, of_age in zip(age_names, by_age, strict=True)
-        for gender, of_gender in zip(labels.GENDER_NAMES, by_gender, strict=True)
-    ]
-    tables = [
-        table('all', ['all'], [ages >= 0], measured),
-        table('age', age_names, by_age, measured),
-        table('gender', labels.GENDER_NAMES, by_gender, measured),
-        table('age, gender', *zip(*both, strict=True), measured),
-    ]
-    if (races >= 0).any():
-        by_race = [races == i for i in range(len(labels.RACE_NAMES))]
-        tables.append(table('race in UTKFace', labels.RACE_NAMES, by_race, measured))
-    if unknown := np.count_nonzero(races < 0):
-        tables.append(f'{unknown} of {len(races)} faces have no race in their names.')
-    return '\n\n'.join(tables)
-
-
-def evaluate(model, folder, size_batch, csv_path=None, reader=None):
-    """Measure a model on the held-out faces of a folder; return `report`'s tables.
-
-    Args:
-        model: a FaceAging, trained.
+        model: a FaceAging, whose faces' size, channels and age groups count.
         folder: of a data set.
-        size_batch: most faces at a time.
-        csv_path: file to write, a row per face: name, age, gender, race, MEASURES; none by default.
         reader: of the labels, as `labels.list_faces` takes it.
+
+    Returns:
+        paths: list of N.
+        faces: uint8 array [N, S, S, C].
+        ages, genders, races: int arrays [N], indices of labels.RACE_NAMES last, -1 where unknown.
 
     Raises:
         InputError: no such folder, no held-out face in it, most of them unreadable.
@@ -124,52 +87,262 @@ def evaluate(model, folder, size_batch, csv_path=None, reader=None):
         [paths[i] for i in chosen], model.size_image, model.num_input_channels
     )
     chosen = [chosen[i] for i in kept]
-    paths, ages, genders = [paths[i] for i in chosen], ages[chosen], genders[chosen]
+    paths = [paths[i] for i in chosen]
     known = [readers.parse_race(path) for path in paths]
     races = np.array([-1 if race is None else race for race in known])
-    measured = measure(
-        lambda image, age, gender: model.G([model.E(image), age, gender]),
-        faces,
-        labels.one_hot(ages, model.num_categories),
-        labels.one_hot(genders, 2),
-        size_batch,
+    return paths, faces, ages[chosen], genders[chosen], races
+
+
+def choose(paths, cells, count):
+    """Choose up to `count` faces of each cell, by their names: the same ones for every model.
+
+    Args:
+        paths: list of N.
+        cells: int array [N].
+
+    Returns:
+        int array of indices, ascending.
+    """
+    digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
+    taken = {}
+    for i in sorted(range(len(paths)), key=digests.__getitem__):
+        members = taken.setdefault(cells[i], [])
+        if len(members) < count:
+            members.append(i)
+    return np.array(sorted(i for members in taken.values() for i in members))
+
+
+def plain(model):
+    """Return the paper's method for `measures.generate`: G(E(x), age, gender)."""
+
+    def method(images):
+        z = model.E(images)
+        return lambda *shown: model.G([z, *map(tf.convert_to_tensor, shown)])
+
+    return method
+
+
+def shifted(model, aging):
+    """Return the method of a likeness.Aging for `measures.generate`."""
+
+    def method(images):
+        people = likeness.look_at(model, aging.codes, images)
+        return lambda ages, genders: likeness.show(model, *aging.of(people, ages, genders))
+
+    return method
+
+
+def open_method(model, folder, age_shift, strength):
+    """Return the method of --age_shift and --likeness: the paper's where both are 0.
+
+    Args:
+        model: a FaceAging, trained.
+        folder: of its weights, where the statistics of its codes are.
+        age_shift, strength: see likeness.shift_age and likeness.lay_over.
+
+    Raises:
+        InputError: an age shift, but no statistics.
+    """
+    if not age_shift and not strength:
+        return plain(model)
+    statistics = codes.read(folder, model.num_categories, model.num_z_channels)
+    if statistics is None and age_shift:
+        raise InputError(
+            f'{folder} has no statistics of codes, which an age shift needs: make them with '
+            f'{codes.COMMAND}.'
+        )
+    return shifted(model, likeness.Aging(statistics, age_shift, strength))
+
+
+def evaluate(model, held_out, method, judge_age, describe, count, size_batch):
+    """Measure a model on held-out faces; see demo/README.md for each number.
+
+    Args:
+        model: a FaceAging, trained.
+        held_out: what `read_held_out` returns.
+        method: see `measures.generate`.
+        judge_age: a judge.Judge.
+        describe: a measures.Descriptor, or None: then identity is left out.
+        count: most people of each age group and gender for all but the reconstructions.
+        size_batch: most faces at a time.
+
+    Returns:
+        measured: float32 array [N, 3], measures.RECONSTRUCTION of each face.
+        results: dict of dicts, as it goes into the JSON file.
+    """
+    paths, faces, ages, genders, races = held_out
+    shown = labels.one_hot(ages, model.num_categories), labels.one_hot(genders, 2)
+    measured = measure(lambda image, *own: method(image)(*own), faces, *shown, size_batch)
+    results = {'reconstruction': measures.reconstruction(measured, ages)}
+
+    adult = labels.age_group(measures.ADULT, model.age_upper)
+    real, female = judge_age(faces)
+    chosen = choose(paths, ages * 2 + genders, count)
+    aged, own, other = measures.generate(
+        method, faces[chosen], *(x[chosen] for x in shown), size_batch
     )
-    if csv_path:
-        age_names = labels.age_names(model.age_upper)
-        with open(csv_path, 'w', encoding='utf-8', newline='') as file:
-            writer = csv.writer(file, lineterminator='\n')
-            writer.writerow(['name', 'age', 'gender', 'race', *MEASURES])
-            for path, age, gender, race, row in zip(
-                paths, ages, genders, races, measured, strict=True
-            ):
-                race = labels.RACE_NAMES[race] if race >= 0 else ''
-                names = age_names[age], labels.GENDER_NAMES[gender], race
-                writer.writerow([os.path.basename(path), *names, *(f'{x:.6g}' for x in row)])
-    return report(measured, ages, genders, races, model.age_upper)
+    judged, _ = judge_age(_as_one(aged))
+    judged = judged.reshape(aged.shape[:2])
+    real_faces = measures.real_ageing(real, ages, model.num_categories, adult)
+    results['ageing'] = measures.ageing(judged, adult) | {'real_faces': real_faces}
+    genders, races = genders[chosen], races[chosen]
+    taken = female[chosen], judge_age(own)[1], judge_age(other)[1]
+    results['gender'] = measures.gender(*taken, genders)
+
+    distances = None
+    if describe:
+        found = describe(np.concatenate([faces[chosen], own, _as_one(aged)]))
+        inputs, own, aged = np.split(found, [len(chosen), 2 * len(chosen)])
+        results['identity'], distances = measures.identity(
+            inputs, aged.reshape(*judged.shape, -1), own, ages[chosen] * 2 + genders
+        )
+    groups = {name: genders == i for i, name in enumerate(labels.GENDER_NAMES)}
+    groups |= {name: races == i for i, name in enumerate(labels.RACE_NAMES)}
+    results['fairness'] = measures.fairness(judged[:, -1] - judged[:, adult], distances, groups)
+    return measured, results
+
+
+def _as_one(images):
+    """[N, L, ...] -> [N * L, ...]."""
+    return images.reshape(-1, *images.shape[2:])
+
+
+def judge_grid(path, judge_age, num_ages, adult):
+    """Judge the faces of a published picture: a row for each age group, the youngest on top.
+
+    Args:
+        path: of the picture; its square faces touch each other.
+        judge_age: a judge.Judge.
+        num_ages: number of rows.
+        adult: index of the row where the adult swing starts.
+
+    Returns:
+        dict, as from `measures.ageing`.
+
+    Raises:
+        InputError: it cannot be read, or is no such grid.
+    """
+    with pictures.open_picture(path) as image:
+        side = image.height / num_ages
+        columns = round(image.width / side)
+        if image.height < num_ages or abs(image.width / side - columns) > 0.1:
+            raise InputError(
+                f'{path} is {image.width} x {image.height} pixels, no grid of square faces in '
+                f'{num_ages} rows: cut its margins off, or pass its --age_groups.'
+            )
+        boxes = [
+            [column * side, row * side, (column + 1) * side, (row + 1) * side]
+            for column in range(columns)
+            for row in range(num_ages)
+        ]
+        size = [judge.SIZE, judge.SIZE]
+        faces = [np.asarray(image.resize(size, Image.Resampling.BOX, box)) for box in boxes]
+    judged, _ = judge_age(np.stack(faces))
+    return measures.ageing(judged.reshape(columns, num_ages), adult)
+
+
+def read_results(path, age_upper):
+    """Return the ageing in a file that --json wrote.
+
+    Raises:
+        InputError: it is none, or of other age groups.
+    """
+    try:
+        row = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))['ageing']
+        report.ageing({'': row}, age_upper)
+        if len(row['judged_age']) == len(age_upper) + 1:
+            return row
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path} is no file that --json wrote: name another one.') from error
+    raise InputError(f'{path} is of other age groups: name one of the same.')
 
 
 @console.one_sentence()
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.evaluate', description=__doc__)
-    parser.add_argument('--savedir', help='of a training to measure; default: init_model')
-    parser.add_argument('--datadir', default='data', help='folder of the data sets')
-    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser = argparse.ArgumentParser(
+        prog='python -m demo.evaluate',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_path = functools.partial(parser.add_argument, type=console.path)
+    add_path('--savedir', help='of a training to measure; default: init_model')
+    add_path('--datadir', default='data', help='folder of the data sets')
+    add_path('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
     parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
     parser.add_argument('--age_groups', help="as main.py's")
     parser.add_argument('--batch', type=int, default=100, help='faces at a time')
-    parser.add_argument('--csv', metavar='FILE', help='to write, with a row per face')
+    parser.add_argument(
+        '--faces',
+        type=int,
+        default=12,
+        help='people of each age group and gender for all but reconstruction (%(default)s)',
+    )
+    add_path('--judge', default=judge.HERE, help='folder of the judge; default: demo')
+    parser.add_argument('--age_shift', type=float, default=0, help="as main.py's (%(default)g)")
+    parser.add_argument('--likeness', type=float, default=0, help="as main.py's (%(default)g)")
+    add_path('--csv', metavar='FILE', help='to write, with a row per face')
+    add_path('--json', metavar='FILE', help='to write, with all results')
+    add_path('--plot', metavar='PNG', help='to write: judged age over target age')
+    parser.add_argument(
+        '--beside', metavar='JSON', nargs='+', default=[], help='results to show beside these'
+    )
+    parser.add_argument(
+        '--grid', metavar='PNG', help='judge only this grid of faces, a row for each age group'
+    )
     words = parser.parse_args(argv)
-    if words.batch < 1:
-        parser.error('--batch is at least 1')
-    settings = {}
-    if words.age_groups:
-        settings['age_upper'] = labels.parse_age_upper(words.age_groups)
-    save_dir = words.savedir or 'save'
-    model = face_aging.FaceAging(is_training=False, save_dir=save_dir, **settings)
+    if min(words.batch, words.faces) < 1:
+        parser.error('--batch and --faces are at least 1')
+    if not (0 <= words.age_shift <= likeness.MOST_AGE_SHIFT and 0 <= words.likeness <= 1):
+        parser.error(
+            f'--age_shift is from 0 to {likeness.MOST_AGE_SHIFT:g}, --likeness from 0 to 1'
+        )
+    age_upper = labels.parse_age_upper(words.age_groups) if words.age_groups else labels.AGE_UPPER
+    beside = {pathlib.Path(path).stem: read_results(path, age_upper) for path in words.beside}
+    judge_age = judge.load(words.judge)
+    if words.grid:
+        adult = labels.age_group(measures.ADULT, age_upper)
+        row = judge_grid(words.grid, judge_age, len(age_upper) + 1, adult)
+        print('\n' + report.ageing({os.path.basename(words.grid): row, **beside}, age_upper))
+        return
+    settings = {'save_dir': words.savedir or 'save', 'age_upper': age_upper}
+    model = face_aging.FaceAging(is_training=False, **settings)
     if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
         raise InputError('There is no trained model to measure: name one with --savedir.')
-    folder = os.path.join(words.datadir, words.dataset)
-    print('\n' + evaluate(model, folder, words.batch, words.csv, words.labels))
+    folder = (
+        os.path.join(words.savedir, savedir.CHECKPOINT) if words.savedir else face_aging.INIT_MODEL
+    )
+    method = open_method(model, folder, words.age_shift, words.likeness)
+    held_out = read_held_out(model, os.path.join(words.datadir, words.dataset), words.labels)
+    try:
+        describe = measures.Descriptor()
+    except InputError as error:
+        describe, missing = None, error
+    measured, results = evaluate(
+        model, held_out, method, judge_age, describe, words.faces, words.batch
+    )
+    ages = {
+        'real faces': results['ageing']['real_faces'],
+        'generated': results['ageing'],
+        **beside,
+    }
+    parts = {
+        'Reconstruction': report.reconstruction(measured, *held_out[2:], age_upper),
+        'Ageing': report.ageing(ages, age_upper),
+        'Identity': report.identity(results['identity'], age_upper) if describe else missing,
+        'Gender': report.gender(results['gender']),
+        'Fairness': report.fairness(results['fairness']),
+    }
+    for title, text in parts.items():
+        print(f'\n### {title}\n\n{text}')
+    if words.csv:
+        report.write_csv(words.csv, held_out, measured, age_upper)
+    if words.json:
+        # What could not be measured is no number in Python, null in JSON.
+        results = json.loads(json.dumps(results), parse_constant=lambda _: None)
+        text = json.dumps(results, indent=1) + '\n'
+        pathlib.Path(words.json).write_text(text, encoding='utf-8')
+    if words.plot:
+        report.draw(ages, age_upper).savefig(words.plot, format='png')
 
 
 if __name__ == '__main__':

@@ -38,7 +38,7 @@ def kids(model, first, second, count, seed):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.kids', description=__doc__)
-    parser.add_argument('photos', nargs=2, metavar='PHOTO', help='of a face')
+    parser.add_argument('photos', type=console.path, nargs=2, metavar='PHOTO', help='of a face')
     parser.add_argument('--count', type=int, default=10, help='of the children (%(default)s)')
     parser.add_argument('--seed', type=int, default=1, help='of the choices (%(default)s)')
     photos.add_arguments(parser)

@@ -1,4 +1,4 @@
-"""Draw the method: four networks, and the losses that train them (paper, figure 3)."""
+"""Draw the method: four networks, and the losses that train them."""
 
 import numpy as np
 from matplotlib import patches

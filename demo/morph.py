@@ -59,15 +59,15 @@ def read_labels(paths, ages=None, genders=None):
     if None in named and not (ages and genders):
         path = paths[named.index(None)]
         raise console.InputError(
-            f'The name of {path} tells no age and gender, as 23_0_me.jpg would of a man of 23: '
-            'pass those of both people, as --ages 30,60 --genders male,female.'
+            f'The name of {path} tells no age and gender, such as 23_0_me.jpg of a man of 23: '
+            'pass those of both people, such as --ages 30,60 --genders male,female.'
         )
     ages = labels.parse_ages(ages) if ages else [age for age, _ in named]
     words = genders.split(',') if genders else [labels.GENDER_NAMES[gender] for _, gender in named]
     if len(ages) != 2 or len(words) != 2 or not {*words} <= {*labels.GENDER_NAMES}:
         raise console.InputError(
-            'A morph is of two people: pass two ages and two genders, as --ages 30,60 --genders '
-            'male,female.'
+            'A morph is of two people: pass two ages and two genders, such as --ages 30,60 '
+            '--genders male,female.'
         )
     return ages, [labels.GENDER_NAMES.index(word) for word in words]
 
@@ -75,9 +75,9 @@ def read_labels(paths, ages=None, genders=None):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.morph', description=__doc__)
-    parser.add_argument('photos', nargs=2, metavar='PHOTO', help='of a face')
-    parser.add_argument('--ages', help='of both, in years, as 30,60; default: from the names')
-    parser.add_argument('--genders', help='of both, as male,female; default: from the names')
+    parser.add_argument('photos', type=console.path, nargs=2, metavar='PHOTO', help='of a face')
+    parser.add_argument('--ages', help='of both, in years, such as 30,60; default: from the names')
+    parser.add_argument('--genders', help='of both, such as male,female; default: from the names')
     photos.add_arguments(parser)
     words = parser.parse_args(argv)
     ages, genders = read_labels(words.photos, words.ages, words.genders)

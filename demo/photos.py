@@ -51,6 +51,7 @@ def add_arguments(parser):
     """Add what every game asks of the model."""
     parser.add_argument(
         '--savedir',
+        type=console.path,
         default='save',
         help='folder of the checkpoint and of the results; the weights in init_model stand in for '
         'a checkpoint in the default one (%(default)s)',

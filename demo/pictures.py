@@ -15,11 +15,11 @@ from scipy import signal
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from data import console
+from data import console, files
 from demo.method import CRITIC, INK, NET, draw_method
 from face_aging import FaceAging
 
-# EG_loss of the paper's own training by epoch, read off the plot in the repository of its code,
+# EG_loss of the authors' own training (a smoothed plot) by epoch, read off their repository,
 # github.com/ZZUTK/Face-Aging-CAAE, demo/loss_epoch.jpg.
 PUBLISHED = {0: 0.40, 1: 0.225, 2: 0.185, 3: 0.16, 4: 0.145}
 PUBLISHED |= {10: 0.12, 20: 0.105, 30: 0.09, 40: 0.083, 50: 0.075}
@@ -42,7 +42,7 @@ def find_grids(folder):
     epochs = sorted(int(name[:-4]) for name in names if re.fullmatch(r'\d{2,}\.png', name))
     if not epochs:
         raise console.InputError(
-            f'There is no picture of an epoch, as 01.png, in {folder}: train for one epoch at '
+            f'There is no picture of an epoch, such as 01.png, in {folder}: train for one epoch at '
             'least, and name the folder that was its --savedir.'
         )
     return {epoch: os.path.join(folder, f'{epoch:02d}.png') for epoch in epochs}
@@ -152,7 +152,9 @@ def draw_losses(steps, losses, epoch_steps):
     epochs, smooth = steps / epoch_steps, low_pass(losses, SMOOTHED * epoch_steps)
     axes.plot(epochs, losses, color='#b9cde2', linewidth=0.6, label='each batch')
     axes.plot(epochs, smooth, color=NET, linewidth=2.2, label='low-pass filtered')
-    axes.plot(*zip(*PUBLISHED.items(), strict=True), 'o--', color=CRITIC, label='published')
+    axes.plot(
+        *zip(*PUBLISHED.items(), strict=True), 'o--', color=CRITIC, label="the authors' (smoothed)"
+    )
     axes.set(xlabel='epoch', ylabel='EG_loss', xlim=(0, epochs[-1] * 1.01))
     axes.set_ylim(0, 1.1 * max(max(PUBLISHED.values()), np.quantile(losses, 0.999)))
     axes.grid(color='#e6e8ea')
@@ -201,13 +203,16 @@ def _png(picture):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.pictures', description=__doc__)
-    parser.add_argument('savedir', help="the training run's --savedir")
-    parser.add_argument('--out', default='demo', help='folder of the pictures (%(default)s)')
+    parser.add_argument('savedir', type=console.path, help="the training run's --savedir")
+    parser.add_argument(
+        '--out', type=console.path, default='demo', help='folder of the pictures (%(default)s)'
+    )
     arguments = parser.parse_args(argv)
     pictures = make_pictures(arguments.savedir)
     os.makedirs(arguments.out, exist_ok=True)
     for name, content in pictures.items():  # only now, when none can fail any more
-        pathlib.Path(arguments.out, name).write_bytes(content)
+        with files.replacing(os.path.join(arguments.out, name)) as aside:
+            pathlib.Path(aside).write_bytes(content)
     print(f'Wrote {", ".join(pictures)} to {arguments.out}')
 
 

@@ -1,6 +1,7 @@
 """The weights to start from: an .npz file per network and manifest.json, which describes them.
 
-`load` opens them; `python -m init_model.pack SAVEDIR` makes them from a checkpoint.
+`load` opens them; `python -m init_model.pack SAVEDIR` makes them from a checkpoint. Beside them may
+lie statistics of their codes, which `python -m init_model.codes` makes (see codes.py).
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import zipfile
 
 import numpy as np
@@ -18,7 +20,9 @@ MANIFEST = 'manifest.json'
 FORMAT = 1  # of the manifest
 NETWORKS = ('E', 'G', 'D_z', 'D_img')
 FILES = tuple(f'{network}.npz' for network in NETWORKS)
+CODES = 'codes.npz'  # the one file that a manifest may lack
 DTYPE = np.dtype('<f2')  # float16, in the same byte order everywhere
+CODES_DTYPE = np.dtype('<f4')  # the inverse of a covariance magnifies what float16 rounds
 MAX_BYTES = 50_000_000  # of a file: no more is read into memory, and hosts of git repositories balk
 CURE = 'restore it (git checkout init_model) or make it anew (python -m init_model.pack SAVEDIR).'
 
@@ -28,12 +32,18 @@ def is_in(folder):
     return any(os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, *FILES))
 
 
-def load(folder):
+def load(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
     """Open the packed weights of a folder.
 
     Nothing of a file is interpreted before its SHA-256 is that of the manifest; nothing is
     unpickled; no array is made but of a shape in the manifest, and all together are no larger than
     the file on the disk.
+
+    Args:
+        folder: of the weights.
+        manifest_name: of the file that describes them.
+        names: of the files of weights.
+        cure: what to do where they cannot be opened, the end of the error's sentence.
 
     Returns:
         dict from the original's variable names (`E_conv0/w`) to float32 arrays.
@@ -41,87 +51,132 @@ def load(folder):
     Raises:
         InputError: a file is missing, damaged or foreign; names it.
     """
+    files = read_manifest(folder, manifest_name, names, cure)['files']
     weights = {}
-    for name, entry in read_manifest(folder)['files'].items():
+    for name in names:
         path = os.path.join(folder, name)
-        data = _read(path)
-        if hashlib.sha256(data).hexdigest() != entry['sha256']:
-            raise _damaged(path, f'its SHA-256 is not the one in {MANIFEST}')
-        try:
-            weights.update(_parse(data, entry['shapes']))
-        except Exception as error:  # zipfile and NumPy raise many kinds on foreign files
-            raise _damaged(path, error) from error
+        weights.update(_load_file(path, files[name], DTYPE, manifest_name, cure))
     return weights
 
 
-def read_manifest(folder):
-    """Return the manifest of packed weights, a dict: see README.md in this folder.
+def load_codes(folder):
+    """Open the statistics of codes beside packed weights, by the same rules as `load`.
+
+    Returns:
+        dict from names to float32 arrays; where the manifest lists none, {}.
 
     Raises:
-        InputError: it is missing, damaged or foreign. Only format, epochs, files, age_upper
-            and sizes are looked at, nothing is opened by them: the files' names are always `FILES`.
+        InputError: as `load`.
     """
-    path = os.path.join(folder, MANIFEST)
-    data = _read(path)
+    entry = read_manifest(folder)['files'].get(CODES)
+    return _load_file(os.path.join(folder, CODES), entry, CODES_DTYPE) if entry else {}
+
+
+def _load_file(path, entry, dtype, manifest_name=MANIFEST, cure=CURE):
+    """Return the float32 arrays of an .npz file that has an entry in the manifest."""
+    data = _read(path, cure)
+    if hashlib.sha256(data).hexdigest() != entry['sha256']:
+        raise _damaged(path, f'its SHA-256 is not the one in {manifest_name}', cure)
+    try:
+        return _parse(data, entry['shapes'], dtype)
+    except Exception as error:  # zipfile and NumPy raise many kinds on foreign files
+        raise _damaged(path, error, cure) from error
+
+
+def describe_file(path, arrays):
+    """Write arrays, a dict by name, as an .npz file; return its entry in the manifest."""
+    with open(path, 'wb') as file:  # given a name, NumPy would add a suffix to it
+        np.savez(file, **arrays)
+    with open(path, 'rb') as file:
+        data = file.read()
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    return {'sha256': hashlib.sha256(data).hexdigest(), 'bytes': len(data), 'shapes': shapes}
+
+
+def write_manifest(path, manifest):
+    """Write a manifest as JSON to be read by people: each shape on one line."""
+    text = json.dumps(manifest, indent=1)
+    text = re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
+    with open(path, 'w', encoding='utf-8') as file:
+        print(text, file=file)
+
+
+def read_manifest(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
+    """Return the manifest of packed weights, a dict: see README.md in this folder.
+
+    Args:
+        folder, manifest_name, names, cure: as for `load`.
+
+    Raises:
+        InputError: it is missing, damaged or foreign. Only format, epochs, files, age_upper and
+            sizes are looked at, nothing is opened by them: the files' names are always
+            `names`, and `CODES` where it is listed.
+    """
+    path = os.path.join(folder, manifest_name)
+    data = _read(path, cure)
     try:
         manifest = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, 'it is no JSON') from error
+        raise _damaged(path, 'it is no JSON', cure) from error
     match manifest:
         case {'format': int(number)} if number != FORMAT:
-            raise _damaged(path, f'its format is {number}, not {FORMAT}')
+            raise _damaged(path, f'its format is {number}, not {FORMAT}', cure)
         case {'format': int(), 'epochs': int(), 'files': dict(files)}:
-            if sorted(files) != sorted(FILES):
-                raise _damaged(path, f'its files are not {", ".join(FILES)}')
+            if sorted(set(files) - {CODES}) != sorted(names):
+                raise _damaged(path, f'its files are not {", ".join(names)}', cure)
         case _:
-            raise _damaged(path, 'format, epochs or files are missing')
+            raise _damaged(path, 'format, epochs or files are missing', cure)
     if not _is_shape(manifest.get('age_upper', [])):
-        raise _damaged(path, 'its age_upper is no list of years')
+        raise _damaged(path, 'its age_upper is no list of years', cure)
     if not isinstance(manifest.get('sizes', {}), dict):
-        raise _damaged(path, 'its sizes have no names')
+        raise _damaged(path, 'its sizes have no names', cure)
     for name, entry in files.items():
         match entry:
             case {'sha256': str(), 'shapes': dict(shapes)} if all(map(_is_shape, shapes.values())):
                 pass
             case _:
-                raise _damaged(path, f'sha256 or shapes of {name} are missing')
+                raise _damaged(path, f'sha256 or shapes of {name} are missing', cure)
     return manifest
 
 
-def _read(path):
+def _read(path, cure):
     """Return the bytes of a file."""
     try:
         with open(path, 'rb') as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise InputError(f'{path} is missing: {CURE}') from error
+        raise InputError(f'{path} is missing: {cure}') from error
     except OSError as error:
-        raise InputError(f'{path} cannot be read ({error.strerror}): {CURE}') from error
+        raise InputError(f'{path} cannot be read ({error.strerror}): {cure}') from error
     if len(data) > MAX_BYTES:
-        raise _damaged(path, f'it is larger than {MAX_BYTES:,} bytes')
+        raise _damaged(path, f'it is larger than {MAX_BYTES:,} bytes', cure)
     return data
 
 
-def _parse(data, shapes):
+def _parse(data, shapes, dtype):
     """Return the float32 arrays of an .npz file, given as bytes, if they have just these shapes.
+
+    Args:
+        dtype: of the arrays in the file.
 
     Raises:
         ValueError, and whatever zipfile and NumPy raise: they do not.
     """
-    if sum(DTYPE.itemsize * math.prod(shape) for shape in shapes.values()) > len(data):
-        raise ValueError(f'it is smaller than its shapes in {MANIFEST}')
+    if sum(dtype.itemsize * math.prod(shape) for shape in shapes.values()) > len(data):
+        raise ValueError('it is smaller than its shapes in the manifest')
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sorted(archive.namelist()) != sorted(f'{name}.npy' for name in shapes):
-            raise ValueError(f'its variables are not those in {MANIFEST}')
+            raise ValueError('its variables are not those in its manifest')
         for name, shape in shapes.items():
             with archive.open(f'{name}.npy') as file:
                 if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError(f"{name} is of another version of NumPy's format")
-                found, _, dtype = np.lib.format.read_array_header_1_0(file)
-                if (list(found), dtype) != (shape, DTYPE):
+                found, _, found_dtype = np.lib.format.read_array_header_1_0(file)
+                if (list(found), found_dtype) != (shape, dtype):
                     raise ValueError(
-                        f'{name} is {dtype} {list(found)}, not {DTYPE} {shape} as in {MANIFEST}'
+                        f'{name} is {found_dtype} {list(found)}, not {dtype} {shape} as in its '
+                        'manifest'
                     )
                 file.seek(0)
                 array = np.lib.format.read_array(file, allow_pickle=False)
@@ -133,5 +188,5 @@ def _is_shape(value):
     return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
 
 
-def _damaged(path, reason):
-    return InputError(f'{path} is damaged ({reason}): {CURE}')
+def _damaged(path, reason, cure):
+    return InputError(f'{path} is damaged ({reason}): {cure}')

@@ -127,6 +127,26 @@ def save(folder, name, tensors, kept=()):
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def add(folder, tensors):
+    """Write tensors into the newest undamaged checkpoint of a folder, beside those that it holds.
+
+    Args:
+        folder: with a file `checkpoint`.
+        tensors: dict from names to arrays; one that is there already is replaced.
+
+    Raises:
+        InputError: all checkpoints are damaged, or as `save`.
+    """
+    newest = read_newest(folder)
+    name = os.path.basename(newest.origin)
+    with opened(newest.origin) as reader:
+        values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    if STATE in values:
+        values[STATE] = values[STATE].decode()
+    kept = [other for other in reversed(listed(folder)) if other not in (name, *newest.damaged)]
+    save(folder, name, {**values, **tensors}, kept)
+
+
 def size_of(tensors):
     """Return the bytes that a checkpoint takes, at most."""
     sizes = (len(v) if isinstance(v, str) else np.asarray(v).nbytes for v in tensors.values())

@@ -1,12 +1,14 @@
 """Make the weights to start from: python -m init_model.pack SAVEDIR.
 
 Writes the networks of the newest checkpoint of SAVEDIR in float16, history.csv with the losses of
-each epoch, and manifest.json. The same SAVEDIR and arguments give the same bytes.
+each epoch, the statistics of its codes where it has any, and manifest.json. The same SAVEDIR and
+arguments give the same bytes.
 """
 
 import argparse
+import contextlib
 import csv
-import hashlib
+import glob
 import itertools
 import json
 import os
@@ -23,7 +25,7 @@ import init_model
 from data import console
 from data.console import InputError
 from data.labels import AGE_UPPER
-from init_model import checkpoints
+from init_model import checkpoints, codes
 from init_model.savedir import HISTORY, SUMMARY
 from init_model.settings import SIZES
 
@@ -85,27 +87,29 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
     os.makedirs(out, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as aside:
         for network, name in zip(init_model.NETWORKS, init_model.FILES, strict=True):
-            path = os.path.join(aside, name)
             arrays = {key: weights[key] for key in weights if key.startswith(f'{network}_')}
-            np.savez(path, **arrays)
-            with open(path, 'rb') as file:
-                data = file.read()
-            if len(data) > init_model.MAX_BYTES:
+            entry = init_model.describe_file(os.path.join(aside, name), arrays)
+            if entry['bytes'] > init_model.MAX_BYTES:
                 raise InputError(
-                    f'{network} takes {len(data):,} bytes, but a file at most '
+                    f'{network} takes {entry["bytes"]:,} bytes, but a file at most '
                     f'{init_model.MAX_BYTES:,}: pack a smaller model.'
                 )
-            shapes = {key: list(array.shape) for key, array in arrays.items()}
-            sha256 = hashlib.sha256(data).hexdigest()
-            manifest['files'][name] = {'sha256': sha256, 'bytes': len(data), 'shapes': shapes}
+            manifest['files'][name] = entry
+        names = [*init_model.FILES, HISTORY]
+        if statistics := codes.read_tensors(os.path.join(savedir, 'checkpoint')):
+            path = os.path.join(aside, init_model.CODES)
+            manifest['files'][init_model.CODES] = init_model.describe_file(path, statistics)
+            names.append(init_model.CODES)
         with open(os.path.join(aside, HISTORY), 'w', encoding='utf-8', newline='') as file:
             writer = csv.DictWriter(file, ['epoch', 'step', *COLUMNS], lineterminator='\n')
             writer.writeheader()
             writer.writerows(history)
-        with open(os.path.join(aside, init_model.MANIFEST), 'w', encoding='utf-8') as file:
-            print(_to_json(manifest), file=file)
-        for name in (*init_model.FILES, HISTORY, init_model.MANIFEST):  # the manifest last
+        init_model.write_manifest(os.path.join(aside, init_model.MANIFEST), manifest)
+        for name in (*names, init_model.MANIFEST):  # the manifest last
             os.replace(os.path.join(aside, name), os.path.join(out, name))
+    if not statistics:
+        with contextlib.suppress(FileNotFoundError):  # those of other weights
+            os.remove(os.path.join(out, init_model.CODES))
     return manifest
 
 
@@ -194,6 +198,11 @@ def read_events(folder, epochs, steps):
     Raises:
         InputError: the summary does not show all epochs.
     """
+    if not glob.glob(os.path.join(glob.escape(folder), '*tfevents*')):
+        raise InputError(
+            f'There is no summary in {folder}: copy the complete --savedir of the training, not '
+            'its checkpoints alone.'
+        )
     summary = EventAccumulator(folder, size_guidance={'tensors': 0})  # 0: all
     summary.Reload()
     tags = summary.Tags()['tensors']
@@ -215,7 +224,7 @@ def read_events(folder, epochs, steps):
     if not is_whole or not shown.issuperset(range(borders[0] + 1, steps + 1)):
         raise InputError(
             f'{folder} does not show all of {epochs} epochs up to step {steps}: '
-            'pack where the whole training ran.'
+            'pack where the whole training ran, with --summary_steps 1.'
         )
     history = [
         {'epoch': epoch, 'step': end}
@@ -230,13 +239,20 @@ def read_events(folder, epochs, steps):
 
 
 def read_flags(path):
-    """Return FLAGS from a file of flags, the last ones winning; None for what it does not tell."""
+    """Return FLAGS from a file of flags, the last ones winning; None for what it does not tell.
+
+    Raises:
+        InputError: a value cannot be that of its flag.
+    """
     try:
         with open(path, encoding='utf-8') as file:
             words = dict(re.findall(r'^--(\w+)=(.*)$', file.read(), re.MULTILINE))
     except FileNotFoundError:
         words = {}
-    return {name: kind(words[name]) if name in words else None for name, kind in FLAGS.items()}
+    try:
+        return {name: kind(words[name]) if name in words else None for name, kind in FLAGS.items()}
+    except ValueError as error:
+        raise InputError(f'{path} was edited ({error}): restore or remove it.') from error
 
 
 def describe_hardware():
@@ -265,17 +281,13 @@ def _commit():
         return None
 
 
-def _to_json(manifest):
-    """JSON to be read by people: the shapes, lists of numbers, on one line each."""
-    text = json.dumps(manifest, indent=1)
-    return re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
-
-
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m init_model.pack', description=__doc__)
-    parser.add_argument('savedir', help='the --savedir of a training')
-    parser.add_argument('--out', default=HERE, help='folder for the files; default: init_model')
+    parser.add_argument('savedir', type=console.path, help='the --savedir of a training')
+    parser.add_argument(
+        '--out', type=console.path, default=HERE, help='folder for the files; default: init_model'
+    )
     parser.add_argument('--commit', help="of the training; default: the project's")
     parser.add_argument('--hardware', help="of the training; default: this machine's")
     words = parser.parse_args(argv)

@@ -44,7 +44,9 @@ class Session(contextlib.ExitStack):
         self._model, self._run, self._num_epochs = model, model.run, num_epochs
         self._size_data = len(data[0])
         self._count = self._size_data // model.size_batch - 1  # batches of an epoch
-        shown, images = pipeline.take(data[0], self._run.order.samples)  # not trained on in this run
+        shown, images = pipeline.take(
+            data[0], self._run.order.samples
+        )  # not trained on in this run
         self._samples = pipeline.to_float(images), data[1][shown], data[2][shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing
@@ -185,7 +187,6 @@ class Session(contextlib.ExitStack):
         if self._model.is_chief:
             self._flush()  # so that the summary lacks no step of a checkpoint
             self._model.save_checkpoint()
-
 
     def _summary_only(self):
         return savedir.side_file(os.path.join(self._model.save_dir, savedir.SUMMARY))

@@ -117,7 +117,9 @@ def require_same(origin, settings, model, goes_on):
         raise OtherModelError(
             f'{origin} is of another model ({"; ".join(differing)}): build this one with its '
             'sizes, or save to another folder.',
-            **{name: settings[name] for name in SIZES if settings.get(name, own[name]) != own[name]},
+            **{
+                name: settings[name] for name in SIZES if settings.get(name, own[name]) != own[name]
+            },
         )
     if not goes_on:
         return

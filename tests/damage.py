@@ -15,8 +15,8 @@ from PIL import Image
 
 from tests import draw_faces
 
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF')
-SUFFIXES = ('.jpg', '.png', '.webp', '.bmp', '.gif')
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF')
+SUFFIXES = ('.jpg', '.png', '.webp', '.bmp', '.gif', '.tif')
 HUGE = (20_000, 50_000)  # pixels, the sides of bombs
 
 
@@ -71,7 +71,7 @@ def text(face, random):
 
 def other_format(face, random):
     """Formats that Pillow reads, but that are not those of faces."""
-    return encode(face, random.choice(['TIFF', 'TGA', 'PPM', 'ICO', 'EPS']))
+    return encode(face, random.choice(['PCX', 'TGA', 'PPM', 'ICO', 'EPS']))
 
 
 def garbage_behind(face, random):
@@ -117,6 +117,13 @@ def bomb(face, random):
         data[18:26] = struct.pack('<ii', width, height)
     elif data[:4] == b'RIFF':
         data[26:30] = b'\xff\x3f\xff\x3f'  # 16,383 each, WEBP's most
+    elif data[:4] == b'II*\0':
+        (start,) = struct.unpack_from('<I', data, 4)
+        for entry in range(start + 2, start + 2 + 12 * data[start], 12):
+            tag = struct.unpack_from('<H', data, entry)[0]
+            if tag in (256, 257):  # width and height, as 32 bits
+                value = width if tag == 256 else height
+                struct.pack_into('<HII', data, entry + 2, 4, 1, value)
     else:  # GIF: the screen and its first frame
         data[6:10] = struct.pack('<HH', width, height)
         start = data.index(b',', 13 + 3 * 2 ** ((data[10] & 7) + 1))

@@ -253,12 +253,12 @@ def test_names_of_crops(tmp_path):
     assert len(said) == 2 and 'bad.png cannot be read' in said[0]
     assert said[1].startswith('No face was found in ') and said[1].endswith('none.jpg.')
     assert files_in(tmp_path / 'out') == [
-        'A.png_1.png',
-        'A.png_2.png',
-        'a.jpg.png',
-        'b.jpg_1.png',
-        'b.jpg_2.png',
-        'b_1.jpg.png',
+        'A_1.png',
+        'A_2.png',
+        'a_2_2.png',
+        'b_1.png',
+        'b_1_2.png',
+        'b_2.png',
         'i_1.png',
         'i_2.png',
         'one.png',
@@ -266,6 +266,15 @@ def test_names_of_crops(tmp_path):
         'two_2.png',
     ]
     assert Image.open(tmp_path / 'out' / 'one.png').size == (200, 200)
+
+
+@pytest.mark.usefixtures('find_marks')
+def test_crops_are_named_as_pictures_are(tmp_path):
+    for name in ('me.jpg', 'me.png', 'me_3.jpg'):
+        mark(tmp_path / 'raw' / name, 1)
+    crops = align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
+    names = files.unique_names(files.list_images(str(tmp_path / 'raw')))
+    assert files.unique_names(crops) == names == ['me', 'me_2', 'me_3']
 
 
 def test_ten_faces_of_a_picture_are_sorted_by_name(tmp_path, monkeypatch):
@@ -287,7 +296,7 @@ def test_long_names_are_cut(tmp_path):
     for name in (short + '.jpg', long + 'b.jpg', long + '.jpg', 'x.jpg'):
         mark(tmp_path / 'raw' / name, 2)
     align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
-    bases = [short + '.jpg', short + '_2.jpg', short + '_3.jpg', 'x']
+    bases = [short, short + '_2', short + '_3', 'x']
     crops = [f'{base}_{k}.png' for base in bases for k in (1, 2)]
     assert files_in(tmp_path / 'out') == sorted(crops)
     align.align_pictures(str(tmp_path / 'raw' / (long + '.jpg')), str(tmp_path / 'out'))

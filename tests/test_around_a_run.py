@@ -1,4 +1,4 @@
-"""What may happen around a run: files that cannot be written, other data, earlier runs, no model."""
+"""Around a run: files that cannot be written, other data, earlier runs, no model."""
 
 import glob
 import os

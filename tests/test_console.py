@@ -1,11 +1,16 @@
 """How programs start, print and end."""
 
+import errno
+import importlib
+import io
 import os
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from data import console
 
@@ -86,7 +91,80 @@ def test_flags_are_answered_without_tensorflow(stub, words):
     assert 'libfoo' not in run('main.py', *words, path=stub('os.abort()')).stderr
 
 
+@pytest.mark.parametrize(
+    'words', [['-m', 'data.check', 'x'], ['-m', 'demo.aging', 'x'], ['-m', 'init_model.pack', 'x']]
+)
+def test_ctrl_c_during_the_imports(stub, words):
+    done = run(*words, path=stub('raise KeyboardInterrupt'))
+    assert done.returncode in (-2, 130) and done.stderr == '\n\tStopped.\n'
+
+
+def test_settings_of_keras_for_other_programs(tmp_path):
+    settings = '{"backend": "jax", "floatx": "float16", "image_data_format": "channels_first"}'
+    (tmp_path / '.keras').mkdir()
+    (tmp_path / '.keras' / 'keras.json').write_text(settings)
+    show = 'print(c.backend(), c.floatx(), c.image_data_format(), tf.keras.Model is keras.Model)'
+    done = run(
+        '-c',
+        f'import data, keras, tensorflow as tf; c = keras.config; {show}',
+        HOME=str(tmp_path),
+        KERAS_BACKEND='torch',
+        TF_USE_LEGACY_KERAS='1',
+    )
+    assert done.stdout == 'tensorflow float32 channels_last True\n', done.stderr
+    assert (tmp_path / '.keras' / 'keras.json').read_text() == settings
+
+
 # -------------------------------------------------------------------------------- output
+
+
+def test_a_disabled_bar_keeps_title_and_count():
+    line = (
+        "bar = Progress(range(3), 'Epoch 1', unit='batch'); [bar.set_postfix_str('x') for _ in bar]"
+    )
+    show = 'print(bar.desc, bar.n, bar.unit, bar.postfix)'
+    done = run('-c', f'from data.console import Progress; {line}; {show}', TQDM_DISABLE='1')
+    assert done.stdout.split() == ['Epoch', '1', '3', 'batch', 'x'] and not done.stderr
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])
+def test_letters_that_the_output_lacks(monkeypatch, encoding):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(written, encoding))
+
+    @console.one_sentence()
+    def main():
+        print('中文 Zo\udceb')
+
+    main()
+    assert written.getvalue().decode().split() == ['\\u4e2d\\u6587', 'Zo\\udceb']
+
+
+def test_a_reader_that_ends_early(monkeypatch, capfd):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, 'w') as pipe:
+        monkeypatch.setattr(sys, 'stdout', pipe)
+
+        @console.one_sentence()
+        def main():
+            print('one')
+
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 1 and capfd.readouterr().err == ''
+
+
+@pytest.mark.parametrize('name', [None, 'aside'])
+def test_a_full_disk_is_told_with_the_file(name):
+    @console.one_sentence()
+    def main():
+        with console.naming('out.png', 'aside'):
+            raise OSError(errno.ENOSPC, 'No space left on device', name)
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code.startswith('\n\tout.png cannot be used (No space left on device)')
 
 
 def test_progress_without_a_terminal_is_plain_lines(capsys):
@@ -126,6 +204,69 @@ def test_a_program_adds_the_flags_that_it_has(flags, sentence):
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == f'\n\t{sentence}'
+
+
+@pytest.mark.parametrize(
+    'lack',
+    [
+        lambda: [].extend(range(2**62)),
+        lambda: np.empty(2**50),
+        lambda: raise_(tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating')),
+        lambda: raise_(tf.errors.AbortedError(None, None, 'Operation received an exception: 1')),
+        lambda: raise_(RuntimeError("can't start new thread")),
+    ],
+)
+def test_memory_that_is_not_there(lack):
+    with pytest.raises(SystemExit) as ended:
+        console.one_sentence()(lack)()
+    assert ended.value.code.startswith('\n\tMemory ran out (')
+    assert ended.value.code.endswith('): close other programs.')
+
+
+@pytest.mark.parametrize(
+    'error',
+    [tf.errors.AbortedError(None, None, 'a worker died'), RuntimeError('odd'), ValueError('odd')],
+)
+def test_other_errors_are_left_alone(error):
+    with pytest.raises(type(error)):
+        console.one_sentence()(raise_)(error)
+
+
+def raise_(error):
+    raise error
+
+
+def test_paths(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    assert console.path('~/out') == '/home/me/out' and console.path('a/~b') == 'a/~b'
+    for word in ('', 'a\0b'):
+        with pytest.raises(ValueError, match='no file or folder'):
+            console.path(word)
+
+
+@pytest.mark.parametrize(
+    ('program', 'words'),
+    [
+        ('data.check', ['set', '--datadir', '~/x']),
+        ('data.check', ['~/x']),
+        ('data.align', ['~/x', 'out']),
+        ('init_model.pack', ['~/x']),
+        ('demo.pictures', ['~/x']),
+        ('demo.blend', ['save', '--datadir', '~/x']),
+        ('demo.blend', ['save', '--dataset', '~/x']),
+        ('demo.evaluate', ['--dataset', '~/x']),
+        ('demo.aging', ['~/x']),
+        ('demo.kids', ['~/x', 'b.jpg']),
+        ('demo.morph', ['~/x', 'b.jpg']),
+    ],
+)
+def test_all_programs_expand_paths(program, words, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(program).main(words)
+    assert '~' not in str(ended.value.code)
+    assert str(tmp_path / 'home' / 'x') in str(ended.value.code)
 
 
 @pytest.mark.parametrize(

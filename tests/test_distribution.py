@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -150,6 +151,34 @@ def test_all_gpus_are_used(monkeypatch, gpus, kind):
     monkeypatch.setattr(tf.distribute, 'MirroredStrategy', lambda: 'mirrored')
     monkeypatch.setattr(tf.distribute, 'get_strategy', lambda: 'default')
     assert devices.distribution() == kind
+
+
+@pytest.mark.parametrize(
+    ('policy', 'flags', 'gpus', 'is_slow'),
+    [
+        ('float32', {'avx2'}, 0, False),
+        ('mixed_float16', {'avx512_bf16'}, 0, True),
+        ('mixed_float16', {'avx2'}, 1, False),
+        ('mixed_bfloat16', {'avx2', 'avx512f'}, 0, True),
+        ('mixed_bfloat16', {'avx512_bf16'}, 0, False),
+        ('mixed_bfloat16', {'amx_bf16'}, 0, False),
+        ('mixed_bfloat16', set(), 0, False),  # unknown
+    ],
+)
+def test_a_slow_precision_is_told(monkeypatch, policy, flags, gpus, is_slow):
+    monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: ['gpu'] * gpus)
+    monkeypatch.setattr(tf.config.experimental, 'set_memory_growth', lambda *_: None)
+    monkeypatch.setattr(devices, '_processor_flags', lambda: flags)
+    monkeypatch.setattr(keras.config, 'dtype_policy', lambda: keras.DTypePolicy(policy))
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter('always')
+        devices.distribution()
+    assert [' emulates ' in str(warning.message) for warning in recorded] == [True] * is_slow
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/cpuinfo'), reason='no Linux')
+def test_the_processor_is_known():
+    assert devices._processor_flags() & {'fpu', 'fp'}
 
 
 @pytest.mark.parametrize('is_training', [True, False])

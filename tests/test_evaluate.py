@@ -1,20 +1,57 @@
-"""Measuring a model on held-out faces."""
+"""Measuring a model: reconstruction, ageing, identity, gender, fairness; the program."""
 
 import csv
+import functools
+import json
+import math
 import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import face_aging
 import ops
-from data import labels, readers
-from demo import evaluate
+from data import labels, pictures, readers
+from demo import evaluate, judge, measures, report
 from tests import draw_faces
-from tests.conftest import GOLDEN, TINY
+from tests.conftest import TINY
 
-BOX = GOLDEN / 'tiny32' / 'checkpoint'  # in the place of init_model
+pytestmark = [
+    pytest.mark.usefixtures('no_init_model', 'eagerly'),
+    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
+]
+JSON_KEYS = {
+    'reconstruction': {'faces', 'L1', 'PSNR', 'SSIM', 'L1_balanced'},
+    'ageing': {
+        'faces',
+        'judged_age',
+        'swing',
+        'adult_swing',
+        'rising',
+        'rank_correlation',
+        'real_faces',
+    },
+    'gender': {
+        'real_faces',
+        'own_gender',
+        'other_gender',
+        'male_to_female',
+        'female_to_male',
+    },
+    'identity': {
+        'distance',
+        'same_person',
+        'limit',
+        'by_target',
+        'reconstructions',
+        'different_people',
+    },
+}
+
+
+# -------------------------------------------------------------------------- reconstruction
 
 
 def test_a_perfect_reconstruction():
@@ -38,12 +75,12 @@ def test_known_differences():
     np.testing.assert_allclose(measured[:, 1], [20, 40], atol=1e-3)
 
 
-def test_report():
+def test_the_table_of_reconstructions():
     measured = np.array(
         [[0.1, 20, 0.5], [0.3, 30, 0.7], [0.2, 10, 0.6], [0.2, 10, 0.6]], np.float32
     )
     ages, genders = np.array([0, 0, 1, 9]), np.array([0, 1, 0, 0])
-    rows = evaluate.report(measured, ages, genders, np.array([0, -1, 4, 4])).splitlines()
+    rows = report.reconstruction(measured, ages, genders, np.array([0, -1, 4, 4])).splitlines()
     assert '| all | 4 | 0.2000 ± 0.0800 | 17.50 | 0.6000 |' in rows
     assert '| 0-5 | 2 | 0.2000 ± 0.1960 | 25.00 | 0.6000 |' in rows
     assert '| over 70 | 1 | 0.2000 | 10.00 | 0.6000 |' in rows
@@ -54,23 +91,153 @@ def test_report():
     assert not any(row.startswith(('| 11-15 ', '| Black ')) for row in rows)  # nobody is in them
 
 
-def test_only_held_out_faces_are_measured(tmp_path, monkeypatch, capsys):
-    """The program from end to end, on drawn faces, with what they really give."""
+# ------------------------------------------------------------------------------- measures
+
+
+def test_faces_are_generated_at_all_ages_and_with_both_genders():
+    """Each output tells in its pixels which face, age and gender were asked for."""
+    faces = np.arange(3, dtype=np.uint8)[:, None, None, None].repeat(3, 3) * np.uint8(10)
+
+    def method(images):
+        base = (np.asarray(images) + 1) * 127.5
+
+        def show(ages, genders):
+            age, gender = ages.argmax(1), genders.argmax(1)
+            return (base + (age + 5 * gender)[:, None, None, None]) / 127.5 - 1
+
+        return show
+
+    ages, genders = labels.one_hot([0, 1, 2], 4), labels.one_hot([1, 0, 1], 2)
+    aged, own, other = measures.generate(method, faces, ages, genders, size_batch=2)
+    assert aged.shape == (3, 4, 1, 1, 3) and aged.dtype == np.uint8
+    np.testing.assert_array_equal(
+        aged[:, :, 0, 0, 0], [[5, 6, 7, 8], [10, 11, 12, 13], [25, 26, 27, 28]]
+    )
+    np.testing.assert_array_equal(own[:, 0, 0, 0], [5, 11, 27])
+    np.testing.assert_array_equal(other[:, 0, 0, 0], [0, 16, 22])
+
+
+def test_ageing_of_known_ages():
+    judged = np.array([[5, 20, 50], [15, 30, 31]])
+    row = measures.ageing(judged, adult=1)
+    assert row['judged_age'] == [10, 25, 40.5]
+    assert (row['swing'], row['adult_swing']) == (30.5, 15.5)
+    assert row['rising'] == 0.5  # by 30 years, and by one
+    assert row['faces'] == 2 and 0.8 < row['rank_correlation'] < 1
+
+
+def test_rank_correlation_is_one_where_all_rise_alike():
+    assert measures.ageing(np.array([[5, 20, 50]] * 2), 1)['rank_correlation'] == pytest.approx(1)
+    assert measures.ageing(np.array([[50, 20, 5]] * 2), 1)['rank_correlation'] == pytest.approx(-1)
+
+
+def test_ageing_of_real_faces():
+    row = measures.real_ageing(np.array([1, 3, 20, 60]), np.array([0, 0, 1, 3]), 4, 1)
+    np.testing.assert_equal(row['judged_age'], [2, 20, np.nan, 60])  # nobody is in one group
+    assert (row['swing'], row['adult_swing'], row['faces']) == (58, 40, 4)
+    assert row['rank_correlation'] > 0.9
+
+
+def test_identity_of_known_distances():
+    inputs = np.array([[0.0, 0], [0, 1], [9, 0]])
+    aged = inputs[:, None] + np.array([[[0.5, 0], [0, 0.7]]])
+    row, distances = measures.identity(inputs, aged, inputs + 0.3, np.array([4, 4, 5]))
+    np.testing.assert_allclose(distances, [[0.5, 0.7]] * 3)
+    assert row['distance'] == pytest.approx(0.6) and row['same_person'] == 0.5
+    assert row['by_target']['same_person'] == [1, 0]
+    assert row['by_target']['distance'] == pytest.approx([0.5, 0.7])
+    assert row['reconstructions']['distance'] == pytest.approx(0.3 * math.sqrt(2))
+    # Only the first two are alike.
+    assert row['different_people'] == {'distance': 1, 'same_person': 0}
+
+
+def test_genders_that_the_judge_takes_people_for():
+    own = np.array([0.1, 0.2, 0.9, 0.4])
+    other = np.array([0.8, 0.3, 0.2, 0.1])
+    row = measures.gender(own, own, other, np.array([0, 0, 1, 1]))
+    assert row['real_faces'] == row['own_gender'] == 0.75
+    assert row['other_gender'] == 0.75
+    assert (row['male_to_female'], row['female_to_male']) == (0.5, 1)
+
+
+def test_groups_are_compared_and_the_small_ones_named():
+    swings = np.array([10.0, 20] * 20)
+    groups = {'many': np.arange(40) < 30, 'one': np.arange(40) == 0, 'nobody': np.zeros(40, bool)}
+    rows = measures.fairness(swings, swings[:, None] * [[0.005, 0.015]], groups)
+    assert set(rows) == {'many', 'one'}
+    assert not rows['many']['too_small'] and rows['one']['too_small']
+    assert rows['many']['adult_swing']['mean'] == 15
+    assert rows['many']['adult_swing']['error'] == pytest.approx(
+        1.96 * swings[:30].std(ddof=1) / math.sqrt(30)
+    )
+    assert rows['one']['distance'] == {'mean': 0.1, 'error': None}
+    lines = report.fairness(rows).splitlines()
+    assert lines[2] == '| many | 30 | 15.0 ± 1.8 | 0.150 ± 0.018 |'
+    assert lines[3] == '| one (too small a group) | 1 | 10.0 | 0.100 |'
+
+
+def test_people_are_chosen_by_their_names():
+    """As many of each cell as there are, the same ones in any order and beside any others."""
+    paths = [f'{i}.jpg' for i in range(50)]
+    cells = np.array([i % 2 for i in range(48)] + [7, 7])
+    chosen = {paths[i] for i in evaluate.choose(paths, cells, 5)}
+    assert len(chosen) == 12 and {'48.jpg', '49.jpg'} < chosen
+    assert sum(int(name[:-4]) % 2 for name in chosen) == 6
+    turned = evaluate.choose([f'a/{path}' for path in paths[::-1]], cells[::-1], 5)
+    assert {paths[::-1][i] for i in turned} == chosen
+    assert chosen != {f'{i}.jpg' for i in (*range(10), 48, 49)}  # not the youngest
+
+
+def test_descriptors_tell_the_same_from_another():
+    pytest.importorskip('dlib')
+    describe = measures.Descriptor()
+    names = sorted(os.listdir('demo/faces'))[4:7]
+    faces = np.stack([pictures.read_face(os.path.join('demo/faces', name)) for name in names])
+    found = describe(faces)
+    assert found.shape == (3, 128)
+    mirrored = describe(faces[:1, :, ::-1])
+    same = np.linalg.norm(found[0] - mirrored[0])
+    assert same < 0.5 * min(np.linalg.norm(found[0] - other) for other in found[1:])
+
+
+# -------------------------------------------------------------------------------- program
+
+
+class _Judge:
+    """Takes a face for as old, and as female, as it is bright."""
+
+    def __call__(self, faces, size_batch=100):
+        light = np.asarray(faces, np.float64).mean(axis=(1, 2, 3)) / 255
+        return 100 * light, light
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch, vivid):
+    """demo.evaluate with a tiny model, on drawn faces; a function of the command line's words."""
     draw_faces.draw_data_set(tmp_path / 'faces', 60)
+    vivid()
+    monkeypatch.setattr(face_aging, 'FaceAging', functools.partial(face_aging.FaceAging, **TINY))
+    monkeypatch.setattr(judge, 'load', lambda folder: _Judge())
+
+    def run(*words):
+        where = ['--datadir', str(tmp_path), '--dataset', 'faces']
+        evaluate.main([*where, '--savedir', str(tmp_path / 'save'), *map(str, words)])
+
+    return run
+
+
+def test_only_held_out_faces_are_measured(tmp_path, program, capsys):
+    """The program from end to end, on drawn faces, with what they really give."""
     names = [name for name in os.listdir(tmp_path / 'faces') if labels.held_out(name)]
     for path in (tmp_path / 'faces').iterdir():
         if path.name not in names:
             path.write_bytes(b'not to be opened')
-    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(BOX))
-    build = face_aging.FaceAging
-    monkeypatch.setattr(face_aging, 'FaceAging', lambda **settings: build(**TINY, **settings))
-    words = ['--datadir', str(tmp_path), '--dataset', 'faces', '--batch', '2']
-    evaluate.main([*words, '--csv', str(tmp_path / 'faces.csv')])
+    program('--batch', 2, '--csv', tmp_path / 'faces.csv')
     with open(tmp_path / 'faces.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [row['name'] for row in rows] == sorted(names) and len(names) > 2
-    model = build(**TINY, is_training=False)
-    model.load_checkpoint(str(BOX))
+    model = face_aging.FaceAging(is_training=False, save_dir=str(tmp_path / 'save'))
+    assert model.load_checkpoint()
     for row in rows:
         image = ops.load_image(tmp_path / 'faces' / row['name'], 32)[None]
         age, gender = readers.parse_name(row['name'])
@@ -83,12 +250,100 @@ def test_only_held_out_faces_are_measured(tmp_path, monkeypatch, capsys):
     assert f'| all | {len(names)} | {mean:.4f} ± ' in capsys.readouterr().out
 
 
-def test_what_cannot_be_measured(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(BOX))
-    build = face_aging.FaceAging
-    monkeypatch.setattr(face_aging, 'FaceAging', lambda **settings: build(**TINY, **settings))
-    monkeypatch.setattr(labels, 'held_out', lambda name: False)
-    with pytest.raises(SystemExit, match=r'None of the 14 faces in .*faces is a held-out one'):
-        evaluate.main(['--datadir', str(tmp_path), '--dataset', 'faces'])
+def test_results_as_json_table_and_figure(tmp_path, program, monkeypatch, capsys):
+    pytest.importorskip('dlib')
+    monkeypatch.setattr(labels, 'held_out', lambda name: int(name[-7:-4]) % 7 == 0)
+    first, second = tmp_path / 'first.json', tmp_path / 'second.json'
+    program('--faces', 1, '--json', first)
+    results = json.loads(first.read_text(), parse_constant=pytest.fail)
+    for part, keys in JSON_KEYS.items():
+        assert set(results[part]) == keys
+    assert len(results['ageing']['judged_age']) == 10
+    assert len(results['identity']['by_target']['distance']) == 10
+    assert {'male', 'female'} == set(results['fairness'])
+    assert results['identity']['distance'] > 0 and results['reconstruction']['faces'] == 9
+    capsys.readouterr()
+    program('--faces', 1, '--json', second, '--beside', first, '--plot', tmp_path / 'plot.png')
+    text = capsys.readouterr().out
+    rows = {
+        line.split('|')[1].strip(): line.split('|')[2:]
+        for line in text.splitlines()[2:]
+        if '|' in line
+    }
+    assert rows['first'] == rows['generated']
+    assert f' {results["ageing"]["adult_swing"]:.1f} ' in rows['first']
+    assert json.loads(second.read_text()) == results
+    with Image.open(tmp_path / 'plot.png') as image:
+        assert min(image.size) > 300
+
+
+def test_without_the_packages_for_identity(tmp_path, program, monkeypatch, capsys):
+    monkeypatch.setattr(measures, 'DESCRIPTORS', 'no_such_package')
+    program('--json', tmp_path / 'all.json')
+    text = capsys.readouterr().out
+    assert 'pip install -r demo/requirements.txt' in text and '| judged age |' in text
+    results = json.loads((tmp_path / 'all.json').read_text())
+    assert 'identity' not in results and results['fairness']['male']['distance'] is None
+
+
+def test_likeness_is_measured_on_the_same_people(tmp_path, program, monkeypatch):
+    """With all likeness the photo stays, however badly the model reconstructs it."""
+    monkeypatch.setattr(measures, 'DESCRIPTORS', 'no_such_package')
+    results = []
+    for likeness in (0, 1):
+        program('--faces', 1, '--likeness', likeness, '--json', tmp_path / 'all.json')
+        results.append(json.loads((tmp_path / 'all.json').read_text()))
+    plain, alike = results
+    assert alike['reconstruction']['L1'] < 0.1 < plain['reconstruction']['L1']
+    assert alike['ageing']['faces'] == plain['ageing']['faces']
+    assert alike['ageing']['judged_age'] != plain['ageing']['judged_age']
+
+
+def test_age_shift_needs_statistics_of_codes(program):
+    with pytest.raises(SystemExit, match=r'has no statistics of codes.*python -m init_model.codes'):
+        program('--age_shift', 1)
+
+
+def test_a_published_grid(tmp_path, program, capsys):
+    """Three people in columns, ten ages in rows; each row is brighter than the one above."""
+    levels = np.arange(10)[:, None] * 20 + np.array([[0, 10, 20]])
+    grid = levels.repeat(16, 0).repeat(16, 1).astype(np.uint8)
+    Image.fromarray(grid).save(tmp_path / 'grid.png')
+    program('--grid', tmp_path / 'grid.png')
+    row = capsys.readouterr().out.splitlines()[-1].split('|')[1:]
+    means = [100 * level / 255 for level in levels.mean(1)]
+    assert row[0] == ' grid.png ' and row[1:11] == [f' {mean:.1f} ' for mean in means]
+    assert float(row[11]) == pytest.approx(means[-1] - means[0], abs=0.05)
+    assert float(row[12]) == pytest.approx(means[-1] - means[4], abs=0.05)
+    assert row[13] == ' 100% '
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (
+            ['--grid', 'wide.png'],
+            'wide.png is 165 x 100 pixels, no grid of square faces in 10 rows',
+        ),
+        (['--grid', 'nothing.png'], 'nothing.png cannot be read as an image'),
+        (['--beside', 'wide.png'], r'wide.png is no file that --json wrote'),
+        (['--beside', 'other.json'], r'other.json is of other age groups'),
+        (['--judge', 'nowhere'], r'judge.json is missing: restore it \(git checkout demo\)'),
+    ],
+)
+def test_what_cannot_be_used(words, message, tmp_path, program, monkeypatch):
+    if words[0] == '--judge':
+        monkeypatch.undo()
+    Image.new('RGB', [165, 100]).save(tmp_path / 'wide.png')
+    numbers = {'swing': 1, 'adult_swing': 1, 'rising': 1, 'rank_correlation': 1}
+    (tmp_path / 'other.json').write_text(json.dumps({'ageing': {'judged_age': [1, 2], **numbers}}))
+    with pytest.raises(SystemExit, match=message):
+        program(words[0], tmp_path / words[1])
+
+
+def test_what_cannot_be_measured(tmp_path, program, monkeypatch):
     with pytest.raises(SystemExit, match='There is no trained model to measure'):
-        evaluate.main(['--savedir', str(tmp_path / 'nowhere'), '--datadir', str(tmp_path)])
+        program('--savedir', tmp_path / 'nowhere')
+    monkeypatch.setattr(labels, 'held_out', lambda name: False)
+    with pytest.raises(SystemExit, match=r'None of the 60 faces in .*faces is a held-out one'):
+        program()

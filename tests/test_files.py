@@ -1,5 +1,8 @@
 """Listing pictures, naming results, and replacing files."""
 
+import os
+import warnings
+
 import pytest
 
 from data import console, files
@@ -46,3 +49,41 @@ def test_a_replacement_is_not_written_through_a_link(tmp_path):
         file.write('new')
     assert (tmp_path / 'precious').read_text() == 'mine'
     assert path.read_text() == 'new' and not path.is_symlink()
+
+
+def test_a_sub_folder_that_cannot_be_read_is_left_out(tmp_path, monkeypatch):
+    for folder in ('good', 'lost+found'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'a.jpg').touch()
+    (tmp_path / 'round').symlink_to('round')
+    scan = os.scandir
+
+    def scandir(path):
+        if path.endswith('found'):
+            raise PermissionError(13, 'Permission denied', path)
+        return scan(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    with pytest.warns(UserWarning, match=r'lost\+found cannot be read \(Permission denied\): left'):
+        paths = files.list_images(str(tmp_path), recursive=True)
+    assert paths == [str(tmp_path / 'good' / 'a.jpg')]
+    with pytest.raises(PermissionError):
+        files.list_images(str(tmp_path / 'lost+found'))
+
+
+def test_pictures_of_other_formats_are_counted_once(tmp_path):
+    for name in ('a.jpg', 'b.HEIC', 'c.avif', 'notes.txt'):
+        (tmp_path / name).touch()
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter('default')
+        for _ in range(2):
+            assert files.list_images(str(tmp_path)) == [str(tmp_path / 'a.jpg')]
+    (text,) = [str(warning.message) for warning in recorded]
+    assert text.startswith('2 pictures in ') and 'not read, such as ' in text and 'b.HEIC:' in text
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    path = str(tmp_path / 'a.txt')
+    with pytest.raises(OSError, match='No space left') as error, files.replacing(path):
+        raise OSError(28, 'No space left on device')
+    assert error.value.filename == path

@@ -101,7 +101,7 @@ def test_numbers(calls, name, text):
 def test_choices(calls, name, text):
     words = console.BOOLEANS if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
     known = text.lower() in words if name in BOOLEANS else text in words
-    sentence = call(f'--{name}={text}')
+    sentence = call(f'--{name}={text}', '--testdir=photos')
     assert sentence is None if known else f'--{name}=' in sentence
 
 

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -11,8 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
-from data import console, labels, pictures
-from demo import aging, kids, morph, photos
+from data import console, detector, labels, pictures
+from demo import aging, kids, likeness, morph, photos
 from face_aging import FaceAging
 from tests.conftest import TINY
 from tests.test_main import ROOT
@@ -59,13 +60,14 @@ class Recorder:
 
 def test_aging(model, pair):
     image = pair[1]
-    faces = aging.age(model, image, [5, 30, 65], gender=1)
+    plain = likeness.Aging(None, 0, 0)
+    faces = aging.age(model, image, [5, 30, 65], 1, plain)
     z = np.repeat(model.E(image[None]), 3, axis=0)
     expected = model.G([z, labels.age_label([5, 30, 65]), labels.one_hot([1] * 3, 2)])
     assert faces.shape == (3, 32, 32, 3) and faces.dtype == np.float32
     np.testing.assert_allclose(faces, expected, atol=1e-5)
     as_bytes = ops.image_grid(image[None])
-    np.testing.assert_allclose(aging.age(model, as_bytes, [5, 30, 65], 1), faces, atol=1e-4)
+    np.testing.assert_allclose(aging.age(model, as_bytes, [5, 30, 65], 1, plain), faces, atol=1e-4)
 
 
 def test_a_morph_goes_from_one_reconstruction_to_the_other(model, pair):
@@ -192,7 +194,8 @@ def test_the_program_aging(folder, model, pair):
         with Image.open(f'out/test/ages_23_0_madeup004_{word}.png') as strip:
             faces, titles = faces_of(strip)
         np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
-        expected = aging.age(model, pair[0], labels.age_centres(), gender)
+        own = {'own_age': 23, 'own_gender': 0}  # by the name
+        expected = aging.age(model, pair[0], labels.age_centres(), gender, **own)
         np.testing.assert_allclose(
             np.concatenate(faces[1:]), ops.image_grid(expected, size_frame=(10, 1)), atol=1
         )
@@ -314,5 +317,30 @@ def test_a_game_ends_by_a_sentence(folder, monkeypatch, capsys, game, people):
 def test_a_photo_without_a_face(folder):
     Image.new('RGB', (300, 200), (90, 120, 90)).save('30_1_wall.png')
     assert 'No face is found in 30_1_wall.png: ' in error_of(morph.main, MAN, '30_1_wall.png')
-    assert '30_1_no.png cannot be read' in error_of(morph.main, '30_1_no.png', MAN)
+    said = error_of(morph.main, '30_1_no.png', MAN)
+    assert '30_1_no.png cannot be read' in said and said.endswith(': name a picture.')
     assert written() == ['30_1_wall.png']
+
+
+@pytest.mark.parametrize(('game', 'photos'), [(aging, [MAN]), (morph, [MAN, WOMAN])])
+def test_no_name_of_a_folder(folder, capsys, game, photos):
+    with pytest.raises(SystemExit, match='2'):
+        game.main([*map(str, photos), '--savedir', ''])
+    assert "--savedir: invalid path value: ''" in capsys.readouterr().err and written() == []
+
+
+@pytest.fixture
+def no_detector(monkeypatch):
+    for name in [name for name in sys.modules if name.split('.')[0] == 'mtcnn']:
+        monkeypatch.setitem(sys.modules, name, None)
+    detector._stage.cache_clear()
+    detector._detector.cache_clear()
+
+
+def test_games_without_a_detector(folder, no_detector):
+    assert error_of(aging.main, MAN).startswith('\n\tTo find faces a detector is needed: install')
+
+
+def test_a_plain_test_without_a_detector(folder, no_detector, tiny_main, tmp_path):
+    with pytest.raises(SystemExit, match='To find faces a detector is needed: install'):
+        tiny_main('--is_train', 'False', '--savedir', tmp_path / 'save', '--testdir', MAN)

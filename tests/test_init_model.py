@@ -326,6 +326,21 @@ def test_checkpoints_that_cannot_be_packed(savedir, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+    ('left_out', 'flags', 'message'),
+    [
+        (('summary', 'history.csv'), '', r'no summary in .*: copy the complete --savedir'),
+        ((), '--batch_size=many', r'flags\.txt was edited \(.*many.*\): restore or remove it'),
+        ((), '--seed=', r'flags\.txt was edited'),
+    ],
+)
+def test_copies_that_cannot_be_packed(savedir, tmp_path, left_out, flags, message):
+    copy = shutil.copytree(savedir, tmp_path / 'copy', ignore=shutil.ignore_patterns(*left_out))
+    (copy / 'flags.txt').write_text(flags)
+    with pytest.raises(console.InputError, match=message):
+        pack.pack(copy, tmp_path / 'out')
+
+
 def test_a_moved_training_can_be_packed(savedir, tmp_path):
     shutil.copytree(savedir, tmp_path / 'moved')
     listing = tmp_path / 'moved' / 'checkpoint' / 'checkpoint'

@@ -17,6 +17,7 @@ from absl.testing import flagsaver
 
 import main
 from data import files, labels, pipeline, readers
+from demo import likeness
 from init_model import savedir
 from init_model.run import Run
 
@@ -31,6 +32,11 @@ DEFAULTS = {
     'gender': 'both',
     'ages': None,
     'gif': False,
+    'age_shift': None,
+    'likeness': None,
+    'age': None,
+    'whole_photo': False,
+    'everyone': False,
     'use_trained_model': True,
     'use_init_model': True,
     'datadir': 'data',
@@ -74,6 +80,7 @@ class Recorder:
 
     is_chief = True
     size_image, num_input_channels = 32, 3
+    num_categories, num_z_channels, save_dir = 10, 50, 'save'
     saved = None  # the run in save_dir
 
     def __init__(self, calls):
@@ -102,6 +109,7 @@ def calls(monkeypatch, tmp_path):
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
     monkeypatch.setattr('init_model.checkpoints.is_in', lambda _: Recorder.saved is not None)
+    monkeypatch.setattr('face_aging.INIT_MODEL', 'no_init_model')
     monkeypatch.setattr('demo.aging.write', lambda *args: recorded.append(('write', *args[1:])))
     monkeypatch.chdir(tmp_path)
 
@@ -123,6 +131,8 @@ def test_choices_are_those_of_the_code():
     assert flags.FLAGS['cache'].parser.enum_values == list(pipeline.CACHES)
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
     assert flags.FLAGS['gender'].parser.enum_values == [*labels.GENDER_NAMES, 'both']
+    assert flags.FLAGS['age'].parser.upper_bound == labels.MAX_AGE
+    assert flags.FLAGS['age_shift'].parser.upper_bound == likeness.MOST_AGE_SHIFT
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 
 
@@ -264,7 +274,7 @@ def test_memory_that_is_not_there(calls, monkeypatch):
         calls()
 
 
-@pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace')
+@pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace', 'ignore:The statistics of')
 def test_testing_flags_reach_the_class(calls, drawn_faces):
     shutil.copytree(drawn_faces, 'my_photos')
     model, test, write = calls('--is_train', 'False', '--testdir', 'my_photos')
@@ -276,12 +286,19 @@ def test_testing_flags_reach_the_class(calls, drawn_faces):
     assert (name, names, rest) == (
         'write',
         files.unique_names(paths),
-        [('male', 'female'), None, False],
+        [('male', 'female'), None, False, likeness.Aging(None, 0, likeness.LIKENESS), None],
     )
     assert shown is test[1]  # decoded once
     words = '--is_train False --testdir my_photos --gender female --ages 5,30 --gif yes'
     _, test, write = calls(*words.split())
-    assert test[2] == ['female'] and write[3:] == (['female'], (5, 30), True)
+    assert test[2:] == (['female'], None) and write[3:6] == (['female'], (5, 30), True)
+    words += ' --likeness 0.5 --age 40'
+    _, test, write = calls(*words.split())
+    assert callable(test[3])  # the grids follow what is asked for
+    assert write[6:] == (likeness.Aging(None, 0, 0.5), 40)
+    _, test, write = calls(*words.split(), '--likeness', '0', '--age_shift', '0')
+    assert test[3] is None  # the paper's method
+    assert write[6] == likeness.Aging(None, 0, 0)
     assert not os.path.exists('save')
 
 

@@ -166,12 +166,3 @@ def test_batch_norm(shape):
 
 
 # ---------------------------------------------------------------------------------- progress
-
-
-def test_progress_without_a_terminal_is_plain_lines(capsys):
-    with ops.Progress(range(10), 'Epoch 1/2', unit='batch') as progress:
-        for i in progress:
-            progress.set_postfix_str(f'EG_err {i}')
-    first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith('Epoch 1/2: 0%, 0/10, ')
-    assert last.startswith('Epoch 1/2: 100%, 10/10, ') and last.endswith(', EG_err 9')

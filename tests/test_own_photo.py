@@ -9,7 +9,7 @@ from PIL import Image
 
 import ops
 from data import files, labels, pictures, pipeline
-from demo import aging
+from demo import aging, likeness
 from tests.test_main import ROOT
 
 GENDERS = ('female', 'male')
@@ -58,9 +58,10 @@ def generated(model, path, gender, ages):
 
 
 def write(model, folder, **settings):
-    """Write the strips and animations of a folder's photos, as main.py does."""
+    """Write the strips and animations of a folder's photos, by the paper's method."""
     paths, faces = pipeline.read_folder(str(folder), 32, model.num_input_channels)
-    return aging.write(model, files.unique_names(paths), faces, **settings)
+    plain = likeness.Aging(None, 0, 0)
+    return aging.write(model, files.unique_names(paths), faces, method=plain, **settings)
 
 
 # ------------------------------------------------------------------------------- pictures

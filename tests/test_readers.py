@@ -191,7 +191,7 @@ def test_cacd_by_its_table(put, tmp_path, write):
     name, faces, _ = read(folder)
     assert name == 'cacd'
     assert faces == dict(zip(sorted(names), [(16, 1), (24, 1), (52, 0)], strict=True))
-    with pytest.warns(UserWarning, match=r"1 of 3 names .* on the age, as '53_Robin"):
+    with pytest.warns(UserWarning, match=r"1 of 3 names .* on the age, such as '53_Robin"):
         labels.list_faces(folder)
 
 
@@ -247,7 +247,43 @@ def test_lines_that_cannot_be_used(put):
     reasons = list(reading.skipped.values())
     assert 'no number' in reasons[0] and reasons[0] == reasons[1]
     assert 'a gender in' in reasons[2] and reasons[3] == 'in labels.csv with different labels'
-    assert '1 lines of' in reading.notes[0] and "'../x.jpg' in line 8" in reading.notes[0]
+    assert [note.split('labels.csv ')[1] for note in reading.notes] == [
+        "have an age that is no number from 0 to 120, the first 'x' in line 2.",
+        "have a gender that is not 0, 1, m, f, male or female, the first '' in line 4.",
+        "name no image, the first '../x.jpg' in line 8.",
+    ]
+
+
+def test_numbers_as_other_programs_write_them(put):
+    table = 'file;age;gender\na.jpg;25.0;1.0\nb.jpg;30;0.0\nc.jpg;25,5;1\n'
+    _, faces, reading = read(put('a.jpg', 'b.jpg', 'c.jpg', labels=table))
+    assert faces == {'a.jpg': (25, 1), 'b.jpg': (30, 0)}
+    assert "the first '25,5' in line 4." in reading.notes[0]
+
+
+def test_a_note_says_why_no_face_has_a_label(put):
+    """The folder's own name stands before the names of the files."""
+    folder = put('a.jpg', labels='file,age,gender\nset/a.jpg,25,1\n')
+    with (
+        pytest.warns(UserWarning, match=r"name no image, the first 'set/a\.jpg' in line 2"),
+        pytest.raises(console.InputError, match='has a label'),
+    ):
+        labels.list_faces(folder)
+
+
+@pytest.mark.parametrize(
+    ('reader', 'names'),
+    [
+        ('utkface', ['121_1_x.jpg', '120_1_x.jpg']),
+        ('fgnet', ['001A999.JPG', '001A02.JPG']),
+        ('morph', ['1_1M999.JPG', '1_1M54.JPG']),
+        ('cacd', ['999_A_B_0001.jpg', '53_A_B_0001.jpg']),
+    ],
+)
+def test_ages_that_nobody_has(put, reader, names):
+    _, reading = readers.read(put(*names), reader)
+    assert [os.path.basename(path) for path in reading.faces] == names[1:]
+    assert [os.path.basename(path) for path in reading.skipped] == names[:1]
 
 
 @pytest.mark.parametrize(
@@ -258,6 +294,7 @@ def test_lines_that_cannot_be_used(put):
             r'labels\.csv has no column file, gender: its first line must name',
         ),
         ('', r'labels\.csv has no column file, age, gender'),
+        ('sep=;\nfile;age;gender\n', r"labels\.csv has no column .*, but is 'sep=;'"),
         ('file,age,gender\n', r'No image in .* has a label \(not in labels\.csv\)'),
         ('file,age,gender\na.jpg,"' + 'x' * 200_000, r'labels\.csv cannot be read, line 2'),
     ],
@@ -270,7 +307,9 @@ def test_tables_that_cannot_be_used(put, table, message):
 # ------------------------------------------------------------------------------ folders
 
 
-@pytest.mark.parametrize('suffix', ['jpg', 'jpeg', 'png', 'webp', 'bmp', 'JPG', 'Png'])
+@pytest.mark.parametrize(
+    'suffix', ['jpg', 'jpeg', 'jfif', 'png', 'webp', 'bmp', 'tif', 'TIFF', 'Png']
+)
 def test_any_suffix(put, suffix):
     assert read(put(f'9_1_x.{suffix}'))[1] == {f'9_1_x.{suffix}': (9, 1)}
 
@@ -419,7 +458,9 @@ def test_init_model_of_other_age_groups(tiny, tmp_path, monkeypatch):
     (tmp_path / 'packed').mkdir()
     (tmp_path / 'packed' / 'manifest.json').touch()
     monkeypatch.setattr('init_model.read_manifest', lambda folder: manifest)
-    with pytest.raises(console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: p'):
+    with pytest.raises(
+        console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: use'
+    ):
         tiny(age_upper=(30,)).load_checkpoint(str(tmp_path / 'packed'))
 
 

@@ -125,7 +125,8 @@ def opened(monkeypatch):
     return found
 
 
-def test_a_checkpoint_is_opened_once_per_start(tiny_main, faces, opened):
+def test_a_checkpoint_is_opened_once_per_start(tiny_main, faces, opened, monkeypatch):
+    monkeypatch.chdir(faces.parent)
     words = '--datadir . --dataset faces --batch_size 7 --epoch 1'.split()
     tiny_main(*words, '--use_trained_model', 'False')
     assert opened == []  # the training goes on from pre-training without reading it again

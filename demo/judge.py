@@ -1,0 +1,339 @@
+"""Judge the age and the gender of faces: python -m demo.judge --dataset UTKFace trains the judge.
+
+The judge is a small residual network (He et al. 2016) that sees real faces alone, never a generated
+one. `demo.evaluate` asks it how old generated faces look. It learns from the faces of the data set
+for which `data.labels.held_out` is false; its errors are measured on the others, by age group.
+"""
+
+import argparse
+import os
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import init_model
+from data import console, labels, pipeline, readers
+from data.console import InputError, Progress
+from demo import lessons, report
+from demo.lessons import BATCH, OLDEST, SIZE
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MANIFEST, WEIGHTS = 'judge.json', 'judge.npz'
+CURE = 'restore it (git checkout demo) or make it anew (python -m demo.judge --dataset UTKFace).'
+WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
+SHARPNESS = 2  # power of the years' probabilities before their mean: less drawn to middle ages
+STEPS = 1600
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.01, 0.3
+CALIBRATION = 0.1  # share of the faces, in each cell, that only the calibration sees
+KNOTS = np.array([0.0, 50, 100])  # the network's years between which the calibration is linear
+TRUST = 0.05  # weight of leaving years as they are, where the groups do not say better
+
+
+def network():
+    """Return the network: faces float32 [B, SIZE, SIZE, 3] -> logits of years and of female.
+
+    The first output has a logit for each year from 0 to OLDEST, [B, OLDEST + 1], the second is
+    [B, 1].
+    """
+    face = keras.Input([SIZE, SIZE, 3])
+    x = _relu(_conv(face, WIDTHS[0], stride=2))  # 48
+    for width in WIDTHS[1:]:  # 24, 12, 6
+        short = _conv(x, width, size_kernel=1, stride=2)
+        x = _relu(_conv(x, width, stride=2))
+        x = _relu(keras.layers.Add()([short, _conv(x, width)]))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(DROPOUT)(x)
+    year = keras.layers.Dense(OLDEST + 1, dtype='float32', name='year')(x)
+    female = keras.layers.Dense(1, dtype='float32', name='female')(x)
+    return keras.Model(face, [year, female])
+
+
+def _conv(x, width, size_kernel=3, stride=1):
+    """Convolve and normalise."""
+    x = keras.layers.Conv2D(width, size_kernel, stride, padding='same', use_bias=False)(x)
+    return keras.layers.BatchNormalization(momentum=0.98)(x)
+
+
+def _relu(x):
+    return keras.layers.ReLU()(x)
+
+
+class Judge:
+    """Judges faces.
+
+    Attributes:
+        model: the network.
+        knots: float array [2, K], the network's years and the judged ages: linear between them,
+            and never below 0.
+    """
+
+    def __init__(self, model, knots):
+        self.model, self.knots = model, knots
+
+    def __call__(self, faces, size_batch=100):
+        """Judge faces, each together with its mirror image, with a progress bar.
+
+        Args:
+            faces: [N, S, S, C], uint8 or float in [-1, 1], that lie as in UTKFace.
+            size_batch: most faces at a time.
+
+        Returns:
+            years: float array [N], the judged ages.
+            female: float array [N], the probability of female.
+        """
+        years, female = raw(self.model, faces, size_batch)
+        return np.maximum(np.interp(years, *self.knots), 0), female
+
+
+def load(folder=HERE):
+    """Return the Judge packed in a folder, by default the one that comes with the program.
+
+    Raises:
+        InputError: a file is missing, damaged or foreign; names it.
+    """
+    arrays = init_model.load(folder, MANIFEST, [WEIGHTS], CURE)
+    model, knots = network(), arrays.pop('knots')
+    shapes = {name: tuple(x.shape) for name, x in named_variables(model).items()}
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise InputError(f'{os.path.join(folder, WEIGHTS)} is of another network: {CURE}')
+    for name, variable in named_variables(model).items():
+        variable.assign(arrays[name])
+    return Judge(model, knots.astype(np.float64))
+
+
+def save(judge, description, folder=HERE):
+    """Pack a Judge in float16; both files are replaced, or none.
+
+    Args:
+        judge: Judge.
+        description: dict that goes into the manifest, as is.
+        folder: for the files.
+    """
+    arrays = {name: x.numpy() for name, x in named_variables(judge.model).items()}
+    arrays = {
+        name: x.astype(init_model.DTYPE) for name, x in (arrays | {'knots': judge.knots}).items()
+    }
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        entry = init_model.describe_file(os.path.join(aside, WEIGHTS), arrays)
+        manifest = {'format': init_model.FORMAT, **description, 'files': {WEIGHTS: entry}}
+        init_model.write_manifest(os.path.join(aside, MANIFEST), manifest)
+        for name in (WEIGHTS, MANIFEST):  # the manifest last
+            os.replace(os.path.join(aside, name), os.path.join(folder, name))
+
+
+def named_variables(model):
+    """Return a dict from names to the variables of the network: 0_kernel, 1_gamma, ..."""
+    layers = [layer for layer in model.layers if layer.variables]
+    return {
+        f'{i}_{variable.path.split("/")[-1]}': variable
+        for i, layer in enumerate(layers)
+        for variable in layer.variables
+        if variable.dtype == 'float32'
+    }
+
+
+def raw(model, faces, size_batch=100):
+    """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
+    judged = []
+    with Progress(total=len(faces), desc='Judging', unit=' faces') as progress:
+        for first in range(0, len(faces), size_batch):
+            batch = faces[first : first + size_batch]
+            judged.append(_infer(model, tf.convert_to_tensor(batch)))
+            progress.update(len(batch))
+    years, female = map(np.concatenate, zip(*judged, strict=True))
+    return years, female
+
+
+def _infer(model, faces):
+    if faces.dtype == tf.uint8:
+        faces = pipeline.to_float(faces)
+    if faces.shape[-1] == 1:
+        faces = tf.image.grayscale_to_rgb(faces)
+    faces = tf.image.resize(faces, [SIZE, SIZE], antialias=True)
+    year, female = model(tf.concat([faces, faces[:, :, ::-1]], 0), training=False)
+    year = tf.nn.softmax(SHARPNESS * year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
+    return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, tf.sigmoid(female)))
+
+
+# ---------------------------------------------------------------------------------- training
+
+
+def train(faces, years, genders, seed, steps=STEPS):
+    """Train a judge, with a progress bar.
+
+    Args:
+        faces: uint8 array [N, S, S, 3], of the people to learn from.
+        years: int array [N].
+        genders: int array [N], 0 male, 1 female.
+        seed: of the initial weights, the batches and their changes.
+        steps: batches.
+
+    Returns:
+        a Judge.
+    """
+    keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
+    groups = np.searchsorted(labels.AGE_UPPER, years)
+    cells = groups * 2 + genders
+    calibrating = np.zeros(len(faces), bool)
+    for cell in np.unique(cells):
+        members = rng.permutation(np.flatnonzero(cells == cell))
+        calibrating[members[: max(1, round(CALIBRATION * len(members)))]] = True
+    order = lessons.balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
+    model = network()
+    rate = keras.optimizers.schedules.CosineDecay(
+        LEARNING_RATE / 20,
+        steps - steps // 20,
+        warmup_target=LEARNING_RATE,
+        warmup_steps=steps // 20,
+    )
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5),
+        [
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            keras.losses.BinaryCrossentropy(from_logits=True),
+        ],
+        jit_compile=False,  # on a CPU, XLA compiles for minutes
+    )
+    with Progress(total=steps, desc='Training', unit=' steps') as progress:
+
+        def tell(_, logs):
+            progress.update()
+            progress.set_postfix_str(f'loss {logs["loss"]:.3f}', refresh=False)
+
+        model.fit(
+            lessons.batches(faces, years, genders, order, seed),
+            shuffle=False,
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
+        )
+    judged, _ = raw(model, faces[calibrating])
+    return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
+
+
+def calibrate(judged, years, groups):
+    """Return the knots of a Judge: the network leans to the middle ages.
+
+    Least squares: the means of the age groups come as near to the true ones as a line with one bend
+    allows. More bends would follow the chance in a hundred faces.
+
+    Args:
+        judged: float array [N], the network's years of faces that it was not trained on.
+        years, groups: int arrays [N], their true ages and age groups.
+    """
+    shares = np.stack([np.interp(judged, KNOTS, knot) for knot in np.eye(len(KNOTS))], axis=1)
+    names = np.unique(groups)
+    shares, means = (
+        np.array([x[groups == i].mean(axis=0) for i in names]) for x in (shares, years)
+    )
+    normal = shares.T @ shares + TRUST * np.eye(len(KNOTS))
+    return np.stack([KNOTS, KNOTS + np.linalg.solve(normal, shares.T @ (means - shares @ KNOTS))])
+
+
+# ---------------------------------------------------------------------------------- program
+
+
+def errors(judge, faces, years, genders):
+    """Measure a judge on faces.
+
+    Args:
+        judge: Judge.
+        faces: uint8 array [N, S, S, C].
+        years, genders: int arrays [N], the true ones.
+
+    Returns:
+        list of dicts, one for all and one for each age group: group, faces, mean_age, judged_age
+        and mean_error in years, gender (the share judged right).
+    """
+    judged, female = judge(faces)
+    groups = np.searchsorted(labels.AGE_UPPER, years)
+    members = [('all', groups >= 0)]
+    members += [(name, groups == i) for i, name in enumerate(labels.age_names())]
+    return [
+        {
+            'group': name,
+            'faces': int(chosen.sum()),
+            'mean_age': round(float(years[chosen].mean()), 1),
+            'judged_age': round(float(judged[chosen].mean()), 1),
+            'mean_error': round(float(abs(judged - years)[chosen].mean()), 1),
+            'gender': round(float(((female >= 0.5) == genders)[chosen].mean()), 3),
+        }
+        for name, chosen in members
+        if chosen.any()
+    ]
+
+
+def read_faces(folder, reader=None):
+    """Read a data set.
+
+    Args:
+        folder: of the data set.
+        reader: of the labels, as `labels.list_faces` takes it.
+
+    Returns:
+        faces: uint8 array [N, 128, 128, 3].
+        years, genders: int arrays [N].
+        held: bool array [N], `labels.held_out`.
+
+    Raises:
+        InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
+            or too few to learn from.
+    """
+    name, reading = readers.read(folder, reader)
+    labels.require_labels(folder, name, reading)
+    faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory')
+    known = np.array([*reading.faces.values()])[kept]
+    held = np.array([labels.held_out(path) for path in reading.faces])[kept]
+    groups = np.searchsorted(labels.AGE_UPPER, known[~held, 0])
+    if held.all() or not held.any() or len(np.unique(groups)) < len(labels.age_names()):
+        raise InputError(
+            f'{folder} has no faces of some age groups, or none that are held out: name a data set '
+            'of thousands of faces of all ages.'
+        )
+    return faces, *known.T, held
+
+
+@console.one_sentence()
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m demo.judge', description=__doc__)
+    parser.add_argument('--datadir', default='data', help='folder of the data sets')
+    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
+    parser.add_argument('--seed', type=int, default=1, help='of weights and batches (%(default)s)')
+    parser.add_argument('--steps', type=int, default=STEPS, help=f'of {BATCH} faces (%(default)s)')
+    parser.add_argument(
+        '--precision',
+        choices=['float32', 'mixed_bfloat16'],
+        default='float32',
+        help='of the training; the second is faster where the processor has bfloat16 (%(default)s)',
+    )
+    parser.add_argument('--out', default=HERE, help='folder for the files; default: demo')
+    words = parser.parse_args(argv)
+    if words.steps < 1:
+        parser.error('--steps is at least 1')
+    faces, years, genders, held = read_faces(
+        os.path.join(words.datadir, words.dataset), words.labels
+    )
+    keras.config.set_dtype_policy(words.precision)
+    judge = train(faces[~held], years[~held], genders[~held], words.seed, words.steps)
+    rows = errors(judge, faces[held], years[held], genders[held])
+    learnt = int(np.count_nonzero(~held))
+    description = {
+        'epochs': round(words.steps * BATCH / learnt),
+        'steps': words.steps,
+        'batch_size': BATCH,
+        'seed': words.seed,
+        'precision': words.precision,
+        'dataset': words.dataset,
+        'faces': learnt,
+        'held_out': rows,
+    }
+    os.makedirs(words.out, exist_ok=True)
+    save(judge, description, words.out)
+    print(f'\n{report.judge(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {words.out}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,86 @@
+"""What demo.judge learns from: batches of faces, balanced, varied, and with their targets."""
+
+import numpy as np
+import tensorflow as tf
+
+from data import pipeline
+
+SIZE = 96  # pixels, height and width of the network's input
+OLDEST = 100  # years; older faces count as of this age
+SPREAD = 3  # years: labels are no better, and neighbouring ages look alike
+BATCH, CHUNK = 64, 16  # faces in a step, and in a part of it that is softened alike
+SOFTENED = 0.7  # share of the inputs that are softened, since generated faces are soft
+SOFT_SIZES = 28, 80  # pixels, from and to which they are scaled down before they are scaled up
+SHIFT = 6  # pixels at 128
+
+
+def balanced_order(cells, count, rng):
+    """Return `count` indices of faces: of each cell as many, each of its faces as often.
+
+    Args:
+        cells: int array [N], the cell of each face, -1 for one that is left out.
+        count: of the indices.
+        rng: NumPy's generator.
+    """
+    names = np.unique(cells[cells >= 0])
+    share = -(-count // len(names))
+    drawn = []
+    for cell in names:
+        members = np.flatnonzero(cells == cell)
+        rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
+        drawn.append(np.concatenate(rounds)[:share])
+    # A face of each cell in turn, so that each batch is balanced.
+    return np.stack(drawn, 1).ravel()[:count]
+
+
+def batches(faces, years, genders, order, seed):
+    """Return batches for Keras' fit: faces in the order given, changed, with their targets."""
+    ages = np.arange(OLDEST + 1)
+    distance = (np.minimum(years, OLDEST)[:, None] - ages) / SPREAD
+    target = np.exp(-(distance**2) / 2)
+    target = (target / target.sum(1, keepdims=True)).astype(np.float32)
+    chunks = pipeline.batches(faces, target, genders[:, None].astype(np.float32), order, CHUNK)
+
+    def change(count, chunk):
+        face, year, female = chunk
+        return vary(face, tf.stack([tf.constant(seed, tf.int64), count])), year, female
+
+    def whole(face, year, female):
+        face, year, female = (tf.reshape(x, [BATCH, *x.shape[2:]]) for x in (face, year, female))
+        return face, (year, female)
+
+    changed = chunks.enumerate().map(change, tf.data.AUTOTUNE)
+    return changed.batch(BATCH // CHUNK, drop_remainder=True).map(whole).prefetch(2)
+
+
+def vary(faces, seed):
+    """Change faces at random: mirrored, shifted, lit and tinted otherwise, and softened.
+
+    Args:
+        faces: uint8 tensor [B, S, S, 3].
+        seed: int64 tensor [2].
+
+    Returns:
+        float32 tensor [B, SIZE, SIZE, 3] in [-1, 1].
+    """
+    size_batch, size = faces.shape[:2]
+
+    def uniform(number, shape, low, high, dtype=tf.float32):
+        place = tf.random.experimental.stateless_fold_in(seed, number)
+        return tf.random.stateless_uniform(shape, place, low, high, dtype)
+
+    face = pipeline.to_float(faces)
+    face = tf.where(uniform(0, [size_batch, 1, 1, 1], 0, 1) < 0.5, face, face[:, :, ::-1])
+    face = tf.pad(face, [[0, 0], [SHIFT, SHIFT], [SHIFT, SHIFT], [0, 0]], 'SYMMETRIC')
+    row, column = tf.unstack(uniform(1, [2], 0, 2 * SHIFT + 1, tf.int32))
+    face = face[:, row : row + size, column : column + size]
+    soft = uniform(2, [], SOFT_SIZES[0], SOFT_SIZES[1] + 1, tf.int32)
+    soft = tf.where(uniform(3, [], 0, 1) < SOFTENED, soft, SIZE)
+    face = tf.image.resize(face, [soft, soft], antialias=True)
+    face = tf.image.resize(face, [SIZE, SIZE])
+    contrast = uniform(4, [size_batch, 1, 1, 1], 0.8, 1.2)
+    light = uniform(5, [size_batch, 1, 1, 1], -0.15, 0.15)
+    tint = uniform(6, [size_batch, 1, 1, 3], -0.08, 0.08)
+    grey = tf.reduce_mean(face, -1, keepdims=True)
+    face = grey + (face - grey) * uniform(7, [size_batch, 1, 1, 1], 0.6, 1.3)
+    return tf.clip_by_value(face * contrast + light + tint, -1, 1)

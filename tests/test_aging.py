@@ -1,0 +1,173 @@
+"""Age shift and likeness: the formulas, and what they leave as it is."""
+
+import numpy as np
+import pytest
+
+from data import labels
+from demo import likeness
+from init_model import codes
+
+L, Z = 10, 50
+
+
+@pytest.fixture(scope='module')
+def statistics():
+    """Codes of cells whose ages lie along a curve of three directions, apart from the genders."""
+    random = np.random.RandomState(0)
+    groups, genders = np.repeat(np.arange(L), 60), np.tile([0, 1], L * 30)
+    curve = np.stack([groups, (groups - 5) ** 2 / 5, (groups % 3)], axis=1)
+    z = curve @ random.normal(size=(3, Z)) / 9 + genders[:, None] * random.normal(size=Z)
+    return codes.measure(
+        z + random.normal(size=z.shape) @ np.diag(np.r_[:Z] + 1) / 50, groups, genders, L
+    )
+
+
+def target(group, gender, count=1):
+    return labels.one_hot([group] * count, L), labels.one_hot([gender] * count, 2)
+
+
+# -------------------------------------------------------------------------------------- codes
+
+
+def test_the_age_of_a_code_becomes_the_targets(statistics):
+    z = np.random.RandomState(1).uniform(-1, 1, (4, Z))
+    P = likeness.age_projection(statistics)
+    np.testing.assert_allclose(P @ P, P, atol=1e-9)
+    assert np.trace(P) == pytest.approx(likeness.AGE_RANK)
+    shifted = likeness.shift_age(statistics, z, *target(7, 1, 4), 1)
+    mean = statistics.mean[7, 1]
+    np.testing.assert_allclose(P @ shifted.T, np.tile(P @ mean, [4, 1]).T, atol=1e-5)
+    rest = np.eye(Z) - P
+    np.testing.assert_allclose(rest @ shifted.T, rest @ z.T, atol=1e-5)
+
+
+def test_how_far_a_code_is_shifted(statistics):
+    z = np.random.RandomState(1).uniform(-1, 1, (4, Z)).astype(np.float32)
+    steps = [likeness.shift_age(statistics, z, *target(2, 0, 4), t) for t in (0, 1, 1.5)]
+    np.testing.assert_array_equal(steps[0], z)
+    # Of what is beyond 1, a part by the target's age counts: 13 is the central year of group 2.
+    part = 1 + 0.5 * 13 / likeness.OVERSHOOT_FROM
+    np.testing.assert_allclose(steps[2] - z, part * (steps[1] - z), atol=1e-5)
+    steps = [likeness.shift_age(statistics, z, *target(7, 0, 4), t) for t in (1, 1.5)]
+    np.testing.assert_allclose(steps[1] - z, 1.5 * (steps[0] - z), atol=1e-5)
+    # Ages between two groups are between the codes of both.
+    between = labels.age_label([30.5], labels.AGE_UPPER)
+    genders = labels.one_hot([0], 2)
+    middle = likeness.shift_age(statistics, z, between, genders, 1)
+    ends = [likeness.shift_age(statistics, z, *target(group, 0), 1) for group in (4, 5)]
+    np.testing.assert_allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-5)
+
+
+def test_age_and_gender_are_guessed_from_codes(statistics):
+    cells = list(np.ndindex(L, 2))
+    z = np.array([statistics.mean[cell] for cell in cells])
+    ages, genders = likeness.guess_labels(statistics, z)
+    assert [*zip(ages.argmax(axis=1), genders.argmax(axis=1), strict=True)] == cells
+    np.testing.assert_allclose((ages + 1).sum(axis=1), 2, atol=1e-5)
+    np.testing.assert_allclose((genders + 1).sum(axis=1), 2, atol=1e-5)
+
+
+def test_without_statistics_what_fits_best_is_the_guess(vivid):
+    model = vivid()
+    z = np.random.RandomState(0).uniform(-1, 1, (3, Z)).astype(np.float32)
+    ages, genders = labels.one_hot([0, 5, 9], L), labels.one_hot([1, 0, 1], 2)
+    images = model.G([z, ages, genders]).numpy()
+    found = likeness.best_labels(model, images, z)
+    np.testing.assert_array_equal(found[0], ages)
+    np.testing.assert_array_equal(found[1], genders)
+
+
+# ------------------------------------------------------------------------------------- photos
+
+
+def some_people(images, reconstructions, weight=1):
+    weight = np.full([*images.shape[:3], 1], weight, np.float32)
+    return likeness.People(images, np.zeros([len(images), Z]), reconstructions, weight)
+
+
+def random_images(seed, count=2, channels=3):
+    shape = count, 32, 32, channels
+    return np.random.RandomState(seed).uniform(-0.5, 0.5, shape).astype(np.float32)
+
+
+def test_likeness_0_is_what_was_generated():
+    x, r, y = map(random_images, range(3))
+    np.testing.assert_array_equal(likeness.lay_over(some_people(x, r), y, 0), y)
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_without_a_change_the_photo_stays(channels):
+    x, r = (random_images(seed, channels=channels) for seed in range(2))
+    np.testing.assert_array_equal(likeness.lay_over(some_people(x, r), r, 1), x)
+    y = random_images(2, channels=channels)
+    np.testing.assert_array_equal(likeness.lay_over(some_people(x, r, weight=1e-20), y, 1), x)
+    assert np.abs(likeness.lay_over(some_people(x, r), y, 1) - x).mean() > 0.1
+
+
+def test_half_the_likeness_is_half_way():
+    x, r, y = (random_images(seed) / 3 for seed in range(3))  # nothing is clipped
+    ends = [likeness.lay_over(some_people(x, r), y, part) for part in (0, 1)]
+    middle = likeness.lay_over(some_people(x, r), y, 0.5)
+    np.testing.assert_allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-6)
+
+
+def test_a_grey_photo_stays_grey():
+    x, r, y = map(random_images, range(3))
+    grey = np.repeat(x[..., :1], 3, axis=-1)
+    shown = likeness.lay_over(some_people(grey, r), y, 1)
+    assert np.ptp(shown, axis=-1).max() < 1e-6
+    assert np.ptp(likeness.lay_over(some_people(x, r), y, 1) - x, axis=-1).max() > 0.01
+
+
+def test_a_skin_keeps_its_tone():
+    x, r, y = (random_images(seed) / 3 for seed in range(3))
+    shown = likeness.lay_over(some_people(x, r), y, 1)
+    np.testing.assert_allclose(likeness.lay_over(some_people(x, r), y + 0.2, 1), shown, atol=1e-5)
+    middle = shown[:, 6:-6, 6:-6].mean(axis=(1, 2))
+    np.testing.assert_allclose(middle, x[:, 6:-6, 6:-6].mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_what_the_model_does_not_understand_is_left():
+    x = random_images(0)
+    r = x.copy()
+    r[:, :8] += 1.5  # of the rows above, it errs badly
+    weight = likeness.trust(x, r)
+    assert weight[:, :5].max() < 0.01 and weight[:, 16:].min() > 0.99
+    assert (likeness.trust(x, x) == 1).all()
+
+
+# -------------------------------------------------------------------------------------- model
+
+
+def test_without_both_it_is_the_papers_method(vivid):
+    model = vivid()
+    images = random_images(0, 3)
+    people = likeness.look_at(model, None, images, years=30, gender=0)
+    ages, genders = labels.one_hot(np.arange(L), L), labels.one_hot([1], 2)
+    shown = likeness.show(model, None, people, ages[:, None], genders, 0, 0)
+    expected = model.generate_ages(model.E(images), labels.one_hot([1] * 3, 2))
+    np.testing.assert_array_equal(shown, np.stack([*expected]))
+
+
+def test_people_are_looked_at_with_what_is_known_of_them(vivid, statistics):
+    model = vivid()
+    images = random_images(0, 2)
+    people = likeness.look_at(model, statistics, images, years=25.5, gender=1)
+    z = model.E(images).numpy()
+    expected = model.G([z, *target(4, 1, 2)]).numpy()
+    np.testing.assert_array_equal(people.reconstructions, expected)
+    guessed = likeness.look_at(model, statistics, images)
+    ages, genders = likeness.guess_labels(statistics, z)
+    np.testing.assert_array_equal(guessed.reconstructions, model.G([z, ages, genders]).numpy())
+
+
+def test_ages_and_people_are_broadcast(vivid, statistics):
+    model = vivid()
+    people = likeness.look_at(model, statistics, random_images(0, 2))
+    ages, genders = labels.age_label([5, 30, 80]), labels.one_hot([0, 1], 2)
+    together = likeness.show(model, statistics, people, ages[:, None], genders, 1.5, 1)
+    assert together.shape == (3, 2, 32, 32, 3)
+    for i, k in np.ndindex(3, 2):
+        one = likeness.People(*(field[k : k + 1] for field in people))
+        alone = likeness.show(model, statistics, one, ages[i : i + 1], genders[k : k + 1], 1.5, 1)
+        np.testing.assert_allclose(together[i, k], alone[0], atol=1e-5)

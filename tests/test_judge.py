@@ -1,0 +1,218 @@
+"""The judge of ages and genders: what it learns from, how it is packed, what it says."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data import console, files, labels, pictures, readers
+from demo import judge, lessons
+from tests import draw_faces
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
+    """A folder of 120 drawn faces, and its small judge: not to be changed."""
+    folder = tmp_path_factory.mktemp('judge')
+    draw_faces.draw_data_set(folder / 'faces', 120)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, 'WIDTHS', (4, 8))
+        patch.setattr(labels, 'held_out', every_third)
+        judge.main(words(folder, '--out', folder / 'out'))
+    return folder
+
+
+def every_third(name):
+    return int(name[-7:-4]) % 3 == 0
+
+
+def words(folder, *more):
+    where = ['--datadir', folder, '--dataset', 'faces', '--steps', 2, *more]
+    return [*map(str, where)]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(judge, 'WIDTHS', (4, 8))
+    monkeypatch.setattr(labels, 'held_out', every_third)
+
+
+# -------------------------------------------------------------------------------- learning
+
+
+def test_batches_are_balanced():
+    """Of each cell as many, and within a cell each face as often as any other."""
+    cells = np.repeat([0, 3, 4, -1], [2, 50, 7, 20])
+    order = lessons.balanced_order(cells, 84, np.random.default_rng(0))
+    counts = np.bincount(order, minlength=len(cells))
+    assert len(order) == 84
+    for cell in (0, 3, 4):
+        assert counts[cells == cell].sum() == 28
+        assert np.ptp(counts[cells == cell]) <= 1
+        assert all(
+            np.count_nonzero(cells[order[i : i + 21]] == cell) == 7 for i in range(0, 84, 21)
+        )
+    assert not counts[cells == -1].any()
+
+
+def test_faces_are_varied_anew_in_each_batch_and_alike_by_seed():
+    faces = np.random.RandomState(0).randint(0, 256, [4, 128, 128, 3]).astype(np.uint8)
+    first, again, other = (
+        lessons.vary(tf.constant(faces), tf.constant(seed, tf.int64)).numpy()
+        for seed in ([1, 5], [1, 5], [1, 6])
+    )
+    assert first.shape == (4, lessons.SIZE, lessons.SIZE, 3) and first.dtype == np.float32
+    assert first.min() >= -1 and first.max() <= 1
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).mean() > 0.01
+
+
+def test_most_inputs_are_soft():
+    """A pattern of single pixels is gone where a face was scaled down before."""
+    board = np.indices([128, 128]).sum(0) // 2 % 2 * 255
+    faces = np.broadcast_to(board[None, :, :, None], [2, 128, 128, 3]).astype(np.uint8)
+    sharp = [
+        np.ptp(lessons.vary(tf.constant(faces), tf.constant([0, i], tf.int64))[0, 20:-20, 20:-20])
+        > 0.8
+        for i in range(60)
+    ]
+    assert 0.1 < np.mean(sharp) < 0.5
+
+
+def test_calibration_undoes_a_leaning_to_the_middle():
+    """A network that tells four fifths of the distance from 50: its years become the true ones."""
+    years = np.repeat(np.arange(2, 90, 8), 10)
+    groups = np.searchsorted(labels.AGE_UPPER, years)
+    knots = judge.calibrate(50 + (years - 50) * 0.8, years, groups)
+    np.testing.assert_allclose(np.interp([18, 50, 74], *knots), [10, 50, 80], atol=1.5)
+
+
+def test_calibration_leaves_true_years_and_counts_groups_alike():
+    years = np.array([3, 10, 45, 80])
+    np.testing.assert_allclose(judge.calibrate(years, years, np.arange(4))[1], judge.KNOTS)
+    judged, groups = np.array([10, 30, 60, 90]), np.arange(4)
+    true = np.array([5, 25, 60, 95])
+    many = np.repeat([0, 1, 2, 3], [1, 500, 7, 2])
+    np.testing.assert_allclose(
+        judge.calibrate(judged[many], true[many], groups[many]),
+        judge.calibrate(judged, true, groups),
+    )
+
+
+# ------------------------------------------------------------------------------- judging
+
+
+def test_the_packed_judge_tells_children_from_old_people():
+    """Of faces that it never saw, made-up ones."""
+    paths = files.list_images('demo/faces')
+    faces = np.stack([pictures.read_face(path) for path in paths])
+    years = np.array([readers.parse_name(path)[0] for path in paths])
+    judged, female = judge.load()(faces)
+    assert judged.shape == female.shape == (10,)
+    assert judged[years <= 10].max() < judged[years > 50].min()
+    assert np.corrcoef(judged, years)[0, 1] > 0.8
+    assert female.min() >= 0 and female.max() <= 1
+
+
+def test_the_packed_judge_is_not_drawn_to_the_middle():
+    """What the project promises of it, on the held-out faces: their errors are in the manifest."""
+    with open(f'{judge.HERE}/{judge.MANIFEST}', encoding='utf-8') as file:
+        rows = json.load(file)['held_out']
+    assert [row['group'] for row in rows] == ['all', *labels.age_names()]
+    assert rows[0]['mean_error'] <= 8
+    assert all(abs(row['judged_age'] - row['mean_age']) <= 4 for row in rows)
+
+
+def test_a_face_is_judged_like_its_mirror_image_and_in_bytes_as_in_floats(small):
+    one = judge.Judge(judge.network(), np.array([[0.0, 100], [0, 100]]))
+    faces = np.random.RandomState(0).randint(0, 256, [3, 64, 64, 3]).astype(np.uint8)
+    expected = one(faces)
+    for other in (faces[:, :, ::-1], (faces / 127.5 - 1).astype(np.float32)):
+        np.testing.assert_allclose(one(other), expected, rtol=1e-4)
+    np.testing.assert_allclose(one(faces, size_batch=2), expected, rtol=1e-4)
+    grey = faces[..., :1]
+    np.testing.assert_allclose(one(grey), one(grey.repeat(3, -1)), rtol=1e-4)
+
+
+# --------------------------------------------------------------------------------- program
+
+
+def test_a_judge_is_trained_and_described(drawn, small):
+    with open(drawn / 'out' / judge.MANIFEST) as file:
+        manifest = json.load(file)
+    assert manifest['faces'] == 80 and manifest['held_out'][0]['faces'] == 40
+    assert (manifest['steps'], manifest['seed'], manifest['dataset']) == (2, 1, 'faces')
+    assert judge.load(str(drawn / 'out')).knots.shape == (2, len(judge.KNOTS))
+
+
+def test_a_packed_judge_judges_as_before(small, tmp_path):
+    before = judge.Judge(judge.network(), np.array([[0.0, 50, 100], [0, 30, 100]]))
+    for variable in before.model.variables:
+        variable.assign(variable + np.random.RandomState(1).uniform(0, 0.3, variable.shape))
+    judge.save(before, {'epochs': 1}, str(tmp_path))
+    faces = np.random.RandomState(0).randint(0, 256, [5, 64, 64, 3]).astype(np.uint8)
+    for found, expected in zip(judge.load(str(tmp_path))(faces), before(faces), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0.02)  # float16
+    assert sorted(path.name for path in tmp_path.iterdir()) == [judge.MANIFEST, judge.WEIGHTS]
+
+
+def test_the_seed_decides(drawn, small, tmp_path):
+    """The same seed gives the same judge up to rounding, another one another."""
+    judged = {}
+    faces, *_ = judge.read_faces(str(drawn / 'faces'))
+    for name, seed in (('same', 1), ('other', 2)):
+        judge.main(words(drawn, '--seed', seed, '--out', tmp_path / name))
+        judged[name], _ = judge.load(str(tmp_path / name))(faces)
+    first, _ = judge.load(str(drawn / 'out'))(faces)
+    assert np.abs(judged['same'] - first).mean() < 0.02
+    assert np.abs(judged['other'] - first).mean() > 0.1
+
+
+def test_held_out_faces_are_not_learnt_from(drawn, small, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(judge, 'train', lambda faces, *_: seen.update(faces=faces) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        judge.main(words(drawn, '--out', tmp_path))
+    faces, _, _, held = judge.read_faces(str(drawn / 'faces'))
+    np.testing.assert_array_equal(seen['faces'], faces[~held])
+
+
+@pytest.mark.parametrize(
+    ('name', 'damage', 'message'),
+    [
+        (
+            'judge.npz',
+            lambda data: data[:-9],
+            'is damaged .its SHA-256 is not the one in judge.json',
+        ),
+        ('judge.npz', None, 'is missing'),
+        ('judge.json', lambda data: b'{}', 'is damaged .format'),
+        (
+            'judge.json',
+            lambda data: data.replace(b'judge.npz', b'/etc/pass'),
+            'is damaged .its files',
+        ),
+    ],
+)
+def test_a_damaged_judge_is_named(drawn, small, tmp_path, name, damage, message):
+    for path in (drawn / 'out').iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / name
+    path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
+    with pytest.raises(console.InputError, match=f'{name} {message}') as error:
+        judge.load(str(tmp_path))
+    assert str(error.value).endswith(judge.CURE)
+
+
+def test_a_judge_of_another_network_is_refused(drawn):
+    with pytest.raises(console.InputError, match=r'judge\.npz is of another network: restore it'):
+        judge.load(str(drawn / 'out'))
+
+
+@pytest.mark.parametrize('held', [True, False])
+def test_faces_that_a_judge_cannot_learn_from(drawn, monkeypatch, tmp_path, held):
+    monkeypatch.setattr(labels, 'held_out', lambda name: held)
+    with pytest.raises(SystemExit, match='or none that are held out'):
+        judge.main(words(drawn, '--out', tmp_path))
+    assert not list(tmp_path.iterdir())

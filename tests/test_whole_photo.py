@@ -1,0 +1,111 @@
+"""Changes of faces in their photos: where they land, and that nothing else changes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import detector, pictures, pipeline
+from demo import whole_photo
+
+SIZE = 128
+SMOOTH = np.add.outer(np.arange(SIZE), np.arange(SIZE)) / SIZE * 40 - 40  # levels
+
+
+def landmarks_at(centre, width, degrees=0):
+    """Return the landmarks of a face whose crop has this centre, width and turn in the photo."""
+    turn = width * np.exp(1j * np.deg2rad(degrees))
+    z = (detector.PLACES @ [1, 1j] - 0.5 - 0.5j) * turn + complex(*centre)
+    return np.stack([z.real, z.imag], axis=-1)
+
+
+def places(shape, landmarks):
+    """Return where the pixels of a photo lie in a face's crop, complex, in parts of its width."""
+    a, b = detector.similarity(landmarks, detector.PLACES)
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    return a * (x + 1j * y) + b
+
+
+@pytest.fixture
+def photo():
+    return np.random.RandomState(0).randint(60, 190, (300, 400, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('centre', 'width', 'degrees'),
+    [((200, 150), 150, 0), ((200, 150), 90, 25), ((10, 290), 200, -10), ((200, 150), 30, 0)],
+)
+def test_nothing_changes_outside_of_the_mask(photo, centre, width, degrees):
+    landmarks = landmarks_at(centre, width, degrees)
+    changed = photo.copy()
+    whole_photo.add_change(changed, landmarks, np.full([SIZE, SIZE, 3], 30.0))
+    z = places(photo.shape, landmarks) - 0.5 - 0.5j
+    outside = np.maximum(abs(z.real), abs(z.imag)) > whole_photo.MASK_EDGE
+    assert outside.any()
+    np.testing.assert_array_equal(changed[outside], photo[outside])
+    core = np.hypot(z.real, z.imag) < whole_photo.MASK_CORE
+    np.testing.assert_array_equal(changed[core], photo[core] + 30)
+
+
+@pytest.mark.parametrize('width', [64, 128, 190])
+@pytest.mark.parametrize('degrees', [0, 20])
+def test_the_change_lands_where_the_face_is(photo, width, degrees):
+    """A change that is linear across the crop is linear across the face in the photo."""
+    landmarks = landmarks_at((200, 150), width, degrees)
+    changed = photo.copy()
+    whole_photo.add_change(changed, landmarks, np.repeat(SMOOTH[..., None], 3, axis=2))
+    z = places(photo.shape, landmarks)
+    core = np.hypot(z.real - 0.5, z.imag - 0.5) < 0.4
+    expected = (z.real + z.imag - 1 - 1 / SIZE) * 40
+    found = changed.astype(float) - photo
+    assert np.abs(found - expected[..., None])[core].max() < 1.5
+
+
+def test_a_face_that_is_cut_out_and_put_back_is_the_same(photo):
+    """`cut_out` and `add_change` agree on the place: a smooth photo made into another one."""
+    y, x = np.mgrid[:300, :400]
+    smooth = np.stack([x / 4 + 60, y / 3 + 60, (x + y) / 7 + 70], axis=-1).astype(np.uint8)
+    other = (255 - smooth).astype(np.uint8)
+    landmarks = landmarks_at((200, 150), 150, 12)
+    crops = [detector.cut_out(pixels, landmarks, SIZE).astype(float) for pixels in (smooth, other)]
+    changed = smooth.copy()
+    whole_photo.add_change(changed, landmarks, crops[1] - crops[0])
+    z = places(photo.shape, landmarks)
+    core = np.hypot(z.real - 0.5, z.imag - 0.5) < 0.4
+    assert np.abs(changed[core].astype(float) - other[core]).max() <= 3
+
+
+def test_bands_have_no_seams(photo, monkeypatch):
+    landmarks, change = landmarks_at((200, 150), 180, 5), np.repeat(SMOOTH[..., None], 3, axis=2)
+    whole, banded = photo.copy(), photo.copy()
+    whole_photo.add_change(whole, landmarks, change)
+    monkeypatch.setattr(whole_photo, 'BAND', 7)
+    whole_photo.add_change(banded, landmarks, change)
+    np.testing.assert_array_equal(banded, whole)
+
+
+def test_what_is_cut_out_is_what_the_model_takes(photo):
+    landmarks = landmarks_at((200, 150), 150)
+    dull = (photo // 2 + 20).astype(np.uint8)
+    it = whole_photo.Photo('a.png', dull, landmarks[None], None)
+    faces, spans = whole_photo.cut_out(it, SIZE)
+    crop = detector.cut_out(dull, landmarks)
+    assert spans[0] == int(crop.max()) - int(crop.min())
+    assert faces.shape == (1, SIZE, SIZE, 3)
+    face = pictures.to_face(Image.fromarray(crop), SIZE)
+    np.testing.assert_array_equal(faces[0], pipeline.to_float(face).numpy())
+    assert whole_photo.cut_out(it, 32, channels=1)[0].shape == (1, 32, 32, 1)
+
+
+def test_profiles_stay_if_they_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(detector, 'find_faces', lambda pixels: np.empty([0, 5, 2]))
+    profile = b'\0' * 16 + b'RGB ' + b'\0' * 100
+    Image.new('RGB', (30, 20)).save(tmp_path / 'rgb.jpg', icc_profile=profile)
+    Image.new('L', (30, 20)).save(
+        tmp_path / 'grey.jpg', icc_profile=profile.replace(b'RGB', b'GRA')
+    )
+    photo = whole_photo.open_photo(str(tmp_path / 'rgb.jpg'))
+    assert photo.profile == profile
+    assert whole_photo.open_photo(str(tmp_path / 'grey.jpg')).profile is None
+    whole_photo.save(str(tmp_path / 'out.jpg'), photo.pixels, profile)
+    with Image.open(tmp_path / 'out.jpg') as image:
+        assert (image.format, image.info['icc_profile']) == ('JPEG', profile)
