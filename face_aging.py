@@ -2,7 +2,9 @@
 
 Zhang, Song and Qi, "Age Progression/Regression by Conditional Adversarial Autoencoder", CVPR 2017.
 An encoder E takes a face to a code z, a generator G takes z, an age and a gender back to a face.
-A discriminator D_z makes the codes spread evenly, another, D_img, makes the faces look real.
+Two discriminators are trained beside them: D_z tells codes from uniform random numbers, D_img tells
+generated faces from real ones. Both count in the loss of E and G by `weights`; by default, as in
+the authors' code, D_img a little and D_z not at all.
 """
 
 import contextlib
@@ -22,7 +24,8 @@ from init_model.run import Run
 from init_model.session import FINISHED, Session
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
-WEIGHTS = (0.0001, 0, 0)  # of the losses: w0, w1, w2; the default of the original program
+WEIGHTS = (0.0001, 0, 0)  # of the losses: w0, w1, w2; the default of the authors' code
+SAVE_DIR = 'save'  # the one folder where weights in init_model stand in for a checkpoint
 GENERATED_AT_ONCE = 100  # faces; fewer run slower, more take memory
 PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
 
@@ -39,14 +42,14 @@ class FaceAging:
         optimizers: Adam for E and G together, for D_z and for D_img; none for testing.
         trainable: three lists, the variables that each of these updates.
         weights: (w0, w1, w2) of the image's adversarial loss, the code's, and the total variation
-            in the loss of E and G (paper, equation 6).
+            in the loss of E and G; (0.0001, 0, 0) is the default of the authors' code.
         run: the state of its training, a `Run`: epoch, step, order of the faces and so on.
         is_chief: whether this process writes files; of several machines' only one does.
     """
 
     def __init__(
         self,
-        size_image=128,  # S, height and width of the images
+        size_image=128,  # S, height and width; of a test, the checkpoint's sizes count
         size_kernel=5,  # of the convolutions
         size_batch=100,  # B, of training; testing takes any number
         num_input_channels=3,  # C, 3 for RGB, 1 for luminance
@@ -57,9 +60,10 @@ class FaceAging:
         enable_tile_label=True,  # repeat the labels until they weigh as much as z
         tile_ratio=1.0,  # length of a tiled label by that of z
         is_training=True,  # False spares the optimizers, and the weights are 0 until restored
-        save_dir='save',  # where summary, samples, test and checkpoint are written
+        save_dir=SAVE_DIR,  # where summary, samples, test and checkpoint are written
         dataset_name='UTKFace',  # folder in data_dir
         data_dir='data',  # folder of the data sets
+        change_dataset=False,  # go on with a run that was trained on a data set of another name
         reader=None,  # of its labels, see readers.READERS; by default what fits the folder
         age_upper=labels.AGE_UPPER,  # last year of each age group but the last
         hold_out=False,  # train without the faces of labels.held_out, to measure on them
@@ -73,8 +77,8 @@ class FaceAging:
         self.size_image, self.size_kernel, self.size_batch = size_image, size_kernel, size_batch
         self.num_z_channels, self.num_input_channels = num_z_channels, num_input_channels
         self.num_encoder_channels, self.num_gen_channels = num_encoder_channels, num_gen_channels
-        self.age_upper, self.num_categories = tuple(age_upper), len(age_upper) + 1
-        self.enable_tile_label, self.tile_ratio = enable_tile_label, tile_ratio
+        self.age_upper, self.enable_tile_label = tuple(age_upper), enable_tile_label
+        self.tile_ratio, self.change_dataset = tile_ratio, change_dataset
         self.is_training, self.save_dir = is_training, save_dir
         self.data_dir = os.path.join(data_dir, dataset_name)
         self.reading = {'cache': cache, 'hold_out': hold_out, 'reader': reader}
@@ -85,13 +89,14 @@ class FaceAging:
         default = devices.distribution if is_training else tf.distribute.get_strategy
         self.strategy = strategy or default()
         self.is_chief = devices.is_chief(self.strategy)
-        self.num_layers = int(np.log2(size_image)) - size_kernel // 2  # 5 for 128
-        settings.require_possible(self, num_categories)
-        self._build()
-
-    def _build(self):
-        """Build the networks with fresh weights, and fresh optimizers if it is to be trained."""
         print('\n\tBuilding graph ...')
+        self._build(num_categories)
+
+    def _build(self, num_categories=None):
+        """Build the networks with fresh weights, and fresh optimizers if it is to be trained."""
+        self.num_categories = len(self.age_upper) + 1
+        self.num_layers = int(np.log2(self.size_image)) - self.size_kernel // 2  # 5 for 128
+        settings.require_possible(self, num_categories)
         drawn = contextlib.nullcontext() if self.is_training else ops.zero_weights()
         with self.strategy.scope(), drawn:
             self.E = self.encoder()
@@ -143,13 +148,11 @@ class FaceAging:
         i, channels = self.num_layers, self.num_gen_channels // 2 ** (self.num_layers + 1)
         x = ops.deconv2d(x, channels, self.size_kernel, stride=1, name=f'G_deconv{i}')
         x = keras.ops.relu(x)
-        x = ops.deconv2d(
-            x, self.num_input_channels, self.size_kernel, stride=1, name=f'G_deconv{i + 1}'
-        )
+        x = ops.deconv2d(x, self.num_input_channels, self.size_kernel, 1, f'G_deconv{i + 1}')
         return keras.Model([z, age, gender], ops.tanh(x), name='G')
 
     def discriminator_z(self):
-        """D_z: z [B, num_z_channels] -> logit [B, 1], positive where z seems drawn evenly."""
+        """D_z: z [B, num_z_channels] -> logit [B, 1], positive where z seems uniform."""
         x = z = keras.Input([self.num_z_channels])
         for i, channels in enumerate((64, 32, 16)):
             x = ops.batch_norm(ops.fc(x, channels, name=f'D_z_fc{i}'), name=f'D_z_bn{i}')
@@ -180,7 +183,7 @@ class FaceAging:
             image: float32 [B, S, S, C] in [-1, 1], or uint8.
             age: float32 [B, num_categories], 1 at the face's age group and -1 elsewhere.
             gender: float32 [B, 2], 1 at the face's gender (male, female) and -1 at the other.
-            z_prior: float32 [B, num_z_channels] in [-1, 1], drawn evenly.
+            z_prior: float32 [B, num_z_channels] in [-1, 1], uniform.
             with_outputs: whether to return the codes and logits of `forward`, a dict, too.
             On several devices each array is spread over them, see `devices.share`.
 
@@ -277,12 +280,13 @@ class FaceAging:
         Raises:
             InputError: the data, a checkpoint or save_dir cannot be used; says why.
             FloatingPointError: a loss or a weight is not finite; says which, and at which step.
-            Stopped: on SIGINT or SIGTERM, after the step and a checkpoint.
+            Stopped: on SIGINT, SIGTERM or SIGHUP, after the step and a checkpoint.
         """
         call = {name: value for name, value in locals().items() if name != 'self'}
         if not self.is_training:
             raise ValueError('This model was built for testing: build it with is_training=True.')
-        with savedir.running(self.save_dir, self.is_chief):
+        running = savedir.running(self.save_dir, self.is_chief)
+        with running, devices.lost_workers(self.strategy, self.save_dir):
             savedir.log(f'Settings: {json.dumps(settings.of(self))}, {self.data_dir}, {call}')
             self._start(use_trained_model, use_init_model, weights)
             self._compile(learning_rate, beta1, weights)
@@ -293,7 +297,7 @@ class FaceAging:
             data, digest = pipeline.load_data_set(self.data_dir, *sizes, **self.reading)
             size = len(data[0]), self.size_batch
             self.run.order = take_up(self.run.order, *size, self.seed, enable_shuffle, digest)
-            decay_steps = size[0] / size[1] * 2  # two epochs; the original does not round it
+            decay_steps = size[0] / size[1] * 2  # not rounded, as in the original
             schedule = keras.optimizers.schedules.ExponentialDecay(
                 learning_rate, decay_steps, decay_rate, staircase=True
             )
@@ -324,8 +328,9 @@ class FaceAging:
                     for batch in bar:
                         session.set_learning_rate(schedule)
                         z_prior = run.order.z_prior(self.num_z_channels)
-                        shares = devices.share(self.strategy, z_prior)
-                        loss, outputs = self.train_step(*batch, shares, with_outputs=True)
+                        batch = *batch, devices.share(self.strategy, z_prior)
+                        session.write_graph(self._compiled_update, batch)
+                        loss, outputs = self.train_step(*batch, with_outputs=True)
                         session.end_step(loss, {**outputs, 'z_prior': z_prior})
                 session.end_epoch()
 
@@ -375,8 +380,9 @@ class FaceAging:
     def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES, show=None):
         """Write faces at all ages, as male and as female, to save_dir/test.
 
-        The grids are test_as_male.png and test_as_female.png, the inputs input.png; from the
-        21st face on they go on in test_as_male_2.png and so on.
+        The grids are test_as_male.png and test_as_female.png, the inputs test_input.png; from the
+        21st face on they go on in test_as_male_2.png and so on. The newest checkpoint is restored
+        first, unless this model was trained or restored before.
 
         Args:
             testing_samples_dir: folder of the faces; or the faces themselves, uint8 [N, S, S, C].
@@ -386,16 +392,17 @@ class FaceAging:
         Raises:
             InputError: no readable face, or no trained model; nothing is written then.
         """
+        if self.run.is_fresh:
+            self.load_trained()
         faces = testing_samples_dir
         if isinstance(faces, (str, os.PathLike)):
             _, faces = pipeline.read_folder(faces, self.size_image, self.num_input_channels)
-        self.load_trained()
         total = len(faces) * len(genders) * self.num_categories
         with console.Progress(total=total, desc='Testing', unit=' faces') as progress:
             for first in range(0, len(faces), PAGE_COLUMNS):
                 images = pipeline.to_float(faces[first : first + PAGE_COLUMNS]).numpy()
                 page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
-                self._save('test', 'input' + page, [images] * self.num_categories)
+                self._save('test', 'test_input' + page, [images] * self.num_categories)
                 z = self.E(images)
                 for gender in genders:
                     label = labels.one_hot([labels.GENDER_NAMES.index(gender)] * len(images), 2)
@@ -405,11 +412,21 @@ class FaceAging:
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
     def load_trained(self):
-        """Restore the newest checkpoint in save_dir, else init_model; without both, InputError."""
-        if not self.load_checkpoint() and not self.load_checkpoint(INIT_MODEL):
-            folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
+        """Restore the newest checkpoint in save_dir; if `SAVE_DIR` has none, init_model.
+
+        Raises:
+            InputError: there is none, or as `load_checkpoint`.
+        """
+        folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
+        stands_in = os.path.normpath(self.save_dir) == SAVE_DIR and not checkpoints.is_in(folder)
+        if stands_in:
+            print(
+                f'\n\tThere is no checkpoint in {folder} yet: the weights in init_model are used.'
+            )
+        if not self.load_checkpoint(INIT_MODEL if stands_in else None):
             raise console.InputError(
-                f'There is no trained model in {folder} nor in init_model: train or name one.'
+                f'There is no trained model in {folder}: train one, name the folder of another, or '
+                f'save to {SAVE_DIR}, the default, to use the weights in init_model.'
             )
 
     def _save(self, folder, name, images):
@@ -453,7 +470,10 @@ class FaceAging:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
         goes_on = is_own and self.is_training
-        settings.require_same(found.origin, found.settings, settings.of(self), goes_on)
+        if not self.is_training and settings.adopt(self, found.origin, found.settings):
+            self._build()
+            found = checkpoints.find(folder, self.saved_variables())
+        settings.require_same(found.origin, found.settings, self, goes_on)
         run = Run.from_checkpoint(found, self.weights, is_own)
         variables = self.saved_variables() if is_own and found.state else self.named_variables
         checkpoints.restore(found.origin, found.values, variables)
@@ -468,7 +488,7 @@ class FaceAging:
 
 
 def losses(image, outputs):
-    """Return the eight losses of CAAE (paper, equations 1 to 6), a dict of float32 scalars.
+    """Return the eight losses of CAAE as in the authors' code, a dict of float32 scalars.
 
     Args:
         image: float32 [B, S, S, C] in [-1, 1].

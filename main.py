@@ -34,6 +34,9 @@ _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
 _EPOCH = _define(flag_types.IntegerParser(1, MOST), 'epoch', 50, 'Epochs of training in all.')
 _DATASET = flags.DEFINE_string('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
 _DATADIR = flags.DEFINE_string('datadir', 'data', 'Folder of the data sets.')
+_CHANGE_DATASET = _define_boolean(
+    'change_dataset', False, 'Go on with a training that began on a DATASET of another name.'
+)
 _LABELS = flags.DEFINE_enum(
     'labels',
     None,
@@ -55,7 +58,7 @@ _GENDER = flags.DEFINE_enum(
     'gender', 'both', ['male', 'female', 'both'], 'As what a test shows the faces.'
 )
 _AGES = flags.DEFINE_string(
-    'ages', None, "Years on a test's strips, as 5,30,65. Default: the age groups."
+    'ages', None, "Years on a test's strips, such as 5,30,65. Default: the age groups."
 )
 _GIF = _define_boolean('gif', False, 'A test animates each face through the ages too.')
 _AGE_SHIFT = _define(
@@ -95,6 +98,22 @@ _BATCH_SIZE = _define(
 _LEARNING_RATE = _define(
     flag_types.FloatParser(0, 1), 'learning_rate', 0.0002, "Adam's learning rate."
 )
+_BETA1 = _define(flag_types.FloatParser(0, 0.9999), 'beta1', 0.5, "Adam's beta1.")
+_DECAY_RATE = _define(
+    flag_types.FloatParser(0, 1),
+    'decay_rate',
+    1.0,
+    'Factor of the learning rate after every second epoch.',
+)
+_WEIGHTS = flags.DEFINE_string(
+    'weights', '0.0001,0,0', 'Weights in the loss of E and G: of G_img_loss, E_z_loss, tv_loss.'
+)
+_SIZE_IMAGE = _define(
+    flag_types.IntegerParser(8, 4096), 'size_image', 128, 'Height and width of the faces.'
+)
+_NUM_Z_CHANNELS = _define(
+    flag_types.IntegerParser(1, 4096), 'num_z_channels', 50, 'Numbers in the code z.'
+)
 _SEED = _define(
     flag_types.IntegerParser(0, 2**32 - 1), 'seed', 2017, 'Seed of weights, file order and prior.'
 )
@@ -128,22 +147,28 @@ _DETERMINISTIC = _define_boolean(
 )
 for _name in ('dataset', 'datadir', 'savedir', 'testdir'):
     flags.register_validator(_name, flag_types.is_path, 'this is no name of a folder')
+flags.register_validator('weights', flag_types.parse_weights, 'not three numbers from 0 up')
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends the program as Ctrl-C does."""
+    """SIGTERM or SIGHUP, which ends the program as Ctrl-C does."""
 
-    signal = signal.SIGTERM
+    def __init__(self, number):
+        super().__init__()
+        self.signal = number
 
 
-def _terminate(*_):
-    raise Terminated
+def _terminate(number, _):
+    raise Terminated(number)
 
 
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ('SIGTERM', 'SIGHUP'):  # Windows has no SIGHUP; under nohup it stays ignored
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _terminate)
     with console.one_sentence(flags=flags.FLAGS):
         _run()
 
@@ -163,11 +188,14 @@ def _run():
     age_upper = labels.parse_age_upper(_AGE_GROUPS.value)
     try:
         model = FaceAging(
+            size_image=_SIZE_IMAGE.value,
             size_batch=_BATCH_SIZE.value,
+            num_z_channels=_NUM_Z_CHANNELS.value,
             is_training=_IS_TRAIN.value,
             save_dir=_SAVEDIR.value,
             dataset_name=_DATASET.value,
             data_dir=_DATADIR.value,
+            change_dataset=_CHANGE_DATASET.value,
             reader=_LABELS.value,
             age_upper=age_upper,
             hold_out=_HOLD_OUT.value,
@@ -199,22 +227,32 @@ def _train(model):
 
     print('\n\tTraining Mode')
     with savedir.running(_SAVEDIR.value, model.is_chief):
-        if model.is_chief:
-            _keep_flags()
         starting_over = not _USE_TRAINED_MODEL.value
         if not starting_over and checkpoints.is_in(os.path.join(_SAVEDIR.value, 'checkpoint')):
             model.load_checkpoint()  # `train` goes on from it
-        pre_training = model.run.weights == PRETRAIN_WEIGHTS
-        if starting_over or (pre_training and model.run.epoch < PRETRAIN_EPOCHS):
+        if model.is_chief:
+            with savedir.side_file(os.path.join(_SAVEDIR.value, FLAGS_TXT)):
+                _keep_flags()
+        weights = flag_types.parse_weights(_WEIGHTS.value)
+        rates = _LEARNING_RATE.value, _BETA1.value, _DECAY_RATE.value
+        pre_training = model.run.weights == PRETRAIN_WEIGHTS and model.run.epoch < PRETRAIN_EPOCHS
+        if weights != PRETRAIN_WEIGHTS and (starting_over or pre_training):
             print('\n\tPre-train the network')
             model.train(
                 PRETRAIN_EPOCHS,
-                _LEARNING_RATE.value,
+                *rates,
                 use_trained_model=not starting_over,
                 weights=PRETRAIN_WEIGHTS,
             )
+            starting_over = False
             print('\n\tPre-train is done! The training will start.')
-        model.train(_EPOCH.value, _LEARNING_RATE.value, use_init_model=_USE_INIT_MODEL.value)
+        model.train(
+            _EPOCH.value,
+            *rates,
+            use_trained_model=not starting_over,
+            use_init_model=_USE_INIT_MODEL.value,
+            weights=weights,
+        )
         if model.is_chief:
             folder = os.path.join(_SAVEDIR.value, savedir.CHECKPOINT)
             data_set = os.path.join(_DATADIR.value, _DATASET.value)
@@ -223,6 +261,7 @@ def _train(model):
 
 def _test(model, ages):
     """Write the grids of the faces in TESTDIR, then a strip and an animation of each."""
+    from data import files
     from data.labels import GENDER_NAMES
     from demo import aging, likeness, photos, whole_photo
 
@@ -231,6 +270,8 @@ def _test(model, ages):
         raise console.InputError('No faces to test on: name their folder.', testdir='my_photos')
     if _WHOLE_PHOTO.value and not _ALIGN.value:
         raise console.InputError('The faces in whole photos have to be found.', align=True)
+    files.list_images(_TESTDIR.value)  # a mistaken name is answered before the model is opened
+    model.load_trained()  # it knows the size of the faces
     aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned') if _ALIGN.value else None
     names, faces = photos.read_faces(_TESTDIR.value, model, aligned, 'pass --align True')
     genders = GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value]
@@ -254,7 +295,7 @@ def _call_to_go_on():
         words = [f'--flagfile={path}', *itertools.filterfalse(_is_line, words)]
     if not _USE_TRAINED_MODEL.value:
         words += ['--use_trained_model', 'True']
-    return shlex.join(['python', 'main.py', *words])
+    return shlex.join(['python', sys.argv[0], *words])
 
 
 def _keep_flags():

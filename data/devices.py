@@ -4,13 +4,23 @@ import contextlib
 import json
 import os
 import re
+import signal
 import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from data.console import InputError
+from data.console import InputError, say
+
+# TensorFlow's errors where a worker does not answer.
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
 
 BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16'}  # processors with one of these compute in it
 
@@ -42,7 +52,10 @@ def distribution():
             config = json.loads(text)
             task, cluster = config['task'], config['cluster']
             cluster[task['type']][int(task['index'])]
-            return tf.distribute.MultiWorkerMirroredStrategy()
+            count = sum(map(len, cluster.values()))
+            say(f'\tWaiting for the other {count - 1} of {count} workers (Ctrl-C ends it) ...')
+            with _signals_end_at_once():
+                return tf.distribute.MultiWorkerMirroredStrategy()
         except (ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
             reason = repr(error).splitlines()[0]
             raise InputError(
@@ -53,6 +66,40 @@ def distribution():
     if len(tf.config.list_physical_devices('GPU')) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+@contextlib.contextmanager
+def _signals_end_at_once():
+    """Let SIGINT and SIGTERM end the process: no handler in Python runs while TensorFlow waits."""
+    usual = {}
+    try:
+        with contextlib.suppress(ValueError):  # not the main thread: no handler can be set
+            for number in (signal.SIGINT, signal.SIGTERM):
+                usual[number] = signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def lost_workers(strategy, folder):
+    """Within the block, raise an InputError where another worker is lost.
+
+    Args:
+        folder: to which the workers save, for the message.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        is_lost = isinstance(error, LOST) and strategy.cluster_resolver is not None
+        if not is_lost:
+            raise
+        reason = error.message.splitlines()[0]
+        raise InputError(
+            f'Another worker has ended, or the network ({reason}): start all workers again, and '
+            f'they go on from the newest checkpoint in {folder}.'
+        ) from error
 
 
 def _warn_of_slow_precision():
@@ -86,8 +133,17 @@ def is_chief(strategy):
 
 
 def require_equal_shares(strategy, size_batch):
-    """Raise an InputError if a batch cannot be divided equally among the devices."""
+    """Raise an InputError if a batch cannot be divided equally among the devices, two faces each.
+
+    Batch norm subtracts the mean of a device's faces; of one face nothing is left.
+    """
     count = strategy.num_replicas_in_sync
+    if size_batch < 2 * count:
+        raise InputError(
+            f'A batch of {size_batch} leaves fewer than two faces to a device, of which the '
+            f'discriminators learn nothing (batch norm): take {2 * count} or more.',
+            batch_size=2 * count,
+        )
     if size_batch % count:
         more = -(-size_batch // count) * count
         raise InputError(

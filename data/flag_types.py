@@ -1,5 +1,7 @@
 """What main.py's flags take: booleans, numbers within bounds, names of folders."""
 
+import math
+
 from absl import flags
 
 from data import console
@@ -42,3 +44,18 @@ def is_path(value):
     except UnicodeEncodeError:  # it could not be printed
         return False
     return not ('\0' in value or '://' in value)
+
+
+def parse_weights(text):
+    """Return the weights of the losses, (w0, w1, w2), of a text such as 0.0001,0.01,0.
+
+    Raises:
+        ValidationError: they are not three numbers from 0 up.
+    """
+    try:
+        weights = tuple(map(float, text.split(',')))
+    except ValueError:
+        weights = ()
+    if len(weights) != 3 or not all(0 <= weight < math.inf for weight in weights):
+        raise flags.ValidationError(f'{text!r} is not three numbers from 0 up')
+    return weights

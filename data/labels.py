@@ -163,10 +163,12 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
 def require_batches(folder, count, size_batch):
     """Raise an InputError if a data set has too few faces for the samples and one batch."""
     if count < 2 * size_batch:
+        smaller = count // 2
         raise InputError(
             f'{folder} holds {count} faces, too few for batches of {size_batch} (samples and one '
-            f'batch take {2 * size_batch}): take smaller batches, or add faces.',
-            batch_size=max(count // 2, 1),
+            f'batch take {2 * size_batch}): '
+            + ('take smaller batches, or add faces.' if smaller > 1 else 'add faces.'),
+            **({'batch_size': smaller} if smaller > 1 else {}),
         )
 
 

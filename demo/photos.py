@@ -53,7 +53,8 @@ def add_arguments(parser):
         '--savedir',
         type=console.path,
         default='save',
-        help='folder of the checkpoint, else init_model is taken, and of the results (%(default)s)',
+        help='folder of the checkpoint and of the results; the weights in init_model stand in for '
+        'a checkpoint in the default one (%(default)s)',
     )
     parser.add_argument('--age_groups', help="as main.py's")
 

@@ -108,8 +108,8 @@ def read_manifest(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
         folder, manifest_name, names, cure: as for `load`.
 
     Raises:
-        InputError: it is missing, damaged or foreign. Only format, epochs, files and age_upper
-            are looked at, nothing is opened by them: the files' names are always
+        InputError: it is missing, damaged or foreign. Only format, epochs, files, age_upper and
+            sizes are looked at, nothing is opened by them: the files' names are always
             `names`, and `CODES` where it is listed.
     """
     path = os.path.join(folder, manifest_name)
@@ -128,6 +128,8 @@ def read_manifest(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
             raise _damaged(path, 'format, epochs or files are missing', cure)
     if not _is_shape(manifest.get('age_upper', [])):
         raise _damaged(path, 'its age_upper is no list of years', cure)
+    if not isinstance(manifest.get('sizes', {}), dict):
+        raise _damaged(path, 'its sizes have no names', cure)
     for name, entry in files.items():
         match entry:
             case {'sha256': str(), 'shapes': dict(shapes)} if all(map(_is_shape, shapes.values())):

@@ -52,8 +52,8 @@ class Checkpoint:
 
 
 def is_in(folder):
-    """Whether a folder holds checkpoints: whether it has the file that lists them."""
-    return os.path.isfile(os.path.join(folder, 'checkpoint'))
+    """Whether a folder holds checkpoints, or the file that lists them."""
+    return os.path.isfile(os.path.join(folder, 'checkpoint')) or bool(names_in(folder))
 
 
 def find(folder, names):
@@ -75,7 +75,8 @@ def find(folder, names):
     if not init_model.is_in(folder):
         return None
     manifest = init_model.read_manifest(folder)
-    settings = {'age_upper': manifest.get('age_upper', AGE_UPPER)}
+    settings = {'age_upper': AGE_UPPER} | manifest.get('sizes', {})
+    settings |= {name: manifest[name] for name in ['age_upper'] if name in manifest}
     origin = f'{folder}, epoch {manifest["epochs"]}'
     return Checkpoint(origin, init_model.load(folder), settings)
 
@@ -111,7 +112,8 @@ def save(folder, name, tensors, kept=()):
         for file in files:
             _to_disk(os.path.join(aside, file))
         if os.path.exists(os.path.join(folder, f'{name}.index')):
-            _list(folder, kept)  # another run's of the same name is no longer complete
+            _list(folder, kept)  # another run's of the same name will no longer be complete
+            os.remove(os.path.join(folder, f'{name}.index'))
         for file in files:
             os.replace(os.path.join(aside, file), os.path.join(folder, file))
         _list(folder, [*kept, name])
@@ -173,7 +175,7 @@ def listed(folder):
     """Return the names of the checkpoints in the file `checkpoint` of a folder, the newest first.
 
     Only the base name of what is written there counts, so that a folder that was moved opens. If
-    the file is damaged, what lies in the folder counts, the latest step first.
+    the file is damaged or missing, what lies in the folder counts, the latest step first.
 
     Raises:
         InputError: it is damaged, and there is no checkpoint.
@@ -184,19 +186,25 @@ def listed(folder):
         found = None
     if found is None:
         names = names_in(folder)
+        path = os.path.join(folder, 'checkpoint')
+        fault = 'is damaged' if os.path.exists(path) else 'is missing'
         if not names:
-            raise InputError(f'{folder}/checkpoint is damaged: remove it or restore a copy.')
-        warnings.warn(f'{folder}/checkpoint is damaged: {names[0]} is the newest.', stacklevel=2)
+            raise InputError(f'{path} {fault}: remove it or restore a copy.')
+        warnings.warn(f'{path} {fault}: {names[0]} is taken as the newest.', stacklevel=2)
         return names
     paths = [found.model_checkpoint_path, *reversed(found.all_model_checkpoint_paths)]
     return list(dict.fromkeys(re.split(r'[/\\]', path)[-1] for path in paths))
 
 
 def names_in(folder):
-    """Return the names of the checkpoints of a training in a folder, the latest step first."""
+    """Return the names of the checkpoints in a folder, the latest step first.
+
+    model-init is the name of the authors' published weights.
+    """
     files = os.listdir(folder) if os.path.isdir(folder) else []
-    matches = (re.fullmatch(r'model-(\d+)\.index', file) for file in files)
-    steps = sorted((int(match[1]) for match in matches if match), reverse=True)
+    matches = (re.fullmatch(r'model-(\d+|init)\.index', file) for file in files)
+    steps = [match[1] for match in matches if match]
+    steps.sort(key=lambda step: -1 if step == 'init' else int(step), reverse=True)
     return [f'model-{step}' for step in steps]
 
 
@@ -231,6 +239,7 @@ def read(prefix, names):
         InputError: it is damaged.
     """
     try:
+        _join_parts(prefix)
         with opened(prefix) as reader:
             there = reader.get_variable_to_shape_map()
             values = {name: reader.get_tensor(name) for name in names if name in there}
@@ -249,7 +258,7 @@ def read_newest(folder, names=()):
     """Read the newest undamaged checkpoint of a folder; warn of newer ones that are damaged.
 
     Args:
-        folder: with a file `checkpoint`.
+        folder: of checkpoints, see `is_in`.
         names: of the tensors, as for `read`.
 
     Raises:
@@ -296,6 +305,28 @@ def _verify(prefix, tensors):
             expected = value.encode() if isinstance(value, str) else value
             if not np.array_equal(reader.get_tensor(name), expected):
                 raise OSError(f'{name} was not written as it was')
+
+
+def _join_parts(prefix):
+    """Join the parts that the authors' repository has of a checkpoint's data, if this is missing.
+
+    It is kept only if each tensor in it has the checksum that the index has of it.
+    """
+    folder, name = os.path.split(prefix)
+    data = f'{name}.data-00000-of-00001'
+    parts = sorted(glob.glob(os.path.join(glob.escape(folder), 'model_parts', 'part*')))
+    if os.path.exists(os.path.join(folder, data)) or not parts:
+        return
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        shutil.copy(f'{prefix}.index', aside)
+        with open(os.path.join(aside, data), 'wb') as file:
+            for part in parts:
+                with open(part, 'rb') as source:
+                    shutil.copyfileobj(source, file)
+        with opened(os.path.join(aside, name)) as reader:
+            for tensor in reader.get_variable_to_shape_map():
+                reader.get_tensor(tensor)  # raises if its checksum is another
+        os.replace(os.path.join(aside, data), os.path.join(folder, data))
 
 
 def _list(folder, names):

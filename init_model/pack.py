@@ -27,6 +27,7 @@ from data.console import InputError
 from data.labels import AGE_UPPER
 from init_model import checkpoints, codes
 from init_model.savedir import HISTORY, SUMMARY
+from init_model.settings import SIZES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKED_LOSSES = (
@@ -117,13 +118,13 @@ def read_checkpoint(folder):
 
     Returns:
         weights: dict from variable names, sorted, to float16 arrays.
-        training: dict of epochs, steps, faces, and age_upper where it is not the usual one.
+        training: dict of epochs, steps, faces, sizes, and age_upper where it is not the usual one.
 
     Raises:
         InputError: there is none, it is unreadable, not of this program, or a value of it is
             not finite in float16; the variable is named.
     """
-    if not os.path.isfile(os.path.join(folder, 'checkpoint')):
+    if not checkpoints.is_in(folder):
         raise InputError(f'There is no checkpoint in {folder}: name the --savedir of a training.')
     prefix = os.path.join(folder, checkpoints.listed(folder)[0])
     try:
@@ -147,7 +148,9 @@ def read_checkpoint(folder):
                 f'{np.abs(value).max():g}: pack another checkpoint.'
             )
     training = {'epochs': state['epoch'], 'steps': steps, 'faces': len(state.get('order', []))}
-    age_upper = state.get('settings', state).get('age_upper', list(AGE_UPPER))
+    settings = state.get('settings', state)
+    training['sizes'] = {name: settings[name] for name in SIZES if name in settings}
+    age_upper = settings.get('age_upper', list(AGE_UPPER))
     if age_upper != list(AGE_UPPER):
         training['age_upper'] = age_upper
     return weights, training

@@ -23,6 +23,8 @@ from data.files import replacing
 from init_model import checkpoints
 from init_model.run import KEEP_CHECKPOINTS
 
+# Signals after which a training ends by a checkpoint; Windows has no SIGHUP.
+SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)]
 LOCK, LOG, HISTORY, SUMMARY = 'lock', 'train.log', 'history.csv', 'summary'
 CHECKPOINT = 'checkpoint'  # folder of the checkpoints
 RECORD_OVERHEAD = 16  # bytes in an event file: a record's length and two checksums
@@ -120,8 +122,9 @@ def logged(folder):
 
     Not by `logging.captureWarnings`, which would no longer show the warnings to the user.
     """
-    path = os.path.join(folder, LOG)
-    handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
+    path, handler = os.path.join(folder, LOG), logging.NullHandler()
+    with side_file(path):
+        handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
     handler.handleError = lambda _: None  # a full disk is reported by the next checkpoint
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
     show = warnings.showwarning
@@ -151,12 +154,29 @@ def logged(folder):
             handler.close()
 
 
+@contextlib.contextmanager
+def side_file(path):
+    """Within the block, only warn of a file that cannot be written: the training goes on.
+
+    Once per path, as Python does with the same warning.
+    """
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        warnings.warn(
+            f'{path} cannot be written ({reason}): the training goes on without it.', stacklevel=3
+        )
+
+
 # ------------------------------------------------------------------------------ stopping
 
 
 @contextlib.contextmanager
 def signals():
-    """Record the first SIGINT or SIGTERM instead of ending; the second one ends as usual.
+    """Record the first of SIGNALS instead of ending; the second one ends as usual.
+
+    SIGHUP stays ignored under `nohup`.
 
     Yields:
         list to which the signal's number is added.
@@ -175,9 +195,9 @@ def signals():
 
     usual = {}
     if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
-        usual = {
-            number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        for number in SIGNALS:
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                usual[number] = signal.signal(number, record)
     try:
         yield received
     finally:
@@ -207,7 +227,7 @@ def open_summary(folder, run, size, is_chief=True):
     """Open TensorBoard's writer for a run, as the default one.
 
     Before it, the folder is made ready: what was logged after the run's step is dropped, and an
-    earlier run's checkpoints, summary and history are set aside.
+    earlier run's checkpoints, summary, history and pictures are set aside.
 
     Args:
         folder: of the training.
@@ -226,8 +246,12 @@ def open_summary(folder, run, size, is_chief=True):
         if not run.is_continued and checkpoints.names_in(path):
             set_aside(path)  # else a kill before the first checkpoint would revive them
             run.kept = []
+        if not run.epoch:
+            set_aside_pictures(folder)
         rewind(folder, run.step)
-        writer = tf.summary.create_file_writer(os.path.join(folder, SUMMARY))
+        path = os.path.join(folder, SUMMARY)
+        with side_file(path):
+            writer = tf.summary.create_file_writer(path)
     with contextlib.closing(writer), writer.as_default():
         yield
 
@@ -243,9 +267,19 @@ def rewind(folder, step):
         set_aside(history)
         return
     for path in glob.glob(os.path.join(glob.escape(folder), SUMMARY, '*tfevents*')):
-        _rewind_events(path, step)
+        with side_file(path):
+            _rewind_events(path, step)
     if os.path.exists(history):
-        _rewind_history(history, step)
+        with side_file(history):
+            _rewind_history(history, step)
+
+
+def set_aside_pictures(folder):
+    """Set aside the folders with pictures that an earlier run has written after its epochs."""
+    for name in ('samples', 'test'):
+        path = os.path.join(folder, name)
+        if glob.glob(os.path.join(glob.escape(path), '[0-9][0-9]*.png')):
+            set_aside(path)
 
 
 def set_aside(path):
@@ -286,7 +320,7 @@ def _rewind_events(path, step):
 def add_to_history(folder, row):
     """Add a row, a dict, to the history of a folder; of an older history the columns stay."""
     path = os.path.join(folder, HISTORY)
-    with open(path, 'a+', encoding='utf-8', newline='') as file:
+    with side_file(path), open(path, 'a+', encoding='utf-8', newline='') as file:
         file.seek(0)
         columns = next(csv.reader(file), None)
         writer = csv.DictWriter(

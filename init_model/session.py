@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import re
 import time
 
@@ -43,7 +44,9 @@ class Session(contextlib.ExitStack):
         self._model, self._run, self._num_epochs = model, model.run, num_epochs
         self._size_data = len(data[0])
         self._count = self._size_data // model.size_batch - 1  # batches of an epoch
-        shown, images = pipeline.take(data[0], self._run.order.samples)  # they are not trained on
+        shown, images = pipeline.take(
+            data[0], self._run.order.samples
+        )  # not trained on in this run
         self._samples = pipeline.to_float(images), data[1][shown], data[2][shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing
@@ -78,6 +81,17 @@ class Session(contextlib.ExitStack):
             self._rate = float(schedule(np.int64(self._run.step)))
         for optimizer in self._model.optimizers:
             optimizer.learning_rate = self._rate
+
+    def write_graph(self, step, batch):
+        """Write the graph of a training step for TensorBoard, before the first step of a model.
+
+        Args:
+            step: tf.function of the training step.
+            batch: its arguments.
+        """
+        if not self._run.step and not tf.config.functions_run_eagerly():
+            with self._summary_only():
+                tf.summary.graph(step.get_concrete_function(*batch).graph)
 
     def end_step(self, losses, outputs):
         """Count a step; save or stop if it is time to, unless it was the epoch's last.
@@ -133,23 +147,29 @@ class Session(contextlib.ExitStack):
             values = {name: float(value) for name, value in losses.items()}
             ops.require_finite(values, f'at step {step}', self._run.kept)
             if step % self._model.summary_steps == 0:
-                self._write_point(step, losses, outputs, rate)
+                with self._summary_only():
+                    self._write_point(step, losses, outputs, rate)
             self._run.totals.update(values)
         self._pending.clear()
-        self._bar.set_postfix_str(SHOWN.format(**values))
-        self._run.totals['seconds'] += time.time() - self._fetched
+        run = self._run
+        run.totals['seconds'] += time.time() - self._fetched
         self._fetched = time.time()
+        left = (self._num_epochs - run.epoch) * self._count - run.order.done  # batches
+        left = Progress.format_interval(left * run.totals['seconds'] / run.order.done)
+        self._bar.set_postfix_str(f'{left} left in all, {SHOWN.format(**values)}')
 
     def _show_samples(self):
         """Write the samples' reconstructions, and the first ones at all ages."""
         images, ages, genders = self._samples
         name, columns = f'{self._run.epoch:02d}.png', int(np.sqrt(len(images)))
-        step = np.int64(self._run.step)
-        picture = self._model.sample(images, ages, genders, name)
-        tf.summary.image('samples', picture[None], step)
-        picture = self._model.test(images[:columns], genders[:columns], name)
-        tf.summary.image('test', picture[None], step)
-        tf.summary.flush()
+        step, model = np.int64(self._run.step), self._model
+        for folder, draw, faces in (
+            ('samples', model.sample, (images, ages, genders)),
+            ('test', model.test, (images[:columns], genders[:columns])),
+        ):
+            with savedir.side_file(os.path.join(model.save_dir, folder, name)):
+                tf.summary.image(folder, draw(*faces, name)[None], step)
+        self._flush()
 
     def _save_or_stop(self, is_due):
         """Save a checkpoint if it is due; if a signal was received, save one and raise Stopped."""
@@ -165,8 +185,15 @@ class Session(contextlib.ExitStack):
     def _save(self):
         self._fetch()
         if self._model.is_chief:
-            tf.summary.flush()  # so that the summary lacks no step of a checkpoint
+            self._flush()  # so that the summary lacks no step of a checkpoint
             self._model.save_checkpoint()
+
+    def _summary_only(self):
+        return savedir.side_file(os.path.join(self._model.save_dir, savedir.SUMMARY))
+
+    def _flush(self):
+        with self._summary_only():
+            tf.summary.flush()
 
 
 def write_point(step, losses, outputs, learning_rate):

@@ -1,14 +1,16 @@
 """The settings of a model that a checkpoint must match: sizes, age groups, precision, version."""
 
+import os
 import warnings
 
 import tensorflow as tf
 
-from data import devices
+from data import devices, files
 from data.console import InputError
 from data.labels import AGE_UPPER, format_age_upper
 from init_model.checkpoints import OtherModelError
 
+MAX_SIZE = 4096  # of an image, a kernel, a code, of channels; more is a damaged checkpoint
 FORMAT = 1  # version of the state in a checkpoint
 # The sizes in which a model must agree with a checkpoint that it opens.
 SIZES = (
@@ -28,6 +30,7 @@ def of(model):
     return {
         **{name: getattr(model, name) for name in SIZES},
         'age_upper': model.age_upper,
+        'dataset': files.base_name(os.path.normpath(model.data_dir)),
         'precision': model.precision,
         'tensorflow': tf.__version__,
         'format': FORMAT,
@@ -41,7 +44,7 @@ def require_possible(model, num_categories):
             f'num_categories is {num_categories}, but age_upper {model.age_upper} makes '
             f'{model.num_categories} age groups: leave num_categories out.'
         )
-    if model.size_image % 2**model.num_layers:
+    if model.num_layers < 1 or model.size_image % 2**model.num_layers:
         raise InputError(
             f'size_image {model.size_image} cannot be halved {model.num_layers} times: take a '
             'power of two, such as 128.'
@@ -50,22 +53,50 @@ def require_possible(model, num_categories):
         devices.require_equal_shares(model.strategy, model.size_batch)
 
 
-def require_same(origin, settings, own, is_training):
+def adopt(model, origin, settings):
+    """Set a model's sizes and age groups to those of a checkpoint, as far as it knows them.
+
+    Args:
+        model: a FaceAging for testing.
+        origin, settings: of the checkpoint, as for `require_same`.
+
+    Returns:
+        whether one of them was different, so that the networks must be built again.
+
+    Raises:
+        InputError: it knows a size that no network can have.
+    """
+    known = {name: settings[name] for name in SIZES if name in settings}
+    for name, size in known.items():
+        if type(size) not in (bool, int, float) or not (type(size) is int) <= size <= MAX_SIZE:
+            raise InputError(f'{origin} is damaged ({name} is {size}): restore a copy.')
+    if 'age_upper' in settings:
+        known['age_upper'] = tuple(settings['age_upper'])
+    if all(getattr(model, name) == value for name, value in known.items()):
+        return False
+    vars(model).update(known)
+    return True
+
+
+def require_same(origin, settings, model, goes_on):
     """Require that a checkpoint is of a model like the one that it is to be restored into.
 
     Args:
         origin: path of the checkpoint, for messages.
-        settings: dict of its sizes, age_upper, precision, format. A size that it lacks is not
-            compared; without age_upper it is of the original's age groups.
-        own: dict of the model's sizes, age_upper, precision and version of TensorFlow.
-        is_training: whether the optimizers are to be restored too, which depend on the precision.
+        settings: dict of its sizes, age_upper, dataset, precision, format. A size that it lacks is
+            not compared; without age_upper it is of the original's age groups.
+        model: the FaceAging.
+        goes_on: whether its run is to be continued: with its optimizers, which depend on the
+            precision, and on its data set, of which the name counts: faces may come and go.
 
     Raises:
         OtherModelError: a size or the age groups differ; says which.
-        InputError: it is of a newer version of this program, or of a precision that cannot change.
+        InputError: it is of a newer version of this program, of a precision that cannot change, or
+            of another data set.
     """
     if settings.get('format', FORMAT) > FORMAT:
         raise InputError(f'{origin} is of a newer version of this program: update it.')
+    own = of(model)
     upper = tuple(own['age_upper'])
     # Another number of groups than the original's is caught by the check of the shapes.
     usual = AGE_UPPER if len(upper) == len(AGE_UPPER) else upper
@@ -84,10 +115,23 @@ def require_same(origin, settings, own, is_training):
     ]
     if differing:
         raise OtherModelError(
-            f'{origin} is of another model ({"; ".join(differing)}): build this one with its sizes.'
+            f'{origin} is of another model ({"; ".join(differing)}): build this one with its '
+            'sizes, or save to another folder.',
+            **{
+                name: settings[name] for name in SIZES if settings.get(name, own[name]) != own[name]
+            },
+        )
+    if not goes_on:
+        return
+    dataset = settings.get('dataset', own['dataset'])
+    if dataset != own['dataset'] and not model.change_dataset:
+        raise InputError(
+            f'{origin} was trained on {dataset}, not on {own["dataset"]}: save to another folder, '
+            'or ask to go on with other faces.',
+            change_dataset=True,
         )
     precision = settings.get('precision', own['precision'])
-    if is_training and precision != own['precision']:
+    if precision != own['precision']:
         if 'mixed_float16' in (precision, own['precision']):  # its optimizers keep a loss scale
             raise InputError(
                 f'{origin} was trained in {precision} and cannot go on in {own["precision"]}: use '
@@ -98,7 +142,7 @@ def require_same(origin, settings, own, is_training):
             f'{origin} was trained in {precision} and goes on in {own["precision"]}.', stacklevel=2
         )
     version = settings.get('tensorflow', own['tensorflow'])
-    if is_training and version != own['tensorflow']:
+    if version != own['tensorflow']:
         warnings.warn(
             f'{origin} was trained by TensorFlow {version} and goes on by {own["tensorflow"]}: not '
             'to the last bit as it would have.',

@@ -600,7 +600,7 @@ def test_the_flag(tiny_main, trained, tmp_path, source):
         warnings.filterwarnings('ignore', '(?s).*statistics of codes')  # a tiny model has none
         tiny_main(*words, '--align', 'True')
     assert files_in(trained / 'test' / 'aligned') == ['me.png']
-    with Image.open(trained / 'test' / 'input.png') as shown:
+    with Image.open(trained / 'test' / 'test_input.png') as shown:
         crop = Image.open(trained / 'test' / 'aligned' / 'me.png').resize([32, 32])
         difference = np.asarray(shown.convert('RGB'), int)[:32, :32] - np.asarray(crop)
         assert np.abs(difference).mean() < 20

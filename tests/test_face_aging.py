@@ -343,7 +343,7 @@ def test_test_grids(trained, faces, capsys):
             face = model.G([z, tf.constant(age), tf.constant([gender], tf.float32)])
             shown = grid[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32]
             np.testing.assert_allclose(shown, ops.image_grid(face), atol=1)
-    inputs = np.asarray(Image.open(f'{model.save_dir}/test/input.png'))
+    inputs = np.asarray(Image.open(f'{model.save_dir}/test/test_input.png'))
     assert inputs.shape == grid.shape
     expected = ops.image_grid(ops.load_image(paths[2], 32)[None])
     np.testing.assert_array_equal(inputs[-32:, 64:96], expected)
@@ -364,10 +364,10 @@ def test_many_faces_become_pages(trained, faces, monkeypatch):
     folder = os.path.join(model.save_dir, 'test')
     assert sorted(os.listdir(folder)) == sorted(
         f'{name}{page}.png'
-        for name in ('input', 'test_as_female', 'test_as_male')
+        for name in ('test_as_female', 'test_as_male', 'test_input')
         for page in ('', '_2', '_3')
     )
-    assert Image.open(f'{folder}/input_3.png').size == (2 * 32, 320)
+    assert Image.open(f'{folder}/test_input_3.png').size == (2 * 32, 320)
 
 
 def test_a_picture_that_cannot_be_written_ends_the_test(trained, faces, monkeypatch):
@@ -397,7 +397,8 @@ def test_each_face_is_encoded_once(trained, faces, monkeypatch):
 
 def test_testing_falls_back_to_init_model(tiny, faces, monkeypatch, capsys):
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
-    tiny(is_training=False).custom_test(str(faces))
+    monkeypatch.chdir(faces.parent)
+    tiny(is_training=False, save_dir='save').custom_test(str(faces))
     assert 'Loading init model ...' in capsys.readouterr().out
 
 

@@ -18,6 +18,7 @@ from absl.testing import flagsaver
 import main
 from data import files, labels, pipeline, readers, tables
 from demo import likeness
+from init_model import savedir
 from init_model.run import Run
 
 ROOT = pathlib.Path(main.__file__).parent
@@ -39,11 +40,17 @@ DEFAULTS = {
     'use_trained_model': True,
     'use_init_model': True,
     'datadir': 'data',
+    'change_dataset': False,
     'labels': None,
     'age_groups': '5,10,15,20,30,40,50,60,70',
     'hold_out': False,
     'batch_size': 100,
     'learning_rate': 0.0002,
+    'beta1': 0.5,
+    'decay_rate': 1.0,
+    'weights': '0.0001,0,0',
+    'size_image': 128,
+    'num_z_channels': 50,
     'seed': 2017,
     'precision': 'float32',
     'xla': None,
@@ -52,6 +59,14 @@ DEFAULTS = {
     'checkpoint_steps': None,
     'deterministic': False,
 }
+
+
+RATES = 0.0002, 0.5, 1.0
+TRAINING = (
+    'train',
+    (2, *RATES),
+    {'use_trained_model': True, 'use_init_model': True, 'weights': (0.0001, 0, 0)},
+)
 
 
 def parse(*words):
@@ -74,6 +89,8 @@ class Recorder:
 
     def load_checkpoint(self):
         self.run = self.saved
+
+    load_trained = lambda self: None  # noqa: E731
 
     def __call__(self, **settings):
         self.calls.append(('FaceAging', settings))
@@ -148,6 +165,13 @@ def test_true_as_a_word_of_its_own(word):
         (['--summary_steps', '0'], 'range'),
         (['--checkpoint_steps', '0'], 'range'),
         (['--gender', 'none'], 'male|female|both'),
+        (['--weights', '0.0001,0'], 'three numbers'),
+        (['--weights', '0,0,-1'], 'three numbers'),
+        (['--weights', '0,0,nan'], 'three numbers'),
+        (['--size_image', '0'], 'range'),
+        (['--num_z_channels', '0'], 'range'),
+        (['--beta1', '1'], 'range'),
+        (['--decay_rate', '-1'], 'range'),
     ],
 )
 def test_mistaken_flags(words, message):
@@ -160,16 +184,20 @@ def test_training_flags_reach_the_class(calls):
         *'--epoch 3 --dataset mine --datadir sets --savedir out --batch_size 7'.split(),
         *'--learning_rate 0.1 --seed 5 --use_init_model no'.split(),
         *'--cache disk --summary_steps 10 --hold_out yes --checkpoint_steps 30'.split(),
-        *'--labels fgnet --age_groups 18,65'.split(),
+        *'--labels fgnet --age_groups 18,65 --weights 0.0001,0.01,0 --size_image 64'.split(),
+        *'--num_z_channels 100 --beta1 0.9 --decay_rate 0.5 --change_dataset yes'.split(),
     ) == [
         (
             'FaceAging',
             {
+                'size_image': 64,
                 'size_batch': 7,
+                'num_z_channels': 100,
                 'is_training': True,
                 'save_dir': 'out',
                 'dataset_name': 'mine',
                 'data_dir': 'sets',
+                'change_dataset': True,
                 'reader': 'fgnet',
                 'age_upper': (18, 65),
                 'hold_out': True,
@@ -180,49 +208,59 @@ def test_training_flags_reach_the_class(calls):
                 'checkpoint_steps': 30,
             },
         ),
-        ('train', (3, 0.1), {'use_init_model': False}),
+        (
+            'train',
+            (3, 0.1, 0.9, 0.5),
+            {'use_trained_model': True, 'use_init_model': False, 'weights': (0.0001, 0.01, 0)},
+        ),
     ]
     kept = (pathlib.Path('out') / 'flags.txt').read_text()
     assert '--epoch=3\n' in kept and '--dataset=mine\n' in kept and '--use_init_model=False' in kept
     again = calls('--flagfile', 'out/flags.txt', '--epoch', '4')
-    assert again[0][1]['save_dir'] == 'out' and again[1][1] == (4, 0.1)
+    assert again[0][1]['save_dir'] == 'out' and again[1][1] == (4, 0.1, 0.9, 0.5)
 
 
 def test_pre_training_comes_first(calls):
     _, first, second = calls('--use_trained_model', 'False', '--epoch', '2')
-    assert first == ('train', (10, 0.0002), {'use_trained_model': False, 'weights': (0, 0, 0)})
-    assert second == ('train', (2, 0.0002), {'use_init_model': True})
+    assert first == ('train', (10, *RATES), {'use_trained_model': False, 'weights': (0, 0, 0)})
+    assert second == TRAINING
+    _, only = calls('--use_trained_model=False', '--weights=0,0,0')  # which is pre-training itself
+    assert only[2] == {'use_trained_model': False, 'use_init_model': True, 'weights': (0, 0, 0)}
 
 
 def test_an_unfinished_pre_training_is_finished_first(calls, monkeypatch):
-    pre_training = 'train', (10, 0.0002), {'use_trained_model': True, 'weights': (0, 0, 0)}
-    training = 'train', (2, 0.0002), {'use_init_model': True}
+    pre_training = 'train', (10, *RATES), {'use_trained_model': True, 'weights': (0, 0, 0)}
     for epoch, weights, expected in (
-        (9, (0, 0, 0), [pre_training, training]),
-        (10, (0, 0, 0), [training]),
-        (1, (0.0001, 0, 0), [training]),
+        (9, (0, 0, 0), [pre_training, TRAINING]),
+        (10, (0, 0, 0), [TRAINING]),
+        (1, (0.0001, 0, 0), [TRAINING]),
     ):
         monkeypatch.setattr(Recorder, 'saved', Run(weights, epoch=epoch))
         assert calls('--epoch', '2')[1:] == expected
+    monkeypatch.setattr(Recorder, 'saved', Run((0, 0, 0), epoch=1))
+    assert len(calls('--weights', '0,0,0')) == 2  # no pre-training, but a training without them
 
 
 @pytest.mark.parametrize('name', ['plain', ' a b ', 'two\nlines', '-x #y', "it's", 'ü\u2028'])
 def test_what_is_told_to_go_on_repeats_the_call(calls, monkeypatch, name):
     told, keep = [], main._keep_flags
+    monkeypatch.setattr(sys, 'argv', ['../caae/main.py'])
     monkeypatch.setattr(main, '_keep_flags', lambda: (keep(), told.append(main._call_to_go_on())))
     model, _, train = calls(f'--savedir={name}', f'--dataset={name}', '--use_trained_model=False')
     words = shlex.split(told[0])
-    assert words[:2] == ['python', 'main.py']
+    assert words[:2] == ['python', '../caae/main.py']
     assert calls(*words[2:]) == [model, train]
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', savedir.SIGNALS)
 def test_a_signal_before_the_first_step(monkeypatch, capsys, number):
-    usual = signal.getsignal(signal.SIGTERM)
+    usual = {other: signal.getsignal(other) for other in savedir.SIGNALS}
+    signal.signal(savedir.SIGNALS[-1], signal.SIG_DFL)
     monkeypatch.setattr(main, '_run', lambda: signal.raise_signal(number))
     with pytest.raises(SystemExit) as exit:
         main.main(['main.py'])
-    signal.signal(signal.SIGTERM, usual)
+    for other, handler in usual.items():
+        signal.signal(other, handler)
     assert exit.value.code == 128 + number
     assert capsys.readouterr().err == '\n\tStopped.\n'
 
@@ -354,7 +392,7 @@ def test_a_real_run(faces, tmp_path):
         'SUCCESS ^_^',
         'Done! Results are saved as save/test/test_as_xxx.png',
     ]
-    for name in ('test_as_male.png', 'test_as_female.png', 'input.png'):
+    for name in ('test_as_male.png', 'test_as_female.png', 'test_input.png', 'input.png'):
         assert (tmp_path / 'save' / 'test' / name).exists()
 
 

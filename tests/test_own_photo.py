@@ -154,7 +154,7 @@ def test_chosen_ages_gender_and_animation(tiny_main, vivid, folder, tmp_path):
     words = f'--is_train False --testdir {folder} --savedir {tmp_path}/save'
     tiny_main(*words.split(), *'--gender female --ages 70,4,30 --gif True'.split())
     names = [f'ages_{name}_female.{suffix}' for name in ('me', 'you') for suffix in ('gif', 'png')]
-    assert written(tmp_path) == [*names, 'input.png', 'test_as_female.png']
+    assert written(tmp_path) == [*names, 'test_as_female.png', 'test_input.png']
     with Image.open(tmp_path / 'save/test/test_as_female.png') as grid:
         assert grid.size == (64, 320)  # the age groups, as ever
     with Image.open(tmp_path / 'save/test/ages_you_female.png') as strip:

@@ -19,7 +19,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
 from data import console
-from init_model import checkpoints
+from init_model import checkpoints, savedir
 
 ROOT = pathlib.Path(face_aging.__file__).parent
 # main.py with a tiny model behind its flags, as a process of its own.
@@ -30,6 +30,7 @@ import face_aging
 from tests.conftest import TINY
 face_aging.FaceAging = functools.partial(face_aging.FaceAging, **TINY)
 import main
+sys.argv[0] = 'main.py'
 app.run(main.main, flags_parser=main._parse_flags)
 """
 KILLS = 20
@@ -90,7 +91,7 @@ def at_step(model, monkeypatch, step, act):
 # --------------------------------------------------------------------------------- stopping
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', savedir.SIGNALS)
 @pytest.mark.parametrize('step', [1, 4, 6])  # within an epoch, its last one, the last of all
 def test_a_stopped_run_goes_on_as_if_never_stopped(tiny, faces, monkeypatch, number, step):
     straight = str(faces.parent / 'straight')
@@ -143,7 +144,7 @@ def run_tiny_main(*words, **settings):
     return subprocess.Popen(command, env=environment, **{**pipes, **settings})
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', savedir.SIGNALS)
 def test_the_program_says_how_to_go_on(faces, tmp_path, number):
     words = '--datadir . --dataset faces --batch_size 4 --use_trained_model False'.split()
     with run_tiny_main(*words, '--savedir', 'a place', cwd=tmp_path) as process:

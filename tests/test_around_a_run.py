@@ -1,0 +1,239 @@
+"""Around a run: files that cannot be written, other data, earlier runs, no model."""
+
+import glob
+import os
+import shutil
+import signal
+
+import pytest
+import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event
+
+import face_aging
+from data import console
+from init_model import checkpoints, savedir
+from tests.conftest import GOLDEN
+from tests.test_face_aging import assert_same, weights_of
+
+pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
+AUTHORS = GOLDEN / 'tiny32' / 'checkpoint'
+
+
+# ------------------------------------------------------------------------------- side files
+
+
+@pytest.mark.parametrize('name', ['history.csv', 'train.log', 'samples', 'test', 'summary'])
+def test_a_side_file_that_cannot_be_written(tiny, faces, tmp_path, name):
+    """The training warns, goes on and saves."""
+    save = tmp_path / 'save'
+    tiny().train(num_epochs=1)
+    path = save / name
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_text('a file')
+    else:
+        path.unlink()
+        path.mkdir()
+    with pytest.warns(UserWarning, match=rf'{name}\S* cannot be written \(.*goes on without it'):
+        tiny().train(num_epochs=2)
+    assert checkpoints.listed(str(save / 'checkpoint'))[0] == 'model-4'
+
+
+def test_flags_that_cannot_be_kept(tiny_main, faces, tmp_path):
+    (tmp_path / 'save' / 'flags.txt').mkdir(parents=True)
+    words = f'--datadir {tmp_path} --dataset faces --savedir {tmp_path}/save --batch_size 7'
+    with pytest.warns(UserWarning, match='flags.txt cannot be written'):
+        tiny_main(*words.split(), '--epoch', 1)
+    assert (tmp_path / 'save' / 'checkpoint').exists()
+
+
+# ---------------------------------------------------------------------------- other data sets
+
+
+def test_another_data_set_is_refused_unless_asked_for(tiny, faces, tmp_path):
+    tiny(size_batch=7).train(num_epochs=1)
+    shutil.copytree(faces, tmp_path / 'others')
+    with pytest.raises(console.InputError, match='was trained on faces, not on others') as error:
+        tiny(size_batch=7, dataset_name='others').train(num_epochs=2)
+    assert '--change_dataset True' in console.with_flags(error.value, ['change_dataset'])
+    model = tiny(size_batch=7, dataset_name='others', change_dataset=True)
+    model.train(num_epochs=2)
+    assert (model.run.epoch, model.run.step) == (2, 2)
+    tested = tiny(is_training=False, dataset_name='elsewhere')
+    assert tested.load_checkpoint()
+
+
+def test_a_refused_call_leaves_the_flags(tiny_main, faces, tmp_path):
+    shutil.copytree(faces, tmp_path / 'others')
+    words = f'--datadir {tmp_path} --savedir {tmp_path}/save --batch_size 7 --epoch 1'.split()
+    tiny_main(*words, '--dataset', 'faces')
+    kept = (tmp_path / 'save' / 'flags.txt').read_text()
+    with pytest.raises(SystemExit, match='--change_dataset True'):
+        tiny_main(*words, '--dataset', 'others')
+    assert (tmp_path / 'save' / 'flags.txt').read_text() == kept
+
+
+# ------------------------------------------------------------------------------- earlier runs
+
+
+def test_pictures_of_an_earlier_run_are_set_aside(tiny, faces, tmp_path):
+    tiny(size_batch=7).train(num_epochs=2)
+    tiny(size_batch=7).train(num_epochs=1, use_trained_model=False)
+    save = tmp_path / 'save'
+    assert os.listdir(save / 'samples') == ['01.png']
+    assert sorted(os.listdir(save / 'samples.1')) == ['01.png', '02.png']
+    assert sorted(os.listdir(save / 'test')) == ['01.png', 'input.png']
+    assert (save / 'test.1' / '02.png').exists()
+
+
+def test_results_on_photos_stay(tiny, faces, tmp_path):
+    """A first training moves no picture of a test before it, and the names are different."""
+    folder = tmp_path / 'save' / 'test'
+    folder.mkdir(parents=True)
+    for name in ('test_as_male.png', 'test_input.png'):
+        (folder / name).write_text('of a test')
+    tiny(size_batch=7).train(num_epochs=1)
+    assert (folder / 'test_input.png').read_text() == 'of a test'
+    assert (folder / 'input.png').read_bytes().startswith(b'\x89PNG')
+
+
+# ------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize('rename', [True, False])
+def test_a_list_of_checkpoints_that_is_missing(tiny, faces, tmp_path, rename):
+    folder = tmp_path / 'save' / 'checkpoint'
+    tiny(size_batch=7).train(num_epochs=1)
+    if rename:
+        (folder / 'checkpoint').rename(folder / 'checkpoint.txt')
+    else:
+        (folder / 'checkpoint').unlink()
+    with pytest.warns(UserWarning, match='checkpoint is missing: model-1 is taken as the newest'):
+        tiny(is_training=False, size_batch=7).load_trained()
+    with pytest.warns(UserWarning, match='is missing'):
+        model = tiny(size_batch=7)
+        model.train(num_epochs=2)
+    assert model.run.step == 2 and not (tmp_path / 'save' / 'checkpoint.1').exists()
+
+
+def split_authors_weights(folder, size=100_000):
+    """Put the authors' layout of published weights into a folder."""
+    shutil.copytree(AUTHORS, folder)
+    data = folder / 'model-init.data-00000-of-00001'
+    content = data.read_bytes()
+    data.unlink()
+    (folder / 'model_parts').mkdir()
+    for i, first in enumerate(range(0, len(content), size), 1):
+        path = folder / 'model_parts' / f'part{i:04d}'
+        path.write_bytes(content[first : first + size])
+    assert i > 2
+
+
+def test_the_authors_weights_in_parts(tiny, tmp_path):
+    split_authors_weights(tmp_path / 'init_model')
+    model, expected = tiny(), tiny()
+    assert model.load_checkpoint(str(tmp_path / 'init_model'))
+    assert expected.load_checkpoint(str(AUTHORS))
+    assert_same(weights_of(model), weights_of(expected))
+
+
+@pytest.mark.parametrize('damage', ['missing', 'swapped'])
+def test_parts_that_are_not_whole(tiny, tmp_path, damage):
+    split_authors_weights(tmp_path / 'init_model')
+    first, second = sorted((tmp_path / 'init_model' / 'model_parts').iterdir())[:2]
+    second.unlink() if damage == 'missing' else second.write_bytes(first.read_bytes())
+    with pytest.raises(console.InputError, match='model-init cannot be read'):
+        tiny().load_checkpoint(str(tmp_path / 'init_model'))
+    assert sorted(os.listdir(tmp_path / 'init_model')) == [
+        'checkpoint',
+        'model-init.index',
+        'model_parts',
+    ]
+
+
+# ------------------------------------------------------------------------------------ testing
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'size_image': 64, 'num_z_channels': 20},
+        {'age_upper': (9, 18, 50)},
+        {'age_upper': (6, 11, 16, 21, 31, 41, 51, 61, 71)},
+        {'enable_tile_label': False, 'num_input_channels': 1},
+    ],
+)
+def test_testing_takes_the_sizes_of_the_checkpoint(tiny, faces, settings):
+    trained = tiny(**settings)
+    trained.save_checkpoint()
+    model = tiny(is_training=False)
+    model.custom_test(str(faces))
+    assert_same(weights_of(model), weights_of(trained))
+    assert {name: getattr(model, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize('size', [-1, 10**9, 'large', None])
+def test_a_checkpoint_with_an_impossible_size(tiny, monkeypatch, size):
+    with monkeypatch.context() as patch:
+        model = tiny()
+        patch.setattr(model, 'num_z_channels', size)
+        model.save_checkpoint()
+    with pytest.raises(console.InputError, match=f'num_z_channels is {size}'):
+        tiny(is_training=False).load_trained()
+
+
+def test_only_the_default_folder_falls_back(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(AUTHORS))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(console.InputError, match=r'no trained model in there/checkpoint: train'):
+        tiny(is_training=False, save_dir='there').load_trained()
+    capsys.readouterr()
+    tiny(is_training=False, save_dir='save').load_trained()
+    out = capsys.readouterr().out
+    assert 'There is no checkpoint in save/checkpoint yet: the weights in init_model are' in out
+    assert 'FAILED' not in out and 'SUCCESS' in out
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_one_face_per_device_is_refused(tiny, count):
+    strategy = tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(count)])
+    with pytest.raises(console.InputError, match=f'fewer than two faces .* take {2 * count} or'):
+        tiny(size_batch=count, strategy=strategy)
+
+
+# ---------------------------------------------------------------------------------- reporting
+
+
+def test_time_left_in_all(tiny, faces, capsys):
+    tiny(size_batch=7).train(num_epochs=1)
+    assert '00:00 left in all, EG_err' in capsys.readouterr().err
+
+
+def graphs_in(save_dir):
+    found = []
+    for path in glob.glob(os.path.join(save_dir, 'summary', '*')):
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            found += [Event.FromString(record).graph_def] if b'E_conv0' in record else []
+    return [graph for graph in found if graph]
+
+
+def test_the_graph_is_written_once(tiny, faces):
+    tf.config.run_functions_eagerly(False)
+    for epochs in (1, 2):
+        model = tiny(size_batch=7)
+        model.train(num_epochs=epochs)
+    (graph,) = graphs_in(model.save_dir)
+    assert all(name in graph for name in (b'E_conv0', b'G_deconv0', b'D_z_fc0', b'D_img_conv0'))
+
+
+@pytest.mark.parametrize('is_ignored', [True, False])
+@pytest.mark.skipif(len(savedir.SIGNALS) < 3, reason='no SIGHUP')
+def test_nohup_is_respected(is_ignored):
+    number = savedir.SIGNALS[-1]
+    usual = signal.signal(number, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        with savedir.signals() as received:
+            signal.raise_signal(number)
+        assert received == ([] if is_ignored else [number])
+    finally:
+        signal.signal(number, usual)
