@@ -8,6 +8,7 @@ the authors' code, D_img a little and D_z not at all.
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -103,24 +104,23 @@ class FaceAging:
             self.G = self.generator()
             self.D_z = self.discriminator_z()
             self.D_img = self.discriminator_img()
-            generating, discriminating = (self.E, self.G), (self.D_z, self.D_img)
-            self.trainable = [[v for network in generating for v in network.trainable_variables]]
-            self.trainable += [network.trainable_variables for network in discriminating]
-            self.optimizers = []
-            if self.is_training:
-                self.optimizers = [ops.adam(name) for name in ('opt_EG', 'opt_D_z', 'opt_D_img')]
-                for optimizer, variables in zip(self.optimizers, self.trainable, strict=True):
-                    optimizer.build(variables)
+            networks = (self.E, self.G), (self.D_z,), (self.D_img,)  # updated together
+            self.trainable = [
+                [v for n in group for v in n.trainable_variables] for group in networks
+            ]
+            names = ('opt_EG', 'opt_D_z', 'opt_D_img') if self.is_training else ()
+            self.optimizers = [ops.adam(name) for name in names]
+            for optimizer, variables in zip(self.optimizers, self.trainable, strict=False):
+                optimizer.build(variables)
         self.named_variables = {
             variable.path.replace('/kernel', '/w').replace('/bias', '/b'): variable
-            for network in (*generating, *discriminating)
+            for network in itertools.chain(*networks)
             for variable in network.variables
         }
         self.run = Run(WEIGHTS)
         self._compile(learning_rate=0.0002, beta1=0.5, weights=WEIGHTS)
 
     # ------------------------------------------------------------------------------ networks
-
     def encoder(self):
         """E: image [B, S, S, C] in [-1, 1] -> z [B, num_z_channels] in (-1, 1)."""
         size, channels = self.size_image, self.num_encoder_channels
@@ -175,7 +175,6 @@ class FaceAging:
         return keras.Model([image, age, gender], ops.logit(x, name='D_img_fc2'), name='D_img')
 
     # ------------------------------------------------------------------------------ training
-
     def train_step(self, image, age, gender, z_prior, with_outputs=False):
         """Update the four networks once, all by gradients at the same weights.
 
@@ -203,10 +202,7 @@ class FaceAging:
         return loss, outputs
 
     def gradients(self, image, age, gender, z_prior):
-        """Return losses, outputs and gradients of a batch, without an update.
-
-        Args:
-            image, age, gender, z_prior: as for `train_step`.
+        """Return losses, outputs and gradients of a batch, see `train_step`, without an update.
 
         Returns:
             dict of losses, see `losses`; dict of outputs, see `forward`; three lists of gradients,
@@ -297,10 +293,9 @@ class FaceAging:
             data, digest = pipeline.load_data_set(self.data_dir, *sizes, **self.reading)
             size = len(data[0]), self.size_batch
             self.run.order = take_up(self.run.order, *size, self.seed, enable_shuffle, digest)
-            decay_steps = size[0] / size[1] * 2  # not rounded, as in the original
-            schedule = keras.optimizers.schedules.ExponentialDecay(
-                learning_rate, decay_steps, decay_rate, staircase=True
-            )
+            decay = size[0] / size[1] * 2, decay_rate  # not rounded, as in the original
+            decayed = keras.optimizers.schedules.ExponentialDecay
+            schedule = decayed(learning_rate, *decay, staircase=True)
             self._train_epochs(data, num_epochs, schedule, enable_shuffle)
 
     def _start(self, use_trained_model, use_init_model, weights):
@@ -335,7 +330,6 @@ class FaceAging:
                 session.end_epoch()
 
     # ------------------------------------------------------------------------------- results
-
     def sample(self, images, ages, genders, name):
         """Write the reconstructions of faces as save_dir/samples/<name>; return the picture, uint8.
 
@@ -412,11 +406,7 @@ class FaceAging:
         print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
     def load_trained(self):
-        """Restore the newest checkpoint in save_dir; if `SAVE_DIR` has none, init_model.
-
-        Raises:
-            InputError: there is none, or as `load_checkpoint`.
-        """
+        """Restore the newest checkpoint in save_dir; if `SAVE_DIR` has none, init_model."""
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
         stands_in = os.path.normpath(self.save_dir) == SAVE_DIR and not checkpoints.is_in(folder)
         if stands_in:
@@ -425,8 +415,7 @@ class FaceAging:
             )
         if not self.load_checkpoint(INIT_MODEL if stands_in else None):
             raise console.InputError(
-                f'There is no trained model in {folder}: train one, name the folder of another, or '
-                f'save to {SAVE_DIR}, the default, to use the weights in init_model.'
+                f'There is no trained model in {folder}: train one, or name the folder of another.'
             )
 
     def _save(self, folder, name, images):
@@ -435,7 +424,6 @@ class FaceAging:
         return ops.save_batch_images(images, os.path.join(self.save_dir, folder, name))
 
     # --------------------------------------------------------------------------- checkpoints
-
     def save_checkpoint(self):
         """Write save_dir/checkpoint/model-<step>; keep the newest two.
 
@@ -478,8 +466,7 @@ class FaceAging:
         variables = self.saved_variables() if is_own and found.state else self.named_variables
         checkpoints.restore(found.origin, found.values, variables)
         self.run = run
-        words = run.describe(self.weights)
-        savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {found.origin}, {words}')
+        savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {run.origin}, {run.describe(self.weights)}')
         return True
 
     def saved_variables(self):
@@ -490,9 +477,7 @@ class FaceAging:
 def losses(image, outputs):
     """Return the eight losses of CAAE as in the authors' code, a dict of float32 scalars.
 
-    Args:
-        image: float32 [B, S, S, C] in [-1, 1].
-        outputs: of `FaceAging.forward` for it.
+    They are of images, float32 [B, S, S, C] in [-1, 1], and `FaceAging.forward`'s outputs for them.
     """
     G = outputs['G']
     size_batch, height, width, channels = tf.shape(G)[0], *G.shape[1:]

@@ -92,8 +92,7 @@ def lost_workers(strategy, folder):
     try:
         yield
     except tf.errors.OpError as error:
-        is_lost = isinstance(error, LOST) and strategy.cluster_resolver is not None
-        if not is_lost:
+        if strategy.cluster_resolver is None or not isinstance(error, LOST):
             raise
         reason = error.message.splitlines()[0]
         raise InputError(

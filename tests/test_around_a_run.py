@@ -11,7 +11,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
 from data import console
-from init_model import checkpoints, savedir
+from init_model import checkpoints, pack, savedir
 from tests.conftest import GOLDEN
 from tests.test_face_aging import assert_same, weights_of
 
@@ -237,3 +237,13 @@ def test_nohup_is_respected(is_ignored):
         assert received == ([] if is_ignored else [number])
     finally:
         signal.signal(number, usual)
+
+
+@pytest.mark.parametrize('upper', [(9, 18, 50), (6, 11, 16, 21, 31, 41, 51, 61, 71)])
+def test_packed_weights_keep_sizes_and_age_groups(tiny, faces, tmp_path, upper):
+    trained = tiny(age_upper=upper, num_z_channels=20, size_batch=7)
+    trained.train(num_epochs=1)
+    pack.pack(str(tmp_path / 'save'), str(tmp_path / 'packed'), commit='c0ffee', hardware='abacus')
+    model = tiny(is_training=False)
+    assert model.load_checkpoint(str(tmp_path / 'packed'))
+    assert (model.age_upper, model.num_z_channels) == (upper, 20)
