@@ -30,10 +30,14 @@ def _define_boolean(name, default, text):
     return _define(flag_types.BooleanParser(), name, default, text)
 
 
+def _define_path(name, default, text):
+    return _define(flag_types.PathParser(), name, default, text)
+
+
 _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
 _EPOCH = _define(flag_types.IntegerParser(1, MOST), 'epoch', 50, 'Epochs of training in all.')
-_DATASET = flags.DEFINE_string('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
-_DATADIR = flags.DEFINE_string('datadir', 'data', 'Folder of the data sets.')
+_DATASET = _define_path('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
+_DATADIR = _define_path('datadir', 'data', 'Folder of the data sets.')
 _CHANGE_DATASET = _define_boolean(
     'change_dataset', False, 'Go on with a training that began on a DATASET of another name.'
 )
@@ -49,8 +53,8 @@ _AGE_GROUPS = flags.DEFINE_string(
 _HOLD_OUT = _define_boolean(
     'hold_out', False, 'Leave one face in 20 out of training, to measure on (demo.evaluate).'
 )
-_SAVEDIR = flags.DEFINE_string('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
-_TESTDIR = flags.DEFINE_string('testdir', None, 'Folder of the faces to test on, or one picture.')
+_SAVEDIR = _define_path('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
+_TESTDIR = _define_path('testdir', None, 'Folder of the faces to test on, or one picture.')
 _ALIGN = _define_boolean(
     'align', False, 'Find the faces in the pictures of TESTDIR and test on these, aligned.'
 )
@@ -145,8 +149,6 @@ _CHECKPOINT_STEPS = _define(
 _DETERMINISTIC = _define_boolean(
     'deterministic', False, 'Make a run on a GPU repeatable to the last bit, at a cost.'
 )
-for _name in ('dataset', 'datadir', 'savedir', 'testdir'):
-    flags.register_validator(_name, flag_types.is_path, 'this is no name of a folder')
 flags.register_validator('weights', flag_types.parse_weights, 'not three numbers from 0 up')
 
 
@@ -216,9 +218,9 @@ def _run():
         sys.exit(f'\n\t{error}')
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         reason = error.message.splitlines()[0]
+        cure = 'pass a smaller --batch_size' if _IS_TRAIN.value else 'close other programs'
         sys.exit(
-            f'\n\tNo memory or no room on the disk ({reason}): pass a smaller --batch_size, or '
-            'another --savedir.'
+            f'\n\tNo memory or no room on the disk ({reason}): {cure}, or pass another --savedir.'
         )
 
 

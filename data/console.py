@@ -244,9 +244,7 @@ def prepare():
         else show(kind, *rest)
     )
     os.environ['KERAS_BACKEND'] = 'tensorflow'
-    os.environ['KERAS_HOME'] = (
-        os.devnull
-    )  # no folder: ~/.keras/keras.json is not read, none written
+    os.environ['KERAS_HOME'] = os.devnull  # no folder: keras.json is neither read nor written
     os.environ.pop('TF_USE_LEGACY_KERAS', None)  # mtcnn uses tf.keras, which is then Keras 2
     if os.environ.setdefault(LOG_LEVEL, QUIET) == QUIET:
         sys.meta_path.insert(0, _QuietFinder())

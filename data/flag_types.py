@@ -1,4 +1,4 @@
-"""What main.py's flags take: booleans, numbers within bounds, names of folders."""
+"""What main.py's flags take: booleans, numbers within bounds, paths."""
 
 import math
 
@@ -35,15 +35,16 @@ class FloatParser(_NumberParser, flags.FloatParser):
     """Numbers."""
 
 
-def is_path(value):
-    """Whether a flag's value can be a folder; to TensorFlow a:// is a remote address."""
-    if value in (None, ''):
-        return value is None
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # it could not be printed
-        return False
-    return not ('\0' in value or '://' in value)
+class PathParser(flags.ArgumentParser):
+    """Names of files and folders; ~ is the home folder."""
+
+    syntactic_help = 'a name of a file or folder'
+
+    def parse(self, argument):
+        is_text = argument.encode(errors='replace').decode() == argument  # else not to be printed
+        if not is_text or '://' in argument:  # to TensorFlow a:// is a remote address
+            raise ValueError('this names no file or folder')
+        return console.path(argument)
 
 
 def parse_weights(text):

@@ -130,11 +130,22 @@ def draw(points, reconstructions, people, adult):
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.frontier', description=__doc__)
     photos.add_arguments(parser)
-    parser.add_argument('--datadir', default='data', help='folder of the data sets')
-    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser.add_argument(
+        '--datadir', type=console.path, default='data', help='folder of the data sets'
+    )
+    parser.add_argument(
+        '--dataset', type=console.path, default='UTKFace', help='folder of the faces in DATADIR'
+    )
     parser.add_argument('--faces', type=int, default=8, help='people of each age group and gender')
-    parser.add_argument('--judge', default=judge.HERE, help='folder of the judge; default: demo')
-    parser.add_argument('--out', default='demo/frontier.png', help='figure to write (%(default)s)')
+    parser.add_argument(
+        '--judge', type=console.path, default=judge.HERE, help='folder of the judge; default: demo'
+    )
+    parser.add_argument(
+        '--out',
+        type=console.path,
+        default='demo/frontier.png',
+        help='figure to write (%(default)s)',
+    )
     words = parser.parse_args(argv)
     model = photos.open_model(words)
     codes = likeness.open_aging(model, likeness.AGE_SHIFT).codes

@@ -298,8 +298,12 @@ def read_faces(folder, reader=None):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.judge', description=__doc__)
-    parser.add_argument('--datadir', default='data', help='folder of the data sets')
-    parser.add_argument('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
+    parser.add_argument(
+        '--datadir', type=console.path, default='data', help='folder of the data sets'
+    )
+    parser.add_argument(
+        '--dataset', type=console.path, default='UTKFace', help='folder of the faces in DATADIR'
+    )
     parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
     parser.add_argument('--seed', type=int, default=1, help='of weights and batches (%(default)s)')
     parser.add_argument('--steps', type=int, default=STEPS, help=f'of {BATCH} faces (%(default)s)')
@@ -309,7 +313,9 @@ def main(argv=None):
         default='float32',
         help='of the training; the second is faster where the processor has bfloat16 (%(default)s)',
     )
-    parser.add_argument('--out', default=HERE, help='folder for the files; default: demo')
+    parser.add_argument(
+        '--out', type=console.path, default=HERE, help='folder for the files; default: demo'
+    )
     words = parser.parse_args(argv)
     if words.steps < 1:
         parser.error('--steps is at least 1')

@@ -208,9 +208,15 @@ def main(argv=None):
     import face_aging  # here, since it imports this folder: only the program needs a model
 
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument('--savedir', default='save', help="a training's (%(default)s)")
-    parser.add_argument('--datadir', default='data', help='folder of the data sets (%(default)s)')
-    parser.add_argument('--dataset', default='UTKFace', help='the faces (%(default)s)')
+    parser.add_argument(
+        '--savedir', type=console.path, default='save', help="a training's (%(default)s)"
+    )
+    parser.add_argument(
+        '--datadir', type=console.path, default='data', help='folder of the data sets (%(default)s)'
+    )
+    parser.add_argument(
+        '--dataset', type=console.path, default='UTKFace', help='the faces (%(default)s)'
+    )
     parser.add_argument('--labels', help="as main.py's")
     parser.add_argument('--age_groups', help="as main.py's")
     words = parser.parse_args(argv)

@@ -285,7 +285,7 @@ def main(argv=None):
     from demo import photos  # only a program opens a model, from the room above
 
     parser = argparse.ArgumentParser(prog='python -m init_model.export', description=__doc__)
-    parser.add_argument('dest', help='folder to be made')
+    parser.add_argument('dest', type=console.path, help='folder to be made')
     parser.add_argument('--format', choices=[*SUFFIXES], required=True)
     flag = {'type': console.boolean, 'default': False, 'metavar': 'True|False'}
     parser.add_argument('--parts', **flag, help='write E and G apart (%(default)s)')

@@ -1,6 +1,5 @@
 """What the tests share: golden numbers, tiny models, made-up faces."""
 
-import functools
 import json
 import os
 import pathlib
@@ -143,7 +142,9 @@ def tiny_main(monkeypatch):
     """main.py with a tiny model behind its flags: a function of the command line's words."""
     import main
 
-    monkeypatch.setattr('face_aging.FaceAging', functools.partial(FaceAging, **TINY))
+    # The sizes among the flags have the defaults of full size.
+    tiny = lambda **settings: FaceAging(**{**settings, **TINY})  # noqa: E731
+    monkeypatch.setattr('face_aging.FaceAging', tiny)
 
     def run(*words):
         from absl import flags

@@ -597,6 +597,7 @@ def test_the_flag(tiny_main, trained, tmp_path, source):
     assert not (trained / 'test' / 'aligned').exists()
     with warnings.catch_warnings():
         warnings.simplefilter('error')
+        warnings.filterwarnings('ignore', '(?s).*statistics of codes')  # a tiny model has none
         tiny_main(*words, '--align', 'True')
     assert files_in(trained / 'test' / 'aligned') == ['me.png']
     with Image.open(trained / 'test' / 'test_input.png') as shown:

@@ -178,14 +178,14 @@ def test_groups_are_compared_and_the_small_ones_named():
 
 def test_people_are_chosen_by_their_names():
     """As many of each cell as there are, the same ones in any order and beside any others."""
-    paths = [f'{i}.jpg' for i in range(50)]
+    paths = [f'{i:02d}.jpg' for i in range(50)]
     cells = np.array([i % 2 for i in range(48)] + [7, 7])
     chosen = {paths[i] for i in evaluate.choose(paths, cells, 5)}
     assert len(chosen) == 12 and {'48.jpg', '49.jpg'} < chosen
     assert sum(int(name[:-4]) % 2 for name in chosen) == 6
     turned = evaluate.choose([f'a/{path}' for path in paths[::-1]], cells[::-1], 5)
     assert {paths[::-1][i] for i in turned} == chosen
-    assert chosen != {f'{i}.jpg' for i in (*range(10), 48, 49)}  # not the youngest
+    assert chosen != {f'{i:02d}.jpg' for i in (*range(10), 48, 49)}  # not the youngest
 
 
 def test_descriptors_tell_the_same_from_another():

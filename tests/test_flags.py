@@ -113,7 +113,7 @@ def test_choices(calls, name, text):
 def test_folders(calls, name, text):
     sentence = call(f'--{name}={text}')
     if text == '' or '\0' in text or '://' in text or '\udcff' in text:
-        assert f'--{name}=' in sentence and 'no name of a folder' in sentence
+        assert f'--{name}=' in sentence and 'names no file or folder' in sentence
     else:
         assert sentence is None
 

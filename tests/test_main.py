@@ -16,7 +16,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 import main
-from data import files, labels, pipeline, readers
+from data import files, labels, pipeline, readers, tables
 from demo import likeness
 from init_model import savedir
 from init_model.run import Run
@@ -131,7 +131,7 @@ def test_choices_are_those_of_the_code():
     assert flags.FLAGS['cache'].parser.enum_values == list(pipeline.CACHES)
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
     assert flags.FLAGS['gender'].parser.enum_values == [*labels.GENDER_NAMES, 'both']
-    assert flags.FLAGS['age'].parser.upper_bound == labels.MAX_AGE
+    assert flags.FLAGS['age'].parser.upper_bound == tables.OLDEST
     assert flags.FLAGS['age_shift'].parser.upper_bound == likeness.MOST_AGE_SHIFT
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 

@@ -152,7 +152,8 @@ def test_each_photo_is_decoded_once(tiny_main, vivid, tmp_path, monkeypatch, ali
 def test_chosen_ages_gender_and_animation(tiny_main, vivid, folder, tmp_path):
     model = vivid()
     words = f'--is_train False --testdir {folder} --savedir {tmp_path}/save'
-    tiny_main(*words.split(), *'--gender female --ages 70,4,30 --gif True'.split())
+    plain = '--age_shift 0 --likeness 0'  # the paper's method
+    tiny_main(*f'{words} {plain} --gender female --ages 70,4,30 --gif True'.split())
     names = [f'ages_{name}_female.{suffix}' for name in ('me', 'you') for suffix in ('gif', 'png')]
     assert written(tmp_path) == [*names, 'test_as_female.png', 'test_input.png']
     with Image.open(tmp_path / 'save/test/test_as_female.png') as grid:
