@@ -109,7 +109,7 @@ class FaceAging:
                 [v for n in group for v in n.trainable_variables] for group in networks
             ]
             names = ('opt_EG', 'opt_D_z', 'opt_D_img') if self.is_training else ()
-            self.optimizers = [ops.adam(name) for name in names]
+            self.optimizers = list(map(ops.adam, names))
             for optimizer, variables in zip(self.optimizers, self.trainable, strict=False):
                 optimizer.build(variables)
         self.named_variables = {
@@ -281,8 +281,8 @@ class FaceAging:
         call = {name: value for name, value in locals().items() if name != 'self'}
         if not self.is_training:
             raise ValueError('This model was built for testing: build it with is_training=True.')
-        running = savedir.running(self.save_dir, self.is_chief)
-        with running, devices.lost_workers(self.strategy, self.save_dir):
+        lost = devices.lost_workers(self.strategy, self.save_dir)
+        with savedir.running(self.save_dir, self.is_chief), lost:
             savedir.log(f'Settings: {json.dumps(settings.of(self))}, {self.data_dir}, {call}')
             self._start(use_trained_model, use_init_model, weights)
             self._compile(learning_rate, beta1, weights)
@@ -293,9 +293,8 @@ class FaceAging:
             data, digest = pipeline.load_data_set(self.data_dir, *sizes, **self.reading)
             size = len(data[0]), self.size_batch
             self.run.order = take_up(self.run.order, *size, self.seed, enable_shuffle, digest)
-            decay = size[0] / size[1] * 2, decay_rate  # not rounded, as in the original
-            decayed = keras.optimizers.schedules.ExponentialDecay
-            schedule = decayed(learning_rate, *decay, staircase=True)
+            decay = size[0] / size[1] * 2, decay_rate, True  # in stairs; not rounded, as originally
+            schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, *decay)
             self._train_epochs(data, num_epochs, schedule, enable_shuffle)
 
     def _start(self, use_trained_model, use_init_model, weights):
@@ -344,12 +343,8 @@ class FaceAging:
     def test(self, images, gender, name):
         """Write faces at all ages, save_dir/test/<name>, and their inputs, test/input.png.
 
-        Args:
-            images, name: as for `sample`.
-            gender: labels [N, 2], the gender that each face is given.
-
-        Returns:
-            the picture, uint8: a row per age group, youngest on top, a column per image.
+        Return the picture, uint8: a row per age group, youngest on top, and a column per image.
+        Images and name are as for `sample`, gender as for `generate_ages`.
         """
         self._save('test', 'input.png', [images] * self.num_categories)
         return self._save('test', name, self.generate_ages(self.E(images), gender))
@@ -457,11 +452,10 @@ class FaceAging:
         if found is None:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
-        goes_on = is_own and self.is_training
         if not self.is_training and settings.adopt(self, found.origin, found.settings):
             self._build()
             found = checkpoints.find(folder, self.saved_variables())
-        settings.require_same(found.origin, found.settings, self, goes_on)
+        settings.require_same(found.origin, found.settings, self, is_own and self.is_training)
         run = Run.from_checkpoint(found, self.weights, is_own)
         variables = self.saved_variables() if is_own and found.state else self.named_variables
         checkpoints.restore(found.origin, found.values, variables)

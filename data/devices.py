@@ -4,7 +4,8 @@ import contextlib
 import json
 import os
 import re
-import signal
+import socket
+import time
 import warnings
 
 import keras
@@ -51,12 +52,16 @@ def distribution():
         try:
             config = json.loads(text)
             task, cluster = config['task'], config['cluster']
-            cluster[task['type']][int(task['index'])]
-            count = sum(map(len, cluster.values()))
-            say(f'\tWaiting for the other {count - 1} of {count} workers (Ctrl-C ends it) ...')
-            with _signals_end_at_once():
-                return tf.distribute.MultiWorkerMirroredStrategy()
-        except (ValueError, TypeError, KeyError, IndexError, tf.errors.OpError) as error:
+            _wait_for_all(cluster, cluster[task['type']][int(task['index'])])
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            LookupError,
+            OSError,
+            tf.errors.OpError,
+        ) as error:
             reason = repr(error).splitlines()[0]
             raise InputError(
                 f'TF_CONFIG does not describe machines with this one among them ({reason}): set it '
@@ -68,18 +73,33 @@ def distribution():
     return tf.distribute.get_strategy()
 
 
-@contextlib.contextmanager
-def _signals_end_at_once():
-    """Let SIGINT and SIGTERM end the process: no handler in Python runs while TensorFlow waits."""
-    usual = {}
+def _wait_for_all(cluster, own):
+    """Wait until all machines answer: while TensorFlow waits for them, no signal ends the process.
+
+    Args:
+        cluster: dict of lists of addresses, host:port.
+        own: this machine's address.
+    """
+    all_workers = [address for addresses in cluster.values() for address in addresses]
+    missing, is_told = [address for address in all_workers if address != own], False
+    is_dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if is_dual else socket.AF_INET
+    port = int(own.rpartition(':')[2])
+    with socket.create_server(('', port), family=family, dualstack_ipv6=is_dual):  # answers others
+        while missing := [address for address in missing if not _answers(address)]:
+            if not is_told:
+                say(f'\tWaiting for the other {len(missing)} of {len(all_workers)} workers ...')
+                is_told = True
+            time.sleep(0.5)
+
+
+def _answers(address):
+    host, _, port = address.rpartition(':')
     try:
-        with contextlib.suppress(ValueError):  # not the main thread: no handler can be set
-            for number in (signal.SIGINT, signal.SIGTERM):
-                usual[number] = signal.signal(number, signal.SIG_DFL)
-        yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
+        socket.create_connection((host.strip('[]'), int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

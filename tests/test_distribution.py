@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -210,19 +211,24 @@ def free_ports(count):
     return ports
 
 
+def start_worker(folder, workers, index, save_dir, epochs):
+    """Start a worker of a cluster, a list of addresses; return its process."""
+    config = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': index}}
+    words = [sys.executable, '-c', WORKER, save_dir, f'{index}_of_{len(workers)}', str(epochs)]
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'}
+    if len(workers) > 1:
+        environment['TF_CONFIG'] = json.dumps(config)
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    return subprocess.Popen(words, cwd=folder, env=environment, **pipes)
+
+
 def run_workers(folder, save_dirs, epochs):
     """Run a process for each save_dir, all in one cluster; return their outputs and statuses."""
     workers = [f'127.0.0.1:{port}' for port in free_ports(len(save_dirs))]
-    processes = []
-    for index, save_dir in enumerate(save_dirs):
-        config = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': index}}
-        words = [sys.executable, '-c', WORKER, save_dir, f'{index}_of_{len(workers)}', str(epochs)]
-        environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-        if len(workers) > 1:
-            environment['TF_CONFIG'] = json.dumps(config)
-        processes.append(
-            subprocess.Popen(words, cwd=folder, env=environment, text=True, stderr=subprocess.PIPE)
-        )
+    processes = [
+        start_worker(folder, workers, index, save_dir, epochs)
+        for index, save_dir in enumerate(save_dirs)
+    ]
     try:
         errors = [process.communicate(timeout=300)[1] for process in processes]
     finally:
@@ -251,3 +257,37 @@ def test_two_processes(faces, tmp_path):
     assert statuses == [1, 1] and all(
         'give all of them the same folder to save to' in e for e in errors
     )
+
+
+def test_waiting_for_the_others_can_be_ended(tmp_path):
+    """By either signal, which TensorFlow itself does not heed while it waits."""
+    processes = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        workers = [f'127.0.0.1:{port}' for port in free_ports(2)]
+        processes.append((number, start_worker(tmp_path, workers, 0, 'save', 1)))
+    for number, process in processes:
+        for line in process.stdout:
+            if 'Waiting for the other 1 of 2 workers' in line:
+                break
+        else:
+            raise AssertionError(process.communicate()[1])
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert process.returncode == -number
+
+
+def test_a_worker_that_dies(faces, tmp_path):
+    """The others end with a sentence on how to go on."""
+    workers = [f'127.0.0.1:{port}' for port in free_ports(2)]
+    first, second = (start_worker(tmp_path, workers, i, 'save', 10_000) for i in (0, 1))
+    try:
+        for line in second.stdout:
+            if line.startswith('Epoch 1/'):
+                break
+        second.kill()
+        _, error = first.communicate(timeout=200)
+        assert first.returncode == 1 and 'start all workers again' in error, error
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
