@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 import face_aging
-from data import labels
+from data import labels, tables
 from data.console import InputError
 from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
@@ -57,7 +57,7 @@ class Aging(typing.NamedTuple):
 
 def add_arguments(parser):
     """Add what a program that shows people at other ages asks."""
-    parser.add_argument('--age', type=_number(0, labels.MAX_AGE), help='own, where it is known')
+    parser.add_argument('--age', type=_number(0, tables.OLDEST), help='own, where it is known')
     shift = _number(0, MOST_AGE_SHIFT)
     parser.add_argument('--age_shift', type=shift, help="as main.py's")
     parser.add_argument('--likeness', type=_number(0, 1), help="as main.py's")
