@@ -303,9 +303,10 @@ def test_a_game_ends_by_a_sentence(folder, monkeypatch, capsys, game, people):
 
     monkeypatch.setattr(warnings, 'formatwarning', lambda *_: 'code')
     photo_paths = [str(MAN), str(WOMAN)][:people]
-    pathlib.Path('file').touch()
-    said = error_of(game.main, *photo_paths, '--savedir', 'file/out')
-    assert said == '\n\tfile/out cannot be used (Not a directory): mend that, or name another path.'
+    pathlib.Path('save').mkdir()
+    pathlib.Path('save/test').touch()
+    said = error_of(game.main, *photo_paths)
+    assert said == '\n\tsave/test cannot be used (File exists): mend that, or name another path.'
     assert warnings.formatwarning('Odd.', UserWarning, 'a.py', 1) == '\tWarning: Odd.\n'
     monkeypatch.setattr(photos, 'open_model', stop)
     with pytest.raises(SystemExit) as exit:
@@ -343,4 +344,4 @@ def test_games_without_a_detector(folder, no_detector):
 
 def test_a_plain_test_without_a_detector(folder, no_detector, tiny_main, tmp_path):
     with pytest.raises(SystemExit, match='To find faces a detector is needed: install'):
-        tiny_main('--is_train', 'False', '--savedir', tmp_path / 'save', '--testdir', MAN)
+        tiny_main('--is_train', 'False', '--testdir', MAN)
