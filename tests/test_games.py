@@ -184,14 +184,14 @@ def error_of(main, *words):
 
 
 def test_the_program_aging(folder, model, pair):
-    aging.main([str(MAN), '--savedir', 'out'])
+    aging.main([str(MAN)])
     assert written() == [
-        f'out/test/ages_23_0_madeup004_{gender}.{suffix}'
+        f'save/test/ages_23_0_madeup004_{gender}.{suffix}'
         for gender in ('female', 'male')
         for suffix in ('gif', 'png')
     ]
     for gender, word in enumerate(labels.GENDER_NAMES):
-        with Image.open(f'out/test/ages_23_0_madeup004_{word}.png') as strip:
+        with Image.open(f'save/test/ages_23_0_madeup004_{word}.png') as strip:
             faces, titles = faces_of(strip)
         np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
         own = {'own_age': 23, 'own_gender': 0}  # by the name
