@@ -201,7 +201,7 @@ def test_the_program_aging(folder, model, pair):
         )
         words = aging.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
         np.testing.assert_array_equal(titles, words[:, :BAND])
-        frames, _ = frames_of(f'out/test/ages_23_0_madeup004_{word}.gif')
+        frames, _ = frames_of(f'save/test/ages_23_0_madeup004_{word}.gif')
         assert len(frames) == 52
 
 
