@@ -521,7 +521,7 @@ def test_a_missing_manifest(tiny, packed):
 def test_another_shape_is_named_and_nothing_loaded(tiny, packed):
     model = tiny(num_z_channels=20)
     before = weights_of(model)
-    with pytest.raises(console.InputError, match='packed.*num_z_channels is 50 there, 20 here'):
+    with pytest.raises(console.InputError, match=r'packed.*num_z_channels is 50 there, 20 here'):
         model.load_checkpoint(str(packed))
     assert_same(before, weights_of(model))
 
