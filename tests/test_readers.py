@@ -457,7 +457,8 @@ def test_init_model_of_other_age_groups(tiny, tmp_path, monkeypatch):
     manifest = {'format': 1, 'epochs': 2, 'files': {}}
     (tmp_path / 'packed').mkdir()
     (tmp_path / 'packed' / 'manifest.json').touch()
-    monkeypatch.setattr('init_model.read_manifest', lambda folder: manifest)
+    monkeypatch.setattr('init_model.read_manifest', lambda *_: manifest)
+    monkeypatch.setattr('init_model.load', lambda _: {})
     with pytest.raises(
         console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: use'
     ):
