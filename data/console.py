@@ -106,19 +106,22 @@ def first_line(error):
 
 
 def say(text, file=None):
-    """Print a line, on standard output by default; do nothing once the pipe's reader is gone.
+    """Print a line, on standard output by default; do nothing once nobody can read it.
 
-    So a training still saves its step when Ctrl-C also ends a `tee` behind it.
+    So a training still saves its step when Ctrl-C also ends a `tee` behind it, or when its
+    terminal is closed.
     """
     file = file or sys.stdout
     try:
         print(text, file=file, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         _discard(file)
 
 
 def _discard(file):
-    """Discard what is still written to a file, a pipe that is no longer read."""
+    """Discard what is still written to a pipe that is no longer read, or to a closed terminal."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 

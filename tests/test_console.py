@@ -280,3 +280,12 @@ def test_booleans(word, value):
 def test_what_is_no_boolean(word):
     with pytest.raises(ValueError, match='neither True nor False'):
         console.boolean(word)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no such terminals')
+def test_a_closed_terminal():
+    terminal, program = os.openpty()
+    os.close(terminal)
+    with open(program, 'w') as file:
+        console.say('a line', file)
+        console.say('one more', file)
