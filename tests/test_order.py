@@ -1,0 +1,76 @@
+"""The order of the faces and z_prior: the original's draws, and an order that goes on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data import order
+from data.console import InputError
+
+
+def test_the_draws_are_those_of_the_original():
+    drawn = order.Order(20, 4, seed=2017)
+    random, indices = np.random.RandomState(2017), np.arange(20)
+    random.shuffle(indices)
+    np.testing.assert_array_equal(drawn.samples, indices[:4])
+    for _ in range(2):
+        faces = indices[4:]
+        random.shuffle(faces)
+        np.testing.assert_array_equal(drawn.rest_of_epoch(), faces)
+        z_prior = drawn.z_prior(50)
+        np.testing.assert_array_equal(z_prior, random.uniform(-1, 1, [4, 50]).astype(np.float32))
+    np.testing.assert_array_equal(drawn.samples, indices[:4])  # never trained on
+
+
+def test_without_shuffling():
+    kept = order.Order(20, 4, seed=0, enable_shuffle=False)
+    np.testing.assert_array_equal(kept.rest_of_epoch(enable_shuffle=False), np.arange(4, 20))
+
+
+def test_an_order_goes_on_from_its_state():
+    one = order.Order(20, 4, seed=7, data='faces')
+    faces, one.done = one.rest_of_epoch(), 3
+    other = order.Order.from_state(json.loads(json.dumps(one.state())))
+    np.testing.assert_array_equal(other.rest_of_epoch(), faces[12:])
+    np.testing.assert_array_equal(other.z_prior(5), one.z_prior(5))
+    assert (other.seed, other.size_batch) == (7, 4)
+    assert other.fits(20, 'faces') and not other.fits(20, 'others') and not other.fits(19, 'faces')
+
+
+@pytest.mark.parametrize(
+    'damage', [{'order': [0, 0, 1]}, {'order': 'faces'}, {'random': []}, {'done': 'three'}]
+)
+def test_a_damaged_state(damage):
+    state = {**order.Order(20, 4, seed=7).state(), **damage}
+    with pytest.raises(InputError, match='order of the faces in the checkpoint is damaged'):
+        order.Order.from_state(state)
+
+
+def test_other_faces_get_a_new_order():
+    old = order.Order(20, 4, seed=7, data='faces')
+    with pytest.warns(UserWarning, match='other faces: a new order is drawn'):
+        new = order.take_up(old, 21, 4, 7, True, 'others')
+    assert new is not old and len(new.rest_of_epoch()) == 17
+
+
+def test_a_run_keeps_its_seed():
+    old = order.Order(20, 4, seed=7, data='faces')
+    with pytest.warns(UserWarning, match='its seed 7, not 8'):
+        assert order.take_up(old, 20, 4, 8, True, 'faces') is old
+
+
+def test_batches_of_another_size_start_the_epoch_again():
+    old = order.Order(20, 4, seed=7, data='faces')
+    old.done = 2
+    with pytest.warns(UserWarning, match='batches were of 4, now of 5'):
+        new = order.take_up(old, 20, 5, 7, True, 'faces')
+    assert (new.done, new.size_batch) == (0, 5)
+
+
+def test_digest():
+    def digest(folder='a', name='1.jpg', age=3):
+        return order.digest(folder, [f'{folder}/{name}'], np.array([age]), np.array([1]))
+
+    assert digest() == digest(folder='b')  # where it lies does not count
+    assert len({digest(), digest(name='2.jpg'), digest(age=4)}) == 3
