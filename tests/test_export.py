@@ -104,9 +104,10 @@ def test_nothing_is_overwritten(vivid, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_program_exports_the_weights_in_the_box(tmp_path, capsys):
+def test_the_program_exports_the_weights_in_the_box(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where save has no checkpoint
     for words in (['saved_model'], ['litert', '--parts', 'True'], ['onnx']):
         dest = tmp_path / words[0]
-        export.main([str(dest), '--savedir', str(tmp_path), '--format', *words])
+        export.main([str(dest), '--format', *words])
         assert f'Wrote {dest}/' in capsys.readouterr().out
         assert run_readme(dest).shape == (128, 128, 3)

@@ -23,7 +23,7 @@ import ops
 from data import console, labels
 from demo import likeness, studio
 from demo import page as demo_page
-from face_aging import FaceAging
+from face_aging import INIT_MODEL, FaceAging
 from tests.test_main import ROOT
 
 MADE_UP = ROOT / 'demo' / 'faces'
@@ -50,8 +50,8 @@ def browser():
 
 @pytest.fixture(scope='module')
 def model():
-    model = FaceAging(is_training=False, save_dir='nowhere')
-    model.load_trained()
+    model = FaceAging(is_training=False)
+    model.load_checkpoint(INIT_MODEL)
     return model
 
 
