@@ -18,10 +18,10 @@ from absl.testing import flagsaver
 import main
 from data import files, labels, pipeline, readers, tables
 from demo import likeness
-from init_model import savedir
 from init_model.run import Run
 
 ROOT = pathlib.Path(main.__file__).parent
+SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)]
 DEFAULTS = {
     'is_train': True,
     'epoch': 50,
@@ -252,26 +252,49 @@ def test_what_is_told_to_go_on_repeats_the_call(calls, monkeypatch, name):
     assert calls(*words[2:]) == [model, train]
 
 
-@pytest.mark.parametrize('number', savedir.SIGNALS)
+@pytest.fixture
+def own_signals():
+    """The signals that end main.py; what a test sets for them is undone."""
+    usual = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:  # whatever they do where pytest was started, as under nohup
+        signal.signal(number, signal.default_int_handler)
+    yield
+    for number, handler in usual.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures('own_signals')
+@pytest.mark.parametrize('number', SIGNALS)
 def test_a_signal_before_the_first_step(monkeypatch, capsys, number):
-    usual = {other: signal.getsignal(other) for other in savedir.SIGNALS}
-    signal.signal(savedir.SIGNALS[-1], signal.SIG_DFL)
     monkeypatch.setattr(main, '_run', lambda: signal.raise_signal(number))
     with pytest.raises(SystemExit) as exit:
         main.main(['main.py'])
-    for other, handler in usual.items():
-        signal.signal(other, handler)
     assert exit.value.code == 128 + number
     assert capsys.readouterr().err == '\n\tStopped.\n'
 
 
-def test_memory_that_is_not_there(calls, monkeypatch):
+@pytest.mark.usefixtures('own_signals')
+@pytest.mark.skipif(len(SIGNALS) < 3, reason='no SIGHUP')
+def test_nohup_before_the_first_step(monkeypatch):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr(main, '_run', lambda: signal.raise_signal(signal.SIGHUP))
+    main.main(['main.py'])
+
+
+@pytest.mark.parametrize(
+    ('words', 'method', 'cure'),
+    [
+        ([], 'train', 'pass a smaller --batch_size'),
+        (['--is_train', 'no', '--testdir', main.__file__], 'load_trained', 'close other programs'),
+    ],
+)
+def test_memory_that_is_not_there(calls, monkeypatch, words, method, cure):
     def fail(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating\n a tensor')
 
-    monkeypatch.setattr(Recorder, 'train', fail)
-    with pytest.raises(SystemExit, match=r'\(OOM when allocating\): pass a smaller --batch_size'):
-        calls()
+    monkeypatch.setattr(Recorder, method, fail)
+    with pytest.raises(SystemExit, match=rf'\(OOM when allocating\): {cure}'):
+        calls(*words)
 
 
 @pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace', 'ignore:The statistics of')
