@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # the tests are for a CPU
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -154,3 +155,11 @@ def tiny_main(monkeypatch):
             main.main(flags.FLAGS(['main.py', *map(str, words)]))
 
     return run
+
+
+@pytest.fixture(autouse=True, scope='session')
+def usual_signals():
+    """Signals act as in a terminal, also where pytest was started by nohup or in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, 'SIGHUP'):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
