@@ -14,6 +14,7 @@ import sys
 
 from absl import app, flags
 
+sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # python -P leaves it out
 from data import console, flag_types
 
 MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger

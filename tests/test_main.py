@@ -423,3 +423,10 @@ def test_readme_lists_the_flags():
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     rows = dict(re.findall(r'^\| `--(\w+)` \| `?([^`|]*?)`? \|', readme, re.MULTILINE))
     assert rows == {n: 'none' if value is None else str(value) for n, value in DEFAULTS.items()}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='Python has no -P before 3.11')
+def test_a_safe_path():
+    command = [sys.executable, '-P', ROOT / 'main.py', '--epoch=x']
+    ended = subprocess.run(command, capture_output=True, text=True, cwd='/')
+    assert ended.stderr.startswith('\n\tflag --epoch=x')
