@@ -70,7 +70,9 @@ def measure(model, codes, faces, genders, judge_age, describe):
     for shift in SHIFTS:
         generated = likeness.show(model, codes, people, ages, genders, shift, 0)
         for strength in LIKENESSES:
-            shown = measures.to_bytes(likeness.lay_over(people, generated, strength))
+            shown = np.stack(  # an age at a time: all at once take gigabytes
+                [measures.to_bytes(likeness.lay_over(people, row, strength)) for row in generated]
+            )
             judged = np.stack([judge_age(row)[0] for row in shown], axis=1)
             some = shown[IDENTITY_AT]
             described = describe(some.reshape(-1, *faces.shape[1:]))
