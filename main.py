@@ -231,7 +231,8 @@ def _train(model):
     print('\n\tTraining Mode')
     with savedir.running(_SAVEDIR.value, model.is_chief):
         starting_over = not _USE_TRAINED_MODEL.value
-        if not starting_over and checkpoints.is_in(os.path.join(_SAVEDIR.value, 'checkpoint')):
+        folder = os.path.join(_SAVEDIR.value, savedir.CHECKPOINT)
+        if not starting_over and checkpoints.is_in(folder):
             model.load_checkpoint()  # `train` goes on from it
         if model.is_chief:
             with savedir.side_file(os.path.join(_SAVEDIR.value, FLAGS_TXT)):
@@ -257,7 +258,6 @@ def _train(model):
             weights=weights,
         )
         if model.is_chief:
-            folder = os.path.join(_SAVEDIR.value, savedir.CHECKPOINT)
             data_set = os.path.join(_DATADIR.value, _DATASET.value)
             codes.complete(folder, model, data_set, _LABELS.value)
 

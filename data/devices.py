@@ -229,9 +229,8 @@ def meet_workers(strategy, step):
 
 def _sum_over_replicas(strategy, value):
     """Return the sum of a number over all replicas, a float."""
+    # NumPy's: TensorFlow caches a tensor per Python number.
     values = strategy.experimental_distribute_values_from_function(
-        lambda _: tf.constant(
-            np.array(value, float)
-        )  # NumPy's: TensorFlow caches a tensor per Python number
+        lambda _: tf.constant(np.array(value, float))
     )
     return float(strategy.reduce('SUM', values, axis=None))

@@ -283,10 +283,8 @@ def main(argv=None):
     add_path('--csv', metavar='FILE', help='to write, with a row per face')
     add_path('--json', metavar='FILE', help='to write, with all results')
     add_path('--plot', metavar='PNG', help='to write: judged age over target age')
-    parser.add_argument(
-        '--beside', metavar='JSON', nargs='+', default=[], help='results to show beside these'
-    )
-    parser.add_argument(
+    add_path('--beside', metavar='JSON', nargs='+', default=[], help='results to show beside these')
+    add_path(
         '--grid', metavar='PNG', help='judge only this grid of faces, a row for each age group'
     )
     words = parser.parse_args(argv)

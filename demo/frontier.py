@@ -21,9 +21,7 @@ SHIFTS = 0, 1, 1.5, 2  # age_shift: a line each
 LIKENESSES = 0, 0.5, 0.75, 0.85, 1  # the points of a line
 IDENTITY_AT = slice(None, None, 3)  # age groups: descriptors take most of the time
 COLOURS = '#9aa3ab', '#8fb4d9', '#2f6fab', '#30363d'
-PUBLISHED = (
-    23.3  # years, the adult swing of the ten faces in the picture that the authors published
-)
+PUBLISHED = 23.3  # years, the adult swing of the ten faces in the authors' published picture
 
 
 class Point(typing.NamedTuple):

@@ -35,7 +35,6 @@ FACE = 0.2  # of the width, from each side to the middle of the face, where its 
 GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: what JPEG adds
 TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which errors are averaged
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
-AT_ONCE = 100  # faces generated at once; fewer run slower, more take memory
 
 
 class Aging(typing.NamedTuple):
@@ -220,8 +219,9 @@ def best_labels(model, images, z):
 
 def generate(model, z, ages, genders):
     """Return the faces, float32 [N, S, S, C] in [-1, 1], of codes and labels [N, ...]."""
-    starts = range(0, len(z), AT_ONCE)
-    faces = [model.G([x[i : i + AT_ONCE] for x in (z, ages, genders)]).numpy() for i in starts]
+    at_once = face_aging.GENERATED_AT_ONCE
+    starts = range(0, len(z), at_once)
+    faces = [model.G([x[i : i + at_once] for x in (z, ages, genders)]).numpy() for i in starts]
     return np.concatenate(faces)
 
 

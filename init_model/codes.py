@@ -205,12 +205,11 @@ def complete(folder, model, data_set, reader=None):
 
 @console.one_sentence()
 def main(argv=None):
-    import face_aging  # here, since it imports this folder: only the program needs a model
+    import face_aging  # here, since they import this folder: only the program needs a model
+    from demo import photos
 
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument(
-        '--savedir', type=console.path, default='save', help="a training's (%(default)s)"
-    )
+    photos.add_arguments(parser)
     parser.add_argument(
         '--datadir', type=console.path, default='data', help='folder of the data sets (%(default)s)'
     )
@@ -218,13 +217,8 @@ def main(argv=None):
         '--dataset', type=console.path, default='UTKFace', help='the faces (%(default)s)'
     )
     parser.add_argument('--labels', help="as main.py's")
-    parser.add_argument('--age_groups', help="as main.py's")
     words = parser.parse_args(argv)
-    settings = {}
-    if words.age_groups:
-        settings['age_upper'] = labels.parse_age_upper(words.age_groups)
-    model = face_aging.FaceAging(is_training=False, save_dir=words.savedir, **settings)
-    model.load_trained()
+    model = photos.open_model(words)
     codes = measure_data_set(model, os.path.join(words.datadir, words.dataset), words.labels)
     folder = os.path.join(words.savedir, savedir.CHECKPOINT)
     if checkpoints.is_in(folder):

@@ -44,9 +44,8 @@ class Session(contextlib.ExitStack):
         self._model, self._run, self._num_epochs = model, model.run, num_epochs
         self._size_data = len(data[0])
         self._count = self._size_data // model.size_batch - 1  # batches of an epoch
-        shown, images = pipeline.take(
-            data[0], self._run.order.samples
-        )  # not trained on in this run
+        # They are not trained on in this run.
+        shown, images = pipeline.take(data[0], self._run.order.samples)
         self._samples = pipeline.to_float(images), data[1][shown], data[2][shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing

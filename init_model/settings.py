@@ -108,18 +108,14 @@ def require_same(origin, settings, model, goes_on):
             'ones, or train from fresh weights in another folder.',
             age_groups=theirs,
         )
-    differing = [
-        f'{name} is {settings[name]} there, {value} here'
-        for name, value in own.items()
-        if name in SIZES and settings.get(name, value) != value
-    ]
+    theirs = {name: settings.get(name, own[name]) for name in SIZES}
+    differing = {name: size for name, size in theirs.items() if size != own[name]}
     if differing:
+        sizes = '; '.join(f'{n} is {size} there, {own[n]} here' for n, size in differing.items())
         raise OtherModelError(
-            f'{origin} is of another model ({"; ".join(differing)}): build this one with its '
-            'sizes, or save to another folder.',
-            **{
-                name: settings[name] for name in SIZES if settings.get(name, own[name]) != own[name]
-            },
+            f'{origin} is of another model ({sizes}): build this one with its sizes, or save to '
+            'another folder.',
+            **differing,
         )
     if not goes_on:
         return
