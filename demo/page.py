@@ -170,14 +170,15 @@ def _build_ages(studio):
     settings = [guest, age, gender, age_shift, share]
     of_all_ages = [guest, gender, age_shift, share]
     hidden = {'api_visibility': 'private', 'show_progress': 'hidden'}
-    for event in (_take(studio, box, guest, gender), _choose(studio, box, guest, gender)):
-        event.then(studio.draw, settings, picture, **hidden).then(
-            studio.draw_strip, of_all_ages, strip, **hidden
-        ).then(allow, guest, buttons, **hidden)
-    moved = [age.input, gender.input, age_shift.input, share.input]
+    _take(studio, box, guest, gender)
+    _choose(studio, box, guest, gender)
+    # One listener for a new face and for the sliders: the last of several events counts.
+    moved = [guest.change, age.input, gender.input, age_shift.input, share.input]
     gr.on(moved, studio.draw, settings, picture, trigger_mode='always_last', **hidden)
-    moved = [gender.input, age_shift.input, share.input]
-    gr.on(moved, studio.draw_strip, of_all_ages, strip, trigger_mode='always_last', **hidden)
+    moved = [guest.change, gender.input, age_shift.input, share.input]
+    gr.on(moved, studio.draw_strip, of_all_ages, strip, trigger_mode='always_last', **hidden).then(
+        allow, guest, buttons, **hidden
+    )
     for button, part in zip(buttons, ('picture', 'strip'), strict=False):
         button.click(None, js=SAVE % f'#{part} [data-name]')
     for button, function, inputs in zip(
