@@ -25,6 +25,7 @@ from data.labels import AGE_UPPER
 
 STATE = 'training_state'  # name of a JSON string among the tensors: the state of the run
 ASIDE = 'new'  # sub-folder where a checkpoint is written first
+BEFORE = '-before'  # ends the name of a copy, while tensors are added to a checkpoint
 OVERHEAD = 1_000_000  # bytes of a checkpoint besides its tensors, at most
 
 
@@ -138,13 +139,21 @@ def add(folder, tensors):
         InputError: all checkpoints are damaged, or as `save`.
     """
     newest = read_newest(folder)
-    name = os.path.basename(newest.origin)
+    name = os.path.basename(newest.origin).removesuffix(BEFORE)
+    before = name + BEFORE  # stands in while the files of that name are replaced
     with opened(newest.origin) as reader:
         values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
     if STATE in values:
         values[STATE] = values[STATE].decode()
-    kept = [other for other in reversed(listed(folder)) if other not in (name, *newest.damaged)]
-    save(folder, name, {**values, **tensors}, kept)
+    others = {name, before, *newest.damaged}
+    kept = [other for other in reversed(listed(folder)) if other not in others]
+    require_space(folder, 2 * size_of(values))
+    if newest.origin.endswith(name):
+        for path in glob.glob(f'{glob.escape(newest.origin)}.*'):
+            shutil.copy(path, path.replace(f'{name}.', f'{before}.'))
+    save(folder, name, {**values, **tensors}, [*kept, before])
+    _list(folder, [*kept, name])
+    remove(folder, before)
 
 
 def size_of(tensors):

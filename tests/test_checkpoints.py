@@ -22,40 +22,52 @@ class Killed(BaseException):
     """Stands for the end of a process."""
 
 
+def killed_at_any_moment(monkeypatch):
+    """Yield contexts in which a process is killed, each one change to the disk later.
+
+    The last one is that in which it was not killed.
+    """
+    for last in range(100):
+        calls = []
+
+        def dying(function, calls=calls, last=last):
+            def call(*args, **settings):
+                if len(calls) == last:
+                    raise Killed
+                calls.append(function)
+                return function(*args, **settings)
+
+            return call
+
+        @contextlib.contextmanager
+        def killed(dying=dying):
+            with monkeypatch.context() as patch, contextlib.suppress(Killed):
+                for function in ('replace', 'fsync', 'remove', 'makedirs'):
+                    patch.setattr(os, function, dying(getattr(os, function)))
+                patch.setattr(shutil, 'copy', dying(shutil.copy))
+                patch.setattr(shutil, 'rmtree', lambda *_, **__: None)  # nor does it clean up
+                yield
+
+        yield killed()
+        if len(calls) < last:
+            break
+    assert last > 5
+
+
 @pytest.mark.parametrize('name', ['model-3', 'model-2', 'model-1'])  # new, the newest, the only
 def test_a_save_killed_at_any_moment_leaves_one_that_opens(tmp_path, monkeypatch, name):
     """Each change to the disk is once the last one."""
     folder = str(tmp_path)
     old, new = {'a': np.arange(3.0)}, {'a': np.arange(3.0) + 1}
-    calls = []
-
-    def dying(function, last):
-        def call(*args, **settings):
-            if len(calls) == last:
-                raise Killed
-            calls.append(function)
-            return function(*args, **settings)
-
-        return call
-
-    for last in range(100):
+    for killed in killed_at_any_moment(monkeypatch):
         shutil.rmtree(folder)
         checkpoints.save(folder, 'model-1', old)
         kept = []
         if name != 'model-1':
             checkpoints.save(folder, 'model-2', old, ['model-1'])
             kept = ['model-2' if name == 'model-3' else 'model-1']
-        calls.clear()
-        with monkeypatch.context() as patch:
-            for function in ('replace', 'fsync', 'remove', 'makedirs'):
-                patch.setattr(os, function, dying(getattr(os, function), last))
-            patch.setattr(shutil, 'rmtree', lambda *_, **__: None)  # nor does it clean up
-            try:
-                checkpoints.save(folder, name, new, kept)
-            except Killed:
-                pass
-            else:
-                break
+        with killed:
+            checkpoints.save(folder, name, new, kept)
         if name != 'model-1' or os.path.exists(os.path.join(folder, 'checkpoint')):
             with warnings.catch_warnings():
                 warnings.simplefilter('error')  # of one that is damaged
@@ -63,7 +75,23 @@ def test_a_save_killed_at_any_moment_leaves_one_that_opens(tmp_path, monkeypatch
             assert values['a'].tolist() in (old['a'].tolist(), new['a'].tolist())
         checkpoints.save(folder, 'model-4', new, kept)
         assert not os.path.exists(os.path.join(folder, checkpoints.ASIDE))
-    assert last > 5
+
+
+def test_adding_killed_at_any_moment_loses_nothing(tmp_path, monkeypatch):
+    folder = str(tmp_path)
+    for killed in killed_at_any_moment(monkeypatch):
+        shutil.rmtree(folder)
+        checkpoints.save(folder, 'model-1', {'a': np.arange(3.0)})
+        with killed:
+            checkpoints.add(folder, {'b': np.arange(2.0)})
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')  # of one that is damaged
+            assert checkpoints.read_newest(folder, ['a']).values['a'].tolist() == [0, 1, 2]
+        checkpoints.add(folder, {'b': np.arange(2.0)})
+        assert checkpoints.listed(folder) == ['model-1']
+        assert checkpoints.names_in(folder) == ['model-1']
+        assert checkpoints.read(f'{folder}/model-1', 'ab')[0].keys() == {'a', 'b'}
+        assert not [file for file in os.listdir(folder) if checkpoints.BEFORE in file]
 
 
 def damage(path, how):
