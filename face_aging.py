@@ -267,6 +267,7 @@ class FaceAging:
         use_trained_model=True,  # go on from the newest checkpoint of save_dir
         use_init_model=True,  # where there is none, start from init_model
         weights=WEIGHTS,  # of the losses, see the class
+        balance=0.0,  # how far rare ages and genders are drawn more often, see Order.even_out
     ):
         """Train on the data set; write samples, tests, summaries and checkpoints to save_dir.
 
@@ -293,6 +294,7 @@ class FaceAging:
             data, digest = pipeline.load_data_set(self.data_dir, *sizes, **self.reading)
             size = len(data[0]), self.size_batch
             self.run.order = take_up(self.run.order, *size, self.seed, enable_shuffle, digest)
+            self.run.order.even_out(labels.cells(*data[1:]), balance)
             decay = size[0] / size[1] * 2, decay_rate, True  # in stairs; not rounded, as originally
             schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, *decay)
             self._train_epochs(data, num_epochs, schedule, enable_shuffle)
@@ -316,7 +318,7 @@ class FaceAging:
         run = self.run
         with Session(self, data, num_epochs) as session:
             while run.epoch < num_epochs:
-                order = run.order.rest_of_epoch(enable_shuffle)
+                order = run.order.rest_of_epoch(enable_shuffle, run.epoch)
                 batches = pipeline.distributed_batches(self.strategy, *data, order, self.size_batch)
                 with session.epoch(batches) as bar, pipeline.own_errors(data[0]):
                     for batch in bar:
@@ -405,9 +407,7 @@ class FaceAging:
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
         stands_in = os.path.normpath(self.save_dir) == SAVE_DIR and not checkpoints.is_in(folder)
         if stands_in:
-            print(
-                f'\n\tThere is no checkpoint in {folder} yet: the weights in init_model are used.'
-            )
+            print(f'\n\tNo checkpoint in {folder} yet: the weights in init_model are used.')
         if not self.load_checkpoint(INIT_MODEL if stands_in else None):
             raise console.InputError(
                 f'There is no trained model in {folder}: train one, or name the folder of another.'

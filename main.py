@@ -113,6 +113,12 @@ _DECAY_RATE = _define(
 _WEIGHTS = flags.DEFINE_string(
     'weights', '0.0001,0,0', 'Weights in the loss of E and G: of G_img_loss, E_z_loss, tv_loss.'
 )
+_BALANCE = _define(
+    flag_types.FloatParser(0, 1),
+    'balance',
+    0.0,
+    'Draw faces of rare ages and genders more often: 0 not, 1 as often as the others.',
+)
 _SIZE_IMAGE = _define(
     flag_types.IntegerParser(8, 4096), 'size_image', 128, 'Height and width of the faces.'
 )
@@ -247,6 +253,7 @@ def _train(model):
                 *rates,
                 use_trained_model=not starting_over,
                 weights=PRETRAIN_WEIGHTS,
+                balance=_BALANCE.value,
             )
             starting_over = False
             print('\n\tPre-train is done! The training will start.')
@@ -256,6 +263,7 @@ def _train(model):
             use_trained_model=not starting_over,
             use_init_model=_USE_INIT_MODEL.value,
             weights=weights,
+            balance=_BALANCE.value,
         )
         if model.is_chief:
             data_set = os.path.join(_DATADIR.value, _DATASET.value)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import warnings
 import zlib
 
@@ -144,3 +145,14 @@ def replacing(path):
         with contextlib.suppress(OSError):
             os.remove(aside)
         raise
+
+
+def require_space(folder, size):
+    """Make a folder; raise an InputError if its disk has less than `size` bytes free."""
+    os.makedirs(folder, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise InputError(
+            f'{folder} needs {size:,} bytes more, but its disk has only '
+            f'{free:,} free: free the difference, or save to another folder.'
+        )

@@ -160,6 +160,11 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
     return [path for path, _ in faces], groups, genders
 
 
+def cells(ages, genders):
+    """Return a number for each pair of labels: int array [N], of ages [N, L] and genders [N, 2]."""
+    return np.argmax(ages, axis=1) * 2 + np.argmax(genders, axis=1)
+
+
 def require_batches(folder, count, size_batch):
     """Raise an InputError if a data set has too few faces for the samples and one batch."""
     if count < 2 * size_batch:

@@ -14,7 +14,8 @@ class Order:
     """Draws the order of the faces in a training, and z_prior, from one random generator.
 
     Generator, seed and sequence of draws are those of the original: first an order of all faces,
-    then, before each epoch, one of the faces to train on, and z_prior for each batch.
+    then, before each epoch, one of the faces to train on, and z_prior for each batch. Evened out by
+    `even_out`, an epoch draws its faces from another generator instead, some of them repeatedly.
 
     Attributes:
         size_batch: B.
@@ -29,6 +30,7 @@ class Order:
         self.seed = seed
         self._data = data
         self._random = np.random.RandomState(seed)
+        self._chances = None  # of each face to be drawn; None: each is trained on once an epoch
         self._indices = np.arange(size_data)
         if enable_shuffle:
             self._random.shuffle(self._indices)
@@ -38,10 +40,29 @@ class Order:
         """Indices [B] of the faces that are shown after each epoch, not trained on in this run."""
         return self._indices[: self.size_batch]
 
-    def rest_of_epoch(self, enable_shuffle=True):
-        """Return the indices of the faces left in this epoch; shuffle them first at its start."""
+    def even_out(self, cells, balance):
+        """Draw the faces of rare kinds more often: by chances of (faces of its kind) ** -balance.
+
+        Args:
+            cells: int array [N], the kind of each face.
+            balance: 0 for an order of all faces; with 1 all kinds are drawn alike often.
+        """
+        faces = np.bincount(cells[self._indices[self.size_batch :]], minlength=cells.max() + 1)
+        self._chances = np.maximum(faces, 1)[cells] ** -float(balance) if balance else None
+
+    def rest_of_epoch(self, enable_shuffle=True, epoch=0):
+        """Return the indices of the faces left in this epoch; shuffle them first at its start.
+
+        Args:
+            enable_shuffle: whether to shuffle.
+            epoch: epochs done, for the draws of an order that is evened out.
+        """
         faces = self._indices[self.size_batch :]
-        if enable_shuffle and not self.done:
+        if self._chances is not None:  # drawn alike if an epoch is taken up in its middle
+            chances = self._chances[faces] / self._chances[faces].sum()
+            random = np.random.default_rng([self.seed or 0, epoch])
+            faces = random.choice(faces, len(faces), p=chances)
+        elif enable_shuffle and not self.done:
             self._random.shuffle(faces)
         return faces[self.done * self.size_batch :]
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import init_model
 from data.console import InputError
-from data.files import replacing
+from data.files import replacing, require_space
 from data.labels import AGE_UPPER
 
 STATE = 'training_state'  # name of a JSON string among the tensors: the state of the run
@@ -160,17 +160,6 @@ def size_of(tensors):
     """Return the bytes that a checkpoint takes, at most."""
     sizes = (len(v) if isinstance(v, str) else np.asarray(v).nbytes for v in tensors.values())
     return sum(sizes) + OVERHEAD
-
-
-def require_space(folder, size):
-    """Make a folder; raise an InputError if its disk has less than `size` bytes free."""
-    os.makedirs(folder, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise InputError(
-            f'The checkpoints in {folder} need {size:,} bytes more, but the disk has only '
-            f'{free:,} free: free the difference, or save to another folder.'
-        )
 
 
 def remove(folder, name):

@@ -47,6 +47,7 @@ FLAGS = {
     'batch_size': int,
     'seed': int,
     'precision': str,
+    'balance': float,
 }
 # The networks' variables, not the optimizers'.
 _VARIABLE = re.compile(rf'({"|".join(init_model.NETWORKS)})_\w+/(w|b|beta|moving_\w+)')
@@ -118,7 +119,8 @@ def read_checkpoint(folder):
 
     Returns:
         weights: dict from variable names, sorted, to float16 arrays.
-        training: dict of epochs, steps, faces, sizes, and age_upper where it is not the usual one.
+        training: dict of epochs, steps, weights of the losses, faces, sizes, and age_upper where it
+            is not the usual one.
 
     Raises:
         InputError: there is none, it is unreadable, not of this program, or a value of it is
@@ -147,7 +149,8 @@ def read_checkpoint(folder):
                 f'{name} in {prefix} has values that are not finite in float16, up to '
                 f'{np.abs(value).max():g}: pack another checkpoint.'
             )
-    training = {'epochs': state['epoch'], 'steps': steps, 'faces': len(state.get('order', []))}
+    training = {'epochs': state['epoch'], 'steps': steps, 'weights': state.get('weights')}
+    training['faces'] = len(state.get('order', []))
     settings = state.get('settings', state)
     training['sizes'] = {name: settings[name] for name in SIZES if name in settings}
     age_upper = settings.get('age_upper', list(AGE_UPPER))

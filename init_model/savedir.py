@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 
 from data.console import InputError, Stopped, say
-from data.files import replacing
+from data.files import replacing, require_space
 from init_model import checkpoints
 from init_model.run import KEEP_CHECKPOINTS
 
@@ -242,7 +242,7 @@ def open_summary(folder, run, size, is_chief=True):
     if is_chief:
         path = os.path.join(folder, CHECKPOINT)
         more = max(KEEP_CHECKPOINTS + 1 - len(run.kept), 1)  # one while it is written
-        checkpoints.require_space(path, more * size)
+        require_space(path, more * size)
         if not run.is_continued and checkpoints.names_in(path):
             set_aside(path)  # else a kill before the first checkpoint would revive them
             run.kept = []

@@ -193,7 +193,7 @@ def test_only_the_default_folder_falls_back(tiny, tmp_path, monkeypatch, capsys)
     capsys.readouterr()
     tiny(is_training=False, save_dir='save').load_trained()
     out = capsys.readouterr().out
-    assert 'There is no checkpoint in save/checkpoint yet: the weights in init_model are' in out
+    assert 'No checkpoint in save/checkpoint yet: the weights in init_model are' in out
     assert 'FAILED' not in out and 'SUCCESS' in out
 
 

@@ -163,7 +163,7 @@ def test_a_full_disk_is_noticed_first(tiny, faces, monkeypatch):
     kept = sorted(os.listdir(os.path.join(model.save_dir, 'checkpoint')))
     full = shutil.disk_usage(faces)._replace(free=1000)
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: full)
-    message = r'need [\d,]{9,} bytes more, but the disk has only 1,000 free'
+    message = r'needs [\d,]{9,} bytes more, but its disk has only 1,000 free'
     model.run.step = 1
     with pytest.raises(console.InputError, match=message):
         model.save_checkpoint()

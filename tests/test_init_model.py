@@ -32,6 +32,7 @@ FLAGS = """# an older call
 --learning_rate=0.0002
 --seed=2017
 --precision=float32
+--balance=0.5
 """
 
 
@@ -144,6 +145,8 @@ def test_manifest(savedir, packed, drawn_faces):
         'learning_rates': [0.0002, 0.0002],
         'seed': 2017,
         'precision': 'float32',
+        'balance': 0.5,
+        'weights': [0.0001, 0, 0],
         'commit': 'c0ffee',
         'hardware': 'an abacus',
         'sizes': {

@@ -65,7 +65,7 @@ RATES = 0.0002, 0.5, 1.0
 TRAINING = (
     'train',
     (2, *RATES),
-    {'use_trained_model': True, 'use_init_model': True, 'weights': (0.0001, 0, 0)},
+    {'use_trained_model': True, 'use_init_model': True, 'weights': (0.0001, 0, 0), 'balance': 0},
 )
 
 
@@ -186,6 +186,7 @@ def test_training_flags_reach_the_class(calls):
         *'--cache disk --summary_steps 10 --hold_out yes --checkpoint_steps 30'.split(),
         *'--labels fgnet --age_groups 18,65 --weights 0.0001,0.01,0 --size_image 64'.split(),
         *'--num_z_channels 100 --beta1 0.9 --decay_rate 0.5 --change_dataset yes'.split(),
+        *'--balance 0.5'.split(),
     ) == [
         (
             'FaceAging',
@@ -211,7 +212,12 @@ def test_training_flags_reach_the_class(calls):
         (
             'train',
             (3, 0.1, 0.9, 0.5),
-            {'use_trained_model': True, 'use_init_model': False, 'weights': (0.0001, 0.01, 0)},
+            {
+                'use_trained_model': True,
+                'use_init_model': False,
+                'weights': (0.0001, 0.01, 0),
+                'balance': 0.5,
+            },
         ),
     ]
     kept = (pathlib.Path('out') / 'flags.txt').read_text()
@@ -222,14 +228,27 @@ def test_training_flags_reach_the_class(calls):
 
 def test_pre_training_comes_first(calls):
     _, first, second = calls('--use_trained_model', 'False', '--epoch', '2')
-    assert first == ('train', (10, *RATES), {'use_trained_model': False, 'weights': (0, 0, 0)})
+    assert first == (
+        'train',
+        (10, *RATES),
+        {'use_trained_model': False, 'weights': (0, 0, 0), 'balance': 0},
+    )
     assert second == TRAINING
     _, only = calls('--use_trained_model=False', '--weights=0,0,0')  # which is pre-training itself
-    assert only[2] == {'use_trained_model': False, 'use_init_model': True, 'weights': (0, 0, 0)}
+    assert only[2] == {
+        'use_trained_model': False,
+        'use_init_model': True,
+        'weights': (0, 0, 0),
+        'balance': 0,
+    }
 
 
 def test_an_unfinished_pre_training_is_finished_first(calls, monkeypatch):
-    pre_training = 'train', (10, *RATES), {'use_trained_model': True, 'weights': (0, 0, 0)}
+    pre_training = (
+        'train',
+        (10, *RATES),
+        {'use_trained_model': True, 'weights': (0, 0, 0), 'balance': 0},
+    )
     for epoch, weights, expected in (
         (9, (0, 0, 0), [pre_training, TRAINING]),
         (10, (0, 0, 0), [TRAINING]),

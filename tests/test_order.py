@@ -38,6 +38,36 @@ def test_an_order_goes_on_from_its_state():
     assert other.fits(20, 'faces') and not other.fits(20, 'others') and not other.fits(19, 'faces')
 
 
+def drawn_evenly(balance, seed=7):
+    """Return an Order of 1,000 faces of two kinds, a tenth of them of the second, and the kinds."""
+    one, cells = order.Order(1000, 4, seed), (np.arange(1000) % 10 == 0).astype(int)
+    one.even_out(cells, balance)
+    return one, cells
+
+
+@pytest.mark.parametrize('balance, share', [(0, 0.1), (0.5, 0.25), (1, 0.5)])
+def test_rare_kinds_are_drawn_more_often(balance, share):
+    one, cells = drawn_evenly(balance)
+    epochs = np.concatenate([one.rest_of_epoch(epoch=epoch) for epoch in range(10)])
+    assert cells[epochs].mean() == pytest.approx(share, abs=0.02)
+    assert not set(one.samples) & set(epochs)
+    assert len(epochs) == 10 * 996
+
+
+def test_without_balance_the_draws_are_the_originals():
+    one, _ = drawn_evenly(0)
+    np.testing.assert_array_equal(one.rest_of_epoch(), order.Order(1000, 4, 7).rest_of_epoch())
+
+
+def test_an_epoch_with_balance_goes_on_where_it_was():
+    one, cells = drawn_evenly(0.5)
+    faces, one.done = one.rest_of_epoch(epoch=3), 5
+    other = order.Order.from_state(json.loads(json.dumps(one.state())))
+    other.even_out(cells, 0.5)
+    np.testing.assert_array_equal(other.rest_of_epoch(epoch=3), faces[20:])
+    assert not np.array_equal(other.rest_of_epoch(epoch=4), faces[20:])
+
+
 @pytest.mark.parametrize(
     'damage', [{'order': [0, 0, 1]}, {'order': 'faces'}, {'random': []}, {'done': 'three'}]
 )
