@@ -18,6 +18,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from data import console, files
 from demo.method import CRITIC, INK, NET, draw_method
 from face_aging import FaceAging
+from init_model import checkpoints
 
 # EG_loss of the authors' own training (a smoothed plot) by epoch, read off their repository,
 # github.com/ZZUTK/Face-Aging-CAAE, demo/loss_epoch.jpg.
@@ -25,7 +26,7 @@ PUBLISHED = {0: 0.40, 1: 0.225, 2: 0.185, 3: 0.16, 4: 0.145}
 PUBLISHED |= {10: 0.12, 20: 0.105, 30: 0.09, 40: 0.083, 50: 0.075}
 SMOOTHED = 0.25  # epochs: shorter ups and downs of the loss are filtered out
 GIF_BYTES = 8_000_000  # more is slow to load in a README
-GIF_WIDTH = 800  # pixels, at most
+GIF_WIDTH = 480  # pixels, at most
 EPOCH_MS, LAST_EPOCH_MS = 300, 3000
 
 
@@ -61,21 +62,39 @@ def open_grid(path):
         raise console.InputError(f'{path} cannot be read ({error}): remove it.') from error
 
 
-def make_gif(grids, limit=GIF_BYTES):
-    """Return an animation, in the GIF's bytes: each epoch's grid above its number.
+def film(samples, tests, size_image):
+    """Return {epoch: picture}: a few faces' reconstructions, and below them the same faces aged.
 
     Args:
-        grids: {epoch: path}, as from `find_grids`.
-        limit: bytes that the animation stays below; it is scaled down until it does.
+        samples, tests: {epoch: path}, as from `find_grids`; epochs that either lacks are left out.
+        size_image: S; the first S rows of pixels of a grid of samples are the faces of the tests.
 
     Raises:
         InputError: a grid is damaged.
     """
-    newest = open_grid(grids[max(grids)])
+    frames = {}
+    for epoch in sorted(samples.keys() & tests.keys()):
+        faces, aged = open_grid(samples[epoch]), open_grid(tests[epoch])
+        gap = size_image // 8
+        frame = Image.new('RGB', (aged.width, size_image + gap + aged.height), 'white')
+        frame.paste(faces.crop((0, 0, aged.width, size_image)))
+        frame.paste(aged, (0, size_image + gap))
+        frames[epoch] = frame
+    return frames
+
+
+def make_gif(pictures, limit=GIF_BYTES):
+    """Return an animation, in the GIF's bytes: each epoch's picture above its number.
+
+    Args:
+        pictures: {epoch: picture}, as from `film`.
+        limit: bytes that the animation stays below; it is scaled down until it does.
+    """
+    newest = pictures[max(pictures)]
     width = min(GIF_WIDTH, newest.width)
     while True:
         height = round(newest.height * width / newest.width)
-        frames = [_frame(path, (width, height), epoch) for epoch, path in grids.items()]
+        frames = [_frame(picture, (width, height), n) for n, picture in pictures.items()]
         durations = [EPOCH_MS] * (len(frames) - 1) + [LAST_EPOCH_MS]
         gif = io.BytesIO()
         frames[0].save(
@@ -86,15 +105,23 @@ def make_gif(grids, limit=GIF_BYTES):
         width = int(width * min(0.95, np.sqrt(limit / gif.tell())))
 
 
-def _frame(path, size, epoch):
+def _frame(picture, size, epoch):
     strip = max(16, size[0] // 16)  # pixels: the number stays legible
     frame = Image.new('RGB', (size[0], size[1] + strip), 'white')
-    frame.paste(open_grid(path).resize(size, Image.Resampling.LANCZOS))
+    frame.paste(picture.resize(size, Image.Resampling.LANCZOS))
     font = ImageFont.truetype(font_manager.findfont('DejaVu Sans'), strip * 2 // 3)
     place = strip // 3, size[1] + strip / 2
     ImageDraw.Draw(frame).text(place, f'epoch {epoch}', INK, font, anchor='lm')
     # The colours that fit best, mixed: without either, bright skin falls into patches.
     return frame.quantize(palette=frame.quantize(256, kmeans=1))
+
+
+def read_size_image(folder):
+    """Return the size S of the faces of a training, from its folder of checkpoints."""
+    usual = 128
+    if not checkpoints.is_in(folder):
+        return usual
+    return checkpoints.read_newest(folder).settings.get('size_image', usual)
 
 
 # ---------------------------------------------------------------------------------- loss
@@ -180,11 +207,11 @@ def make_pictures(save_dir):
             f'There is no folder {save_dir}: name the one that was the --savedir of a training.'
         )
     samples, tests = (find_grids(os.path.join(save_dir, name)) for name in ('samples', 'test'))
-    summary = os.path.join(save_dir, 'summary')
+    summary, checkpoint = (os.path.join(save_dir, name) for name in ('summary', 'checkpoint'))
     makers = {
         'sample.png': lambda: _png(open_grid(samples[max(samples)])),
         'test.png': lambda: _png(open_grid(tests[max(tests)])),
-        'demo_train.gif': lambda: make_gif(samples),
+        'demo_train.gif': lambda: make_gif(film(samples, tests, read_size_image(checkpoint))),
         'loss_epoch.png': lambda: _png(draw_losses(*read_losses(summary))),
         'method.png': lambda: _png(draw_method(FaceAging(is_training=False))),
     }

@@ -84,22 +84,27 @@ def frames_of(gif):
 
 
 def test_gif_shows_every_epoch_and_rests_on_the_last(run):
-    frames, durations = frames_of(pictures.make_gif(pictures.find_grids(str(run / 'samples'))))
+    samples, tests = (pictures.find_grids(str(run / name)) for name in ('samples', 'test'))
+    Image.new('RGB', (60, 80), 'white').save(run / 'samples/04.png')  # of which there is no test
+    Image.new('RGB', (60, 80), 'blue').save(samples[3])
+    frames, durations = frames_of(pictures.make_gif(pictures.film(samples, tests, 32)))
     assert durations == [300, 300, 3000]
     for frame, colour in zip(frames, COLOURS.values(), strict=True):
-        assert frame.shape[1] == 60 and frame.shape[0] > 40
-        np.testing.assert_allclose(frame[:38], np.broadcast_to(colour, (38, 60, 3)), atol=8)
-    numbers = [frame[42:] for frame in frames]
+        assert frame.shape[1] == 60 and frame.shape[0] > 32 + 4 + 40
+        np.testing.assert_allclose(frame[36:74], np.broadcast_to(colour, (38, 60, 3)), atol=8)
+    np.testing.assert_allclose(frames[2][:31], np.broadcast_to((0, 0, 255), (31, 60, 3)), atol=8)
+    numbers = [frame[78:] for frame in frames]
     for one, other in itertools.combinations(numbers, 2):
         assert np.abs(one - other).max() > 100
 
 
 @pytest.mark.parametrize('epochs', [1, 6])
-def test_gif_is_scaled_down_until_it_is_small_enough(tmp_path, epochs):
+def test_gif_is_scaled_down_until_it_is_small_enough(epochs):
     random = np.random.default_rng(0)
-    grids = {epoch: str(tmp_path / f'{epoch:02d}.png') for epoch in range(1, epochs + 1)}
-    for path in grids.values():  # noise, which hardly compresses
-        Image.fromarray(random.integers(0, 256, [300, 200, 3], np.uint8)).save(path)
+    grids = {  # noise, which hardly compresses
+        epoch: Image.fromarray(random.integers(0, 256, [300, 200, 3], np.uint8))
+        for epoch in range(1, epochs + 1)
+    }
     limit = 20_000 * epochs
     assert len(pictures.make_gif(grids)) > limit
     gif = pictures.make_gif(grids, limit)
