@@ -241,22 +241,6 @@ def judge_grid(path, judge_age, num_ages, adult):
     return measures.ageing(judged.reshape(columns, num_ages), adult)
 
 
-def read_results(path, age_upper):
-    """Return the ageing in a file that --json wrote.
-
-    Raises:
-        InputError: it is none, or of other age groups.
-    """
-    try:
-        row = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))['ageing']
-        report.ageing({'': row}, age_upper)
-        if len(row['judged_age']) == len(age_upper) + 1:
-            return row
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{path} is no file that --json wrote: name another one.') from error
-    raise InputError(f'{path} is of other age groups: name one of the same.')
-
-
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(
@@ -295,7 +279,10 @@ def main(argv=None):
             f'--age_shift is from 0 to {likeness.MOST_AGE_SHIFT:g}, --likeness from 0 to 1'
         )
     age_upper = labels.parse_age_upper(words.age_groups) if words.age_groups else labels.AGE_UPPER
-    beside = {pathlib.Path(path).stem: read_results(path, age_upper) for path in words.beside}
+    beside = {
+        pathlib.Path(path).stem: report.read_results(path, age_upper)['ageing']
+        for path in words.beside
+    }
     judge_age = judge.load(words.judge)
     if words.grid:
         adult = labels.age_group(measures.ADULT, age_upper)
@@ -338,9 +325,10 @@ def main(argv=None):
         # What could not be measured is no number in Python, null in JSON.
         results = json.loads(json.dumps(results), parse_constant=lambda _: None)
         text = json.dumps(results, indent=1) + '\n'
-        pathlib.Path(words.json).write_text(text, encoding='utf-8')
+        with files.replacing(words.json) as aside:
+            pathlib.Path(aside).write_text(text, encoding='utf-8')
     if words.plot:
-        report.draw(ages, age_upper).savefig(words.plot, format='png')
+        report.save_plot(report.draw(ages, age_upper), words.plot)
 
 
 if __name__ == '__main__':

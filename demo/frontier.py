@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data import console, labels, pipeline
-from demo import evaluate, judge, likeness, measures, photos
+from demo import evaluate, judge, likeness, measures, photos, report
 
 SHIFTS = 0, 1, 1.5, 2  # age_shift: a line each
 LIKENESSES = 0, 0.5, 0.75, 0.85, 1  # the points of a line
@@ -158,7 +158,7 @@ def main(argv=None):
     halves = {'To choose on': slice(0, None, 2), 'To report': slice(1, None, 2)}  # by name
     for title, people in halves.items():
         print(f'\n### {title}: {len(chosen[people])} people\n\n{table(points, people, adult)}')
-    draw(points, own, halves['To report'], adult).savefig(words.out, format='png')
+    report.save_plot(draw(points, own, halves['To report'], adult), words.out)
 
 
 if __name__ == '__main__':

@@ -1,12 +1,20 @@
-"""The tables and the figure of demo.evaluate and demo.judge, from their numbers."""
+"""The tables and the figure of demo.evaluate and demo.judge, from their numbers.
 
+python -m demo.report 5.json 10.json --plot training.png shows how a training went: each file is
+what `demo.evaluate --json` wrote of the model after so many epochs.
+"""
+
+import argparse
 import csv
+import json
 import os
+import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from data import files, labels
+from data import console, files, labels
+from data.console import InputError
 from demo import measures
 
 COLOURS = '#30363d', '#2f6fab', '#c0504d', '#3f8f5f', '#8064a2', '#b8860b'  # of the lines
@@ -187,6 +195,76 @@ def draw(rows, age_upper=labels.AGE_UPPER):
     return figure
 
 
+def read_results(path, age_upper=None):
+    """Return what --json of demo.evaluate wrote.
+
+    Args:
+        path: of the file.
+        age_upper: last year of each age group but the last, which it must have; None for any.
+
+    Raises:
+        InputError: it is no such file, or of other age groups.
+    """
+    try:
+        results = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+        judged = results['ageing']['judged_age']
+        over_time({0: results})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f'{path} is no file that --json wrote: name another one.') from error
+    if age_upper and len(judged) != len(age_upper) + 1:
+        raise InputError(f'{path} is of other age groups: name one of the same.')
+    return results
+
+
+def over_time(results):
+    """Return a Markdown table of a training, a row for each dict of results, by epoch."""
+    lines = [
+        '| epochs | L1 | adult swing | rising | identity, plain | identity, reconstructions |',
+        '|--:|--:|--:|--:|--:|--:|',
+    ]
+    for epoch, row in sorted(results.items()):
+        ageing, identity = row['ageing'], row.get('identity') or {}
+        cells = [
+            f'{row["reconstruction"]["L1"]:.4f}',
+            _number(ageing['adult_swing'], 1),
+            _percent(ageing['rising']),
+            _number(identity.get('distance'), 3),
+            _number(identity.get('reconstructions', {}).get('distance'), 3),
+        ]
+        lines.append(f'| {epoch} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def draw_over_time(results):
+    """Draw the L1, the adult swing and the identity of a training; arguments as for `over_time`.
+
+    Returns:
+        a matplotlib Figure.
+    """
+    epochs, rows = zip(*sorted(results.items()), strict=True)
+    curves = {
+        'L1 of reconstructions': [row['reconstruction']['L1'] for row in rows],
+        'adult swing (years)': [row['ageing']['adult_swing'] for row in rows],
+        'distance of descriptors': [(row.get('identity') or {}).get('distance') for row in rows],
+    }
+    figure = Figure([10, 3.4], dpi=120, layout='constrained')
+    for axes, (name, values), colour in zip(
+        figure.subplots(1, len(curves)), curves.items(), COLOURS, strict=False
+    ):
+        values = [np.nan if value is None else value for value in values]
+        axes.plot(epochs, values, 'o-', color=colour)
+        axes.set(xlabel='epochs', title=name)
+        axes.grid(color='#e6e8ea')
+        axes.spines[['top', 'right']].set_visible(False)
+    return figure
+
+
+def save_plot(figure, path):
+    """Write a matplotlib Figure as a PNG; it replaces a file at once."""
+    with files.replacing(path) as aside:
+        figure.savefig(aside, format='png')
+
+
 def _number(value, digits):
     return '' if value is None or np.isnan(value) else f'{value:.{digits}f}'
 
@@ -197,3 +275,24 @@ def _percent(value):
 
 def _error(value, digits):
     return '' if value is None else f' ± {value:.{digits}f}'
+
+
+@console.one_sentence()
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m demo.report', description=__doc__)
+    parser.add_argument('json', type=console.path, nargs='+', help='files, named by their epochs')
+    parser.add_argument('--plot', metavar='PNG', type=console.path, help='to write')
+    words = parser.parse_args(argv)
+    results = {}
+    for path in words.json:
+        stem = pathlib.Path(path).stem
+        if not stem.isdecimal():
+            raise InputError(f'{path} tells no epoch: name it as after five epochs, 5.json.')
+        results[int(stem)] = read_results(path)
+    print(over_time(results))
+    if words.plot:
+        save_plot(draw_over_time(results), words.plot)
+
+
+if __name__ == '__main__':
+    main()

@@ -336,9 +336,39 @@ def test_what_cannot_be_used(words, message, tmp_path, program, monkeypatch):
         monkeypatch.undo()
     Image.new('RGB', [165, 100]).save(tmp_path / 'wide.png')
     numbers = {'swing': 1, 'adult_swing': 1, 'rising': 1, 'rank_correlation': 1}
-    (tmp_path / 'other.json').write_text(json.dumps({'ageing': {'judged_age': [1, 2], **numbers}}))
+    (tmp_path / 'other.json').write_text(
+        json.dumps({'ageing': {'judged_age': [1, 2], **numbers}, 'reconstruction': {'L1': 0.1}})
+    )
     with pytest.raises(SystemExit, match=message):
         program(words[0], tmp_path / words[1])
+
+
+def results_after(epochs, tmp_path, **ageing):
+    """Write what --json writes, as far as the report of a training needs it; return the path."""
+    row = {'ageing': {'judged_age': [1, 2], 'adult_swing': 12.34, 'rising': 0.5, **ageing}}
+    row['reconstruction'] = {'L1': 0.1153}
+    if epochs != 6:  # where dlib was missing
+        row['identity'] = {'distance': 0.6, 'reconstructions': {'distance': 0.55}}
+    path = tmp_path / f'{epochs}.json'
+    path.write_text(json.dumps(row))
+    return str(path)
+
+
+def test_a_training_by_its_epochs(tmp_path, capsys):
+    files = [results_after(11, tmp_path, adult_swing=29.7), results_after(6, tmp_path)]
+    report.main([*files, '--plot', str(tmp_path / 'training.png')])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        '| 6 | 0.1153 | 12.3 | 50% |  |  |',
+        '| 11 | 0.1153 | 29.7 | 50% | 0.600 | 0.550 |',
+    ]
+    with Image.open(tmp_path / 'training.png') as image:
+        assert min(image.size) > 300
+
+
+def test_a_training_whose_files_tell_no_epoch(tmp_path):
+    (tmp_path / 'last.json').write_text('{}')
+    with pytest.raises(SystemExit, match=r'last.json tells no epoch: name it as after five epochs'):
+        report.main([str(tmp_path / 'last.json')])
 
 
 def test_what_cannot_be_measured(tmp_path, program, monkeypatch):
