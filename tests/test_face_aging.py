@@ -154,6 +154,12 @@ def test_no_shuffle(tiny, faces, orders):
     assert orders == [list(range(4, 12))] * 2
 
 
+def test_with_balance_each_epoch_draws_anew_and_repeats_some_faces(tiny, faces, orders):
+    tiny().train(num_epochs=2, balance=0.5)
+    first, second = orders
+    assert first != second and min(len(set(first)), len(set(second))) < 8
+
+
 def test_files_are_read_once(tiny, faces, monkeypatch):
     read, read_face = [], pictures.read_face
     monkeypatch.setattr(
