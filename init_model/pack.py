@@ -40,6 +40,7 @@ PACKED_LOSSES = (
     'D_img_loss_G',
 )
 COLUMNS = (*PACKED_LOSSES, 'EG_learning_rate')  # of the packed history
+AVERAGED = ('E_', 'G_')  # names of the variables of which --mean_of packs the mean
 PAUSE = 600  # seconds without a training step that count as a pause, not as training
 # The flags in SAVEDIR/flags.txt that are packed, and their types; of a path only the name.
 FLAGS = {
@@ -53,11 +54,13 @@ FLAGS = {
 _VARIABLE = re.compile(rf'({"|".join(init_model.NETWORKS)})_\w+/(w|b|beta|moving_\w+)')
 
 
-def pack(savedir, out=HERE, commit=None, hardware=None):
+def pack(savedir, out=HERE, commit=None, hardware=None, mean_of=()):
     """Write the newest checkpoint of a training as packed weights.
 
     Args:
         savedir: folder that `main.py --savedir` wrote.
+        mean_of: folders of earlier checkpoints of the same training; E and G are packed as the
+            mean of the newest one in each of them and in savedir.
         out: folder for the files; those that are there are replaced, all or none.
         commit: of the training, by default the project's own.
         hardware: of the training, in words, by default this machine's.
@@ -69,7 +72,7 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
         InputError: savedir holds no checkpoint of this program, one that float16 cannot hold, or
             not the summary of all its epochs; nothing is written then.
     """
-    weights, training = read_checkpoint(os.path.join(savedir, 'checkpoint'))
+    weights, training = read_checkpoint(os.path.join(savedir, 'checkpoint'), mean_of)
     done = training['epochs'], training['steps']
     history, wall_time = read_history(os.path.join(savedir, HISTORY), *done) or read_events(
         os.path.join(savedir, SUMMARY), *done
@@ -97,7 +100,9 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
                 )
             manifest['files'][name] = entry
         names = [*init_model.FILES, HISTORY]
-        if statistics := codes.read_tensors(os.path.join(savedir, 'checkpoint')):
+        # Those in savedir are of its newest weights, not of their mean with others.
+        statistics = {} if mean_of else codes.read_tensors(os.path.join(savedir, 'checkpoint'))
+        if statistics:
             path = os.path.join(aside, init_model.CODES)
             manifest['files'][init_model.CODES] = init_model.describe_file(path, statistics)
             names.append(init_model.CODES)
@@ -114,39 +119,40 @@ def pack(savedir, out=HERE, commit=None, hardware=None):
     return manifest
 
 
-def read_checkpoint(folder):
+def read_checkpoint(folder, mean_of=()):
     """Return the networks' weights and what a checkpoint knows of its training.
+
+    Args:
+        folder: of the checkpoints.
+        mean_of: folders of others, as for `pack`.
 
     Returns:
         weights: dict from variable names, sorted, to float16 arrays.
         training: dict of epochs, steps, weights of the losses, faces, sizes, and age_upper where it
-            is not the usual one.
+            is not the usual one, and the steps whose mean E and G are.
 
     Raises:
         InputError: there is none, it is unreadable, not of this program, or a value of it is
             not finite in float16; the variable is named.
     """
-    if not checkpoints.is_in(folder):
-        raise InputError(f'There is no checkpoint in {folder}: name the --savedir of a training.')
-    prefix = os.path.join(folder, checkpoints.listed(folder)[0])
-    try:
-        with checkpoints.opened(prefix) as reader:
-            names = sorted(filter(_VARIABLE.fullmatch, reader.get_variable_to_shape_map()))
-            values = {name: reader.get_tensor(name) for name in names}
-            state = json.loads(reader.get_tensor('training_state'))
-            steps = int(reader.get_tensor('opt_EG/iteration'))
-    except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
-        raise InputError(
-            f'{prefix} cannot be read as a checkpoint of this program '
-            f'({str(error).splitlines()[0]}): pack another one.'
-        ) from error
+    values, state, steps = _read_newest(folder)
+    averaged = [steps]
+    for other in mean_of:
+        earlier, _, step = _read_newest(other)
+        averaged.append(step)
+        shapes = [{name: x.shape for name, x in of.items()} for of in (values, earlier)]
+        if shapes[0] != shapes[1]:
+            raise InputError(f'{other} holds other networks than {folder}: name another one.')
+        for name in values:
+            if name.startswith(AVERAGED):  # a running mean, in float32
+                values[name] = values[name] + (earlier[name] - values[name]) / len(averaged)
     weights = {}
     for name, value in values.items():
         with np.errstate(over='ignore'):  # reported below
             weights[name] = np.ascontiguousarray(value, init_model.DTYPE)
         if not np.isfinite(weights[name]).all():
             raise InputError(
-                f'{name} in {prefix} has values that are not finite in float16, up to '
+                f'{name} in the newest checkpoint of {folder} is not finite in float16, up to '
                 f'{np.abs(value).max():g}: pack another checkpoint.'
             )
     training = {'epochs': state['epoch'], 'steps': steps, 'weights': state.get('weights')}
@@ -156,7 +162,27 @@ def read_checkpoint(folder):
     age_upper = settings.get('age_upper', list(AGE_UPPER))
     if age_upper != list(AGE_UPPER):
         training['age_upper'] = age_upper
+    if mean_of:
+        training['mean_of_steps'] = sorted(averaged)
     return weights, training
+
+
+def _read_newest(folder):
+    """Return the networks' weights, the state and the steps of the newest checkpoint."""
+    if not checkpoints.is_in(folder):
+        raise InputError(f'There is no checkpoint in {folder}: name the --savedir of a training.')
+    prefix = os.path.join(folder, checkpoints.listed(folder)[0])
+    try:
+        with checkpoints.opened(prefix) as reader:
+            names = sorted(filter(_VARIABLE.fullmatch, reader.get_variable_to_shape_map()))
+            values = {name: reader.get_tensor(name) for name in names}
+            state = json.loads(reader.get_tensor('training_state'))
+            return values, state, int(reader.get_tensor('opt_EG/iteration'))
+    except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
+        raise InputError(
+            f'{prefix} cannot be read as a checkpoint of this program '
+            f'({str(error).splitlines()[0]}): pack another one.'
+        ) from error
 
 
 def read_history(path, epochs, steps):
@@ -293,8 +319,16 @@ def main(argv=None):
     )
     parser.add_argument('--commit', help="of the training; default: the project's")
     parser.add_argument('--hardware', help="of the training; default: this machine's")
+    parser.add_argument(
+        '--mean_of',
+        type=console.path,
+        nargs='+',
+        default=[],
+        metavar='FOLDER',
+        help='of earlier checkpoints: pack E and G as the mean of these and the newest one',
+    )
     words = parser.parse_args(argv)
-    manifest = pack(words.savedir, words.out, words.commit, words.hardware)
+    manifest = pack(words.savedir, words.out, words.commit, words.hardware, words.mean_of)
     print(f'Packed epoch {manifest["epochs"]}, step {manifest["steps"]} into {words.out}:')
     for name, file in manifest['files'].items():
         print(f'\t{name}  {file["bytes"] / 1e6:.1f} MB')

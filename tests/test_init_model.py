@@ -290,6 +290,24 @@ def test_a_summary_of_only_some_epochs(tmp_path, left):
         pack.read_events(str(tmp_path), epochs=0, steps=0)  # of a model that was never trained
 
 
+def test_the_mean_of_checkpoints(savedir, tmp_path):
+    """Of E and G; the discriminators are the newest ones."""
+    newest, others = checkpoint_of(savedir), []
+    for i in (1, 2):
+        earlier = {n: x + i if n[:2] in ('E_', 'G_', 'D_') else x for n, x in newest.items()}
+        save_checkpoint(tmp_path / str(i), earlier)
+        others.append(str(tmp_path / str(i)))
+    manifest = pack.pack(savedir, tmp_path / 'out', mean_of=others)
+    assert manifest['mean_of_steps'] == [4, 4, 4]
+    weights = init_model.load(tmp_path / 'out')
+    for name, array in weights.items():
+        mean = newest[name] + (1 if name[:2] in ('E_', 'G_') else 0)
+        np.testing.assert_allclose(array, mean, atol=2e-3)
+    save_checkpoint(tmp_path / '3', {**newest, 'E_conv0/w': np.zeros([1, 1, 3, 4], np.float32)})
+    with pytest.raises(console.InputError, match='3 holds other networks than'):
+        pack.pack(savedir, tmp_path / 'out', mean_of=[str(tmp_path / '3')])
+
+
 @pytest.mark.parametrize(('value', 'shown'), [(1e6, '1e.06'), (np.nan, 'nan'), (-np.inf, 'inf')])
 def test_what_float16_cannot_hold_is_named(savedir, packed, tmp_path, value, shown):
     tensors = checkpoint_of(savedir)
@@ -299,7 +317,7 @@ def test_what_float16_cannot_hold_is_named(savedir, packed, tmp_path, value, sho
     shutil.copytree(savedir / 'summary', bad / 'summary')
     before = contents(packed)
     with pytest.raises(
-        console.InputError, match=f'G_fc/b in .*bad/checkpoint/model-4 .* up to {shown}'
+        console.InputError, match=f'G_fc/b in the newest .*bad/checkpoint is not .* up to {shown}'
     ):
         pack.pack(bad, packed)
     assert contents(packed) == before
