@@ -57,24 +57,17 @@ def choose_people(groups, genders, wanted, random):
 
 
 def blend(codes, people, shares):
-    """Blend codes, keeping their contrast.
-
-    The mean of independent codes varies less around the mean of all, by the root of the sum of
-    the squared shares; undone, a blend is as far from it as a person is.
+    """Blend codes: the mean of those of some people, weighted by their shares.
 
     Args:
         codes: float array [P, num_z_channels], in (-1, 1).
         people, shares: of the N blends, as from `choose_people`.
 
     Returns:
-        float32 array [N, num_z_channels], in [-1, 1].
+        float32 array [N, num_z_channels], in (-1, 1).
     """
-    mean = codes.mean(axis=0)
-    blends = [
-        mean + share @ (codes[who] - mean) / np.linalg.norm(share)
-        for who, share in zip(people, shares, strict=True)
-    ]
-    return np.clip(blends, -1, 1).astype(np.float32)
+    pairs = zip(people, shares, strict=True)
+    return np.stack([share @ codes[who] for who, share in pairs]).astype(np.float32)
 
 
 def make_faces(model, data_set, wanted, random):
