@@ -21,7 +21,7 @@ from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos: the most ageing, of what demo.frontier measures, at which
 # 95% of the people are still recognised.
-AGE_SHIFT, LIKENESS = 2.0, 0.85
+AGE_SHIFT, LIKENESS = 1.0, 1.0
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
 AGE_RANK = 4  # directions of z in which ages differ: with more of them people are lost
 # Years from which on an overshoot counts in full. In a small child it makes dark holes of the eyes,

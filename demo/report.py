@@ -254,6 +254,7 @@ def draw_over_time(results):
         values = [np.nan if value is None else value for value in values]
         axes.plot(epochs, values, 'o-', color=colour)
         axes.set(xlabel='epochs', title=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color='#e6e8ea')
         axes.spines[['top', 'right']].set_visible(False)
     return figure

@@ -49,6 +49,7 @@ DEFAULTS = {
     'beta1': 0.5,
     'decay_rate': 1.0,
     'weights': '0.0001,0,0',
+    'balance': 0.0,
     'size_image': 128,
     'num_z_channels': 50,
     'seed': 2017,
