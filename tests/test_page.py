@@ -27,7 +27,7 @@ from face_aging import INIT_MODEL, FaceAging
 from tests.test_main import ROOT
 
 MADE_UP = ROOT / 'demo' / 'faces'
-MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '52_1_madeup007.jpg'
+MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '19_1_madeup003.jpg'
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SWITCHES = [
     '--no-sandbox',  # which a container lacks
