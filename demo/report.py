@@ -208,6 +208,7 @@ def read_results(path, age_upper=None):
     try:
         results = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
         judged = results['ageing']['judged_age']
+        ageing({'': results['ageing']})
         over_time({0: results})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f'{path} is no file that --json wrote: name another one.') from error

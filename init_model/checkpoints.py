@@ -150,7 +150,8 @@ def add(folder, tensors):
     require_space(folder, 2 * size_of(values))
     if newest.origin.endswith(name):
         for path in glob.glob(f'{glob.escape(newest.origin)}.*'):
-            shutil.copy(path, path.replace(f'{name}.', f'{before}.'))
+            ending = os.path.basename(path).removeprefix(name)
+            shutil.copy(path, os.path.join(folder, before + ending))
     save(folder, name, {**values, **tensors}, [*kept, before])
     _list(folder, [*kept, name])
     remove(folder, before)

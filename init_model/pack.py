@@ -140,8 +140,7 @@ def read_checkpoint(folder, mean_of=()):
     for other in mean_of:
         earlier, _, step = _read_newest(other)
         averaged.append(step)
-        shapes = [{name: x.shape for name, x in of.items()} for of in (values, earlier)]
-        if shapes[0] != shapes[1]:
+        if {n: x.shape for n, x in earlier.items()} != {n: x.shape for n, x in values.items()}:
             raise InputError(f'{other} holds other networks than {folder}: name another one.')
         for name in values:
             if name.startswith(AVERAGED):  # a running mean, in float32

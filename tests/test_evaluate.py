@@ -328,6 +328,7 @@ def test_a_published_grid(tmp_path, program, capsys):
         (['--grid', 'nothing.png'], 'nothing.png cannot be read as an image'),
         (['--beside', 'wide.png'], r'wide.png is no file that --json wrote'),
         (['--beside', 'other.json'], r'other.json is of other age groups'),
+        (['--beside', 'half.json'], r'half.json is no file that --json wrote'),
         (['--judge', 'nowhere'], r'judge.json is missing: restore it \(git checkout demo\)'),
     ],
 )
@@ -339,6 +340,10 @@ def test_what_cannot_be_used(words, message, tmp_path, program, monkeypatch):
     (tmp_path / 'other.json').write_text(
         json.dumps({'ageing': {'judged_age': [1, 2], **numbers}, 'reconstruction': {'L1': 0.1}})
     )
+    numbers.pop('swing')  # as an edited file may lack it
+    (tmp_path / 'half.json').write_text(
+        json.dumps({'ageing': {'judged_age': [1] * 10, **numbers}, 'reconstruction': {'L1': 0.1}})
+    )
     with pytest.raises(SystemExit, match=message):
         program(words[0], tmp_path / words[1])
 
@@ -346,6 +351,7 @@ def test_what_cannot_be_used(words, message, tmp_path, program, monkeypatch):
 def results_after(epochs, tmp_path, **ageing):
     """Write what --json writes, as far as the report of a training needs it; return the path."""
     row = {'ageing': {'judged_age': [1, 2], 'adult_swing': 12.34, 'rising': 0.5, **ageing}}
+    row['ageing'] |= {'swing': 20, 'rank_correlation': 0.5}
     row['reconstruction'] = {'L1': 0.1153}
     if epochs != 6:  # where dlib was missing
         row['identity'] = {'distance': 0.6, 'reconstructions': {'distance': 0.55}}
