@@ -34,8 +34,10 @@ def age(model, image, years, gender, method=None, own_age=None, own_gender=None)
     """
     method = method or likeness.open_aging(model)
     images = photos.to_float(image)[None]
-    people = likeness.look_at(model, method.codes, images, own_age, own_gender)
-    return _at_years(model, method, people, years, gender)
+    ages = labels.age_label(years, model.age_upper)[:, None]
+    own = own_age, own_gender
+    target = ages, labels.one_hot([gender], 2)
+    return likeness.look_and_show(model, method, images, *target, *own)[1][:, 0]
 
 
 def _at_years(model, method, people, years, gender):
@@ -52,9 +54,8 @@ def all_ages(model, method, own_age=None):
     """
 
     def show(images, genders):
-        people = likeness.look_at(model, method.codes, images, own_age)
         ages = labels.one_hot(np.arange(model.num_categories), model.num_categories)[:, None]
-        return likeness.show(model, *method.of(people, ages, genders))
+        return likeness.look_and_show(model, method, images, ages, genders, own_age)[1]
 
     return show
 

@@ -84,8 +84,8 @@ class Studio:
         """Return age in years and gender, 0 male, 1 female, as the code tells them, or None."""
         if self.method.codes is None:
             return None
-        ages, genders = likeness.guess_labels(self.method.codes, guest.people.z)
-        return (ages[0] + 1) / 2 @ labels.age_centres(self.model.age_upper), genders[0].argmax()
+        (age,), (gender,) = guest.people.ages, guest.people.genders
+        return (age + 1) / 2 @ labels.age_centres(self.model.age_upper), gender.argmax()
 
     def show(self, guest, years, gender, age_shift, share):
         """Return the chosen face at ages, float32 [N, S, S, C] in [-1, 1].

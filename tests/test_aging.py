@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data import labels
-from demo import likeness
+from demo import age_code, likeness
 from init_model import codes
 
 L, Z = 10, 50
@@ -31,10 +31,10 @@ def target(group, gender, count=1):
 
 def test_the_age_of_a_code_becomes_the_targets(statistics):
     z = np.random.RandomState(1).uniform(-1, 1, (4, Z))
-    P = likeness.age_projection(statistics)
+    P = age_code.age_projection(statistics)
     np.testing.assert_allclose(P @ P, P, atol=1e-9)
-    assert np.trace(P) == pytest.approx(likeness.AGE_RANK)
-    shifted = likeness.shift_age(statistics, z, *target(7, 1, 4), 1)
+    assert np.trace(P) == pytest.approx(age_code.AGE_RANK)
+    shifted = age_code.shift_age(statistics, z, *target(7, 1, 4), 1)
     mean = statistics.mean[7, 1]
     np.testing.assert_allclose(P @ shifted.T, np.tile(P @ mean, [4, 1]).T, atol=1e-5)
     rest = np.eye(Z) - P
@@ -43,38 +43,47 @@ def test_the_age_of_a_code_becomes_the_targets(statistics):
 
 def test_how_far_a_code_is_shifted(statistics):
     z = np.random.RandomState(1).uniform(-1, 1, (4, Z)).astype(np.float32)
-    steps = [likeness.shift_age(statistics, z, *target(2, 0, 4), t) for t in (0, 1, 1.5)]
+    steps = [age_code.shift_age(statistics, z, *target(2, 0, 4), t) for t in (0, 1, 1.5)]
     np.testing.assert_array_equal(steps[0], z)
     # Of what is beyond 1, a part by the target's age counts: 13 is the central year of group 2.
-    part = 1 + 0.5 * 13 / likeness.OVERSHOOT_FROM
+    part = 1 + 0.5 * 13 / age_code.OVERSHOOT_FROM
     np.testing.assert_allclose(steps[2] - z, part * (steps[1] - z), atol=1e-5)
-    steps = [likeness.shift_age(statistics, z, *target(7, 0, 4), t) for t in (1, 1.5)]
+    steps = [age_code.shift_age(statistics, z, *target(7, 0, 4), t) for t in (1, 1.5)]
     np.testing.assert_allclose(steps[1] - z, 1.5 * (steps[0] - z), atol=1e-5)
     # Ages between two groups are between the codes of both.
     between = labels.age_label([30.5], labels.AGE_UPPER)
     genders = labels.one_hot([0], 2)
-    middle = likeness.shift_age(statistics, z, between, genders, 1)
-    ends = [likeness.shift_age(statistics, z, *target(group, 0), 1) for group in (4, 5)]
+    middle = age_code.shift_age(statistics, z, between, genders, 1)
+    ends = [age_code.shift_age(statistics, z, *target(group, 0), 1) for group in (4, 5)]
     np.testing.assert_allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-5)
 
 
-def test_age_and_gender_are_guessed_from_codes(statistics):
+def test_age_and_gender_are_guessed_from_codes(vivid, statistics):
     cells = list(np.ndindex(L, 2))
     z = np.array([statistics.mean[cell] for cell in cells])
-    ages, genders = likeness.guess_labels(statistics, z)
-    assert [*zip(ages.argmax(axis=1), genders.argmax(axis=1), strict=True)] == cells
-    np.testing.assert_allclose((ages + 1).sum(axis=1), 2, atol=1e-5)
-    np.testing.assert_allclose((genders + 1).sum(axis=1), 2, atol=1e-5)
+    ages, genders, odds = age_code.possible_labels(vivid(), statistics, z)
+    np.testing.assert_array_equal(genders, np.stack([labels.one_hot([s] * 20, 2) for s in (0, 1)]))
+    np.testing.assert_allclose((ages + 1).sum(axis=-1), 2, atol=1e-5)
+    likelier = odds.argmax(axis=0)
+    groups = ages[likelier, np.arange(len(z))].argmax(axis=1)
+    assert [*zip(groups, likelier, strict=True)] == cells
 
 
-def test_without_statistics_what_fits_best_is_the_guess(vivid):
+def test_what_fits_best_is_the_guess(vivid, statistics):
     model = vivid()
-    z = np.random.RandomState(0).uniform(-1, 1, (3, Z)).astype(np.float32)
-    ages, genders = labels.one_hot([0, 5, 9], L), labels.one_hot([1, 0, 1], 2)
-    images = model.G([z, ages, genders]).numpy()
-    found = likeness.best_labels(model, images, z)
-    np.testing.assert_array_equal(found[0], ages)
-    np.testing.assert_array_equal(found[1], genders)
+    z = model.E(random_images(0, 2))
+    model.E = lambda _: z
+    alike = statistics._replace(mean=np.repeat(statistics.mean[:, :1], 2, axis=1))
+    for groups, own in (([0, 9], [1, 0]), ([5, 3], [1, 1])):
+        ages, genders = labels.one_hot(groups, L), labels.one_hot(own, 2)
+        images = model.G([z.numpy(), ages, genders]).numpy()
+        people = likeness.look_at(model, None, images)
+        np.testing.assert_array_equal(people.ages, ages)
+        np.testing.assert_array_equal(people.genders, genders)
+        # And where the codes tell no gender.
+        year = labels.age_centres()[groups[0]]
+        people = likeness.look_at(model, alike, images, year)
+        np.testing.assert_array_equal(people.genders[0], genders[0])
 
 
 # ------------------------------------------------------------------------------------- photos
@@ -82,7 +91,8 @@ def test_without_statistics_what_fits_best_is_the_guess(vivid):
 
 def some_people(images, reconstructions, weight=1):
     weight = np.full([*images.shape[:3], 1], weight, np.float32)
-    return likeness.People(images, np.zeros([len(images), Z]), reconstructions, weight)
+    z, unknown = np.zeros([len(images), Z]), None
+    return likeness.People(images, z, unknown, unknown, reconstructions, weight)
 
 
 def random_images(seed, count=2, channels=3):
@@ -157,8 +167,19 @@ def test_people_are_looked_at_with_what_is_known_of_them(vivid, statistics):
     expected = model.G([z, *target(4, 1, 2)]).numpy()
     np.testing.assert_array_equal(people.reconstructions, expected)
     guessed = likeness.look_at(model, statistics, images)
-    ages, genders = likeness.guess_labels(statistics, z)
-    np.testing.assert_array_equal(guessed.reconstructions, model.G([z, ages, genders]).numpy())
+    expected = model.G([z, guessed.ages, guessed.genders]).numpy()
+    np.testing.assert_allclose(guessed.reconstructions, expected, atol=1e-5)
+
+
+def test_at_once_is_as_one_after_the_other(vivid, statistics):
+    model = vivid()
+    images, aging = random_images(0, 2), likeness.Aging(statistics, 1.5, 0.7)
+    target = labels.age_label([5, 30, 80])[:, None], labels.one_hot([0, 1], 2)
+    people, shown = likeness.look_and_show(model, aging, images, *target, gender=1)
+    expected = likeness.look_at(model, statistics, images, gender=1)
+    for field, other in zip(people, expected, strict=True):
+        np.testing.assert_allclose(field, other, atol=1e-5)
+    np.testing.assert_allclose(shown, likeness.show(model, *aging.of(people, *target)), atol=1e-5)
 
 
 def test_ages_and_people_are_broadcast(vivid, statistics):
