@@ -85,7 +85,7 @@ def possible_labels(model, codes, z, years=None, gender=None):
 
     Returns:
         ages, genders: labels, float32 [K, N, L] and [K, N, 2] in [-1, 1].
-        odds: float array [K, N], how likely the codes make each, a logarithm; 0 without Codes.
+        odds: float array [K, N], how likely the codes make each, a logarithm; without Codes alike.
     """
     known = None if years is None else labels.age_label([years], model.age_upper)
     logits = np.zeros([len(z), model.num_categories, 2]) if codes is None else log_odds(codes, z)

@@ -81,7 +81,7 @@ class Studio:
         return Guest(photo, format, chosen, span, people)
 
     def guess(self, guest):
-        """Return age in years and gender, 0 male, 1 female, as the code tells them, or None."""
+        """Return the guessed age in years and gender, 0 male, 1 female; without Codes None."""
         if self.method.codes is None:
             return None
         (age,), (gender,) = guest.people.ages, guest.people.genders
