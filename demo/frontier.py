@@ -18,7 +18,7 @@ from data import console, labels, pipeline
 from demo import evaluate, judge, likeness, measures, photos, report
 
 SHIFTS = 0, 0.6, 1, 1.5  # age_shift: a line each
-LIKENESSES = 0, 0.5, 0.7, 0.85, 1  # the points of a line
+LIKENESSES = 0, 0.4, 0.6, 0.8, 1  # the points of a line
 IDENTITY_AT = slice(None, None, 3)  # age groups: descriptors take most of the time
 COLOURS = '#9aa3ab', '#8fb4d9', '#2f6fab', '#30363d'
 PUBLISHED = 23.3  # years, the adult swing of the ten faces in the authors' published picture

@@ -24,7 +24,7 @@ from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos: 95% of the people that they were chosen on are recognised.
 # With 1 and 1 as many are, and over 70 they look as old, but old people hardly become children.
-AGE_SHIFT, LIKENESS = 0.6, 0.7
+AGE_SHIFT, LIKENESS = 0.6, 0.6
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
@@ -36,6 +36,9 @@ GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: 
 # [-1, 1], makes its labels: a logarithm. With 0 the genders of 71% of 160 held-out people are
 # guessed right, with 400 of 84%, with 1600 of 80%.
 ERROR_ODDS = 400
+# Of the width: deviation of the Gaussian that takes the speckles out of what is generated. Without
+# it 94% are recognised in place of 95%; with 1.4 / 128 creases get lost.
+SPECKLES = 1 / 128
 TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which errors are averaged
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
 
@@ -228,7 +231,8 @@ def lay_over(people, generated, likeness):
         (1 - l) * y + l * (x + w * d)
 
     where d is y - r with COLOUR of its colours, and without its mean over the face: a skin keeps
-    its tone. A grey photo gets no colours.
+    its tone. A grey photo gets no colours. From y and r speckles are blurred away, in full from a
+    likeness of 0.5 on.
 
     Args:
         people: People, N photos.
@@ -240,7 +244,12 @@ def lay_over(people, generated, likeness):
     """
     if likeness == 0:
         return generated
-    change, shape = generated - people.reconstructions, generated.shape
+    shape, blur = generated.shape, SPECKLES * generated.shape[-2] * min(2 * likeness, 1)
+    generated, own = (
+        ndimage.gaussian_filter(x, blur, mode='nearest', axes=(-3, -2))
+        for x in (generated, people.reconstructions)
+    )
+    change = generated - own
     if shape[-1] == 3:
         colour = COLOUR * is_coloured(people.images)[:, None, None]
         mix = colour * np.eye(3) + (1 - colour) * LUMINANCE[:, None]  # [N, 3, 3]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from data import labels
 from demo import age_code, likeness
@@ -116,9 +117,20 @@ def test_without_a_change_the_photo_stays(channels):
 
 def test_half_the_likeness_is_half_way():
     x, r, y = (random_images(seed) / 3 for seed in range(3))  # nothing is clipped
+    x, r, y = (ndimage.uniform_filter(image, (0, 24, 24, 0)) for image in (x, r, y))  # no speckles
     ends = [likeness.lay_over(some_people(x, r), y, part) for part in (0, 1)]
     middle = likeness.lay_over(some_people(x, r), y, 0.5)
-    np.testing.assert_allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-3)
+
+
+def test_speckles_are_blurred_away_with_likeness():
+    x = np.zeros([1, 128, 128, 3], np.float32)
+    speckled = x + 0.2 * (-1) ** np.indices(x.shape)[1:3].sum(axis=0)
+    left = [
+        np.abs(likeness.lay_over(some_people(x, x), speckled, part)).mean()
+        for part in (0, 0.1, 0.5)
+    ]
+    assert left[0] == pytest.approx(0.2) and 0.1 < left[1] < 0.2 and left[2] < 0.002
 
 
 def test_a_grey_photo_stays_grey():
