@@ -23,7 +23,7 @@ from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos: 95% of the people that they were chosen on are recognised.
-# With 1 and 1 as many are, and over 70 they look as old, but old people hardly become children.
+# With 1 and 0.8 nearly as many are, and over 70 they look as old, but older as small children.
 AGE_SHIFT, LIKENESS = 0.6, 0.6
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
