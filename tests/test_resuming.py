@@ -1,5 +1,6 @@
 """Training runs that are stopped, killed and resumed, and what they leave in save_dir."""
 
+import contextlib
 import csv
 import glob
 import json
@@ -10,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -188,25 +190,33 @@ def test_a_signal_during_the_last_save(tiny, faces, monkeypatch):
         model.train(num_epochs=1)  # of pre-training, after which main would go on
 
 
+def wait(process, seconds):
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments(faces, tmp_path):
     words = '--datadir . --dataset faces --batch_size 2 --checkpoint_steps 1'.split()
     words += ['--use_init_model', 'False', '--savedir']
-    moments, kills = random.Random(2017), 0
-    while kills < KILLS:
+    folder = str(tmp_path / 'killed' / 'checkpoint')
+    moments, span = random.Random(2017), None
+    for _ in range(KILLS):
         process = run_tiny_main(*words, 'killed', '--epoch', 10_000, cwd=tmp_path)
-        if moments.random() < 0.8:  # else it may still be starting
+        if span is None or moments.random() < 0.8:  # else it may still be starting
             for line in process.stdout:
                 if 'Training from' in line:
                     break
-        try:
-            process.wait(timeout=moments.uniform(0, 6))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            kills += 1
+        if span is None:  # the first one tells how long a checkpoint takes on this machine
+            began = time.monotonic()
+            while process.poll() is None and not checkpoints.is_in(folder):
+                wait(process, 0.1)
+            span = 2 * (time.monotonic() - began)
+        else:
+            wait(process, moments.uniform(0, span))
+        process.kill()
         _, err = process.communicate()
         assert process.returncode == -signal.SIGKILL, err
-    folder = str(tmp_path / 'killed' / 'checkpoint')
     epoch = checkpoints.read_newest(folder).state['epoch'] + 2
     for name in ('killed', 'straight'):
         process = run_tiny_main(*words, name, '--epoch', epoch, cwd=tmp_path)
