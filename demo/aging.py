@@ -40,12 +40,6 @@ def age(model, image, years, gender, method=None, own_age=None, own_gender=None)
     return likeness.look_and_show(model, method, images, *target, *own)[1][:, 0]
 
 
-def _at_years(model, method, people, years, gender):
-    """Return the one of `people` at N years, [N, S, S, C]."""
-    ages = labels.age_label(years, model.age_upper)[:, None]
-    return likeness.show(model, *method.of(people, ages, labels.one_hot([gender], 2)))[:, 0]
-
-
 def all_ages(model, method, own_age=None):
     """Return a function for `FaceAging.custom_test` that shows faces as `age` does.
 
@@ -87,21 +81,23 @@ def write(
     method = method or likeness.open_aging(model)
     titles = ['input', *(years or labels.age_names(model.age_upper))]
     years = years or labels.age_centres(model.age_upper)
+    ages = labels.age_label(years, model.age_upper)[:, None]
     glide = labels.glide_years(model.age_upper)
+    gliding = labels.age_label(glide, model.age_upper)[:, None]
+    shown_as = labels.one_hot([labels.GENDER_NAMES.index(gender) for gender in genders], 2)
     paths = []
     with console.Progress(total=len(names) * len(genders), desc='Aging', unit=' faces') as progress:
         for name, image in zip(names, images, strict=True):
             image = photos.to_float(image)
             own = known(name, own_age)
-            people = likeness.look_at(model, method.codes, image[None], *own)
-            for gender in genders:
+            target = ages, shown_as
+            people, faces = likeness.look_and_show(model, method, image[None], *target, *own)
+            for k, gender in enumerate(genders):
                 path = photos.result_path(model, 'ages', name, gender)
-                index = labels.GENDER_NAMES.index(gender)
-                strip = [image, *_at_years(model, method, people, years, index)]
-                save_strip(strip, titles, path + '.png')
+                save_strip([image, *faces[:, k]], titles, path + '.png')
                 if gif:
-                    frames = _at_years(model, method, people, glide, index)
-                    save_gif(frames, glide, path + '.gif')
+                    frames = likeness.show(model, *method.of(people, gliding, shown_as[k : k + 1]))
+                    save_gif(frames[:, 0], glide, path + '.gif')
                 paths.append(path)
                 progress.update()
     return paths

@@ -67,9 +67,12 @@ def assert_alike(model, other, tolerance):
 
 
 @pytest.mark.parametrize(
-    ('precision', 'tolerance'), [('float32', 2e-5), ('mixed_float16', 5e-4)], indirect=['precision']
+    ('precision', 'tolerance', 'tv_tolerance'),
+    # In float16 the total variation is of differences as small as its steps: off by 0.6% on AVX2.
+    [('float32', 2e-5, 2e-4), ('mixed_float16', 5e-4, 1e-2)],
+    indirect=['precision'],
 )
-def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance):
+def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance, tv_tolerance):
     golden, models = Golden('tiny32').variables, []
     for strategy in (None, two_devices):
         model = tiny(size_batch=8, strategy=strategy)
@@ -81,9 +84,8 @@ def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance
         models.append(model)
     alone, spread = models
     for losses, expected in zip(spread.curve, alone.curve, strict=True):
-        for name in ('EG_loss', 'tv_loss'):
-            # The total variation is of small differences: in float16 off by 0.6% on AVX2.
-            np.testing.assert_allclose(losses[name], expected[name], rtol=20 * tolerance)
+        for name, rtol in (('EG_loss', 10 * tolerance), ('tv_loss', tv_tolerance)):
+            np.testing.assert_allclose(losses[name], expected[name], rtol=rtol)
     assert_alike(spread, alone, tolerance)
     for slot, expected in zip(
         spread.optimizers[0].variables, alone.optimizers[0].variables, strict=True
