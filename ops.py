@@ -1,6 +1,7 @@
 """The parts of CAAE's networks, its optimizer, and its picture grids."""
 
 import contextlib
+import math
 import os
 
 import imageio.v3 as iio
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data import console, pictures
+from data import console, devices, pictures
 
 WEIGHT_STDDEV = 0.02  # of initial weights, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
@@ -49,41 +50,97 @@ def conv2d(x, num_channels, size_kernel=5, stride=2, name=None):
     )(x)
 
 
-def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None):
-    """Spread a map [B, H, W, C] into [B, H * stride, W * stride, num_channels], transposed."""
+def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None, dtype=None):
+    """Spread a map [B, H, W, C] into [B, H * stride, W * stride, num_channels], transposed.
+
+    dtype is that of the computation; by default Keras' policy tells it.
+    """
     init = _initial(keras.initializers.RandomNormal)
     return _Conv2DTranspose(
-        num_channels, size_kernel, stride, padding='same', kernel_initializer=init, name=name
+        num_channels,
+        size_kernel,
+        stride,
+        padding='same',
+        kernel_initializer=init,
+        name=name,
+        dtype=dtype,
     )(x)
+
+
+def fc(x, num_outputs, name=None, dtype=None):
+    """Connect every input of [B, C] with every output of [B, num_outputs]."""
+    init = _initial(keras.initializers.RandomNormal)
+    return _Dense(num_outputs, kernel_initializer=init, name=name, dtype=dtype)(x)
+
+
+class _Conv2D(keras.layers.Conv2D):
+    def call(self, inputs):
+        height = inputs.shape[1]
+        is_small = not height % 2 and _is_small(self, height // 2)
+        return _affine(self, _conv_by_products if is_small else self.convolution_op, inputs)
+
+
+class _Conv2DTranspose(keras.layers.Conv2DTranspose):
+    def call(self, inputs):
+        is_small = _is_small(self, inputs.shape[1])
+        return _affine(self, _deconv_by_products if is_small else self._deconv, inputs)
+
+    def _deconv(self, x, kernel):
+        return keras.ops.conv_transpose(x, kernel, list(self.strides), self.padding)
+
+
+class _Dense(keras.layers.Dense):
+    def call(self, inputs):
+        return _affine(self, tf.matmul, inputs)
+
+
+def _affine(layer, product, x):
+    """Return product(x, kernel) + bias of a layer, in the dtype that it computes in."""
+    kernel = tf.convert_to_tensor(layer.kernel)
+    bias = tf.convert_to_tensor(layer.bias)
+    if layer.compute_dtype == 'float32':
+        return tf.nn.bias_add(product(x, kernel), bias)
+    if not devices.emulates(layer.compute_dtype):
+        return _add_bias(product(x, kernel), bias)
+    # As the processors do that have such a dtype: round the operands and the result, not the sums.
+    # TensorFlow's own emulation rounds these too, and takes ten times as long.
+    y = product(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32))
+    return _add_bias(tf.cast(y, layer.compute_dtype), bias)
+
+
+@tf.custom_gradient
+def _add_bias(y, bias):
+    """Add a bias [C] to y [B, ..., C], both of 16 bits.
+
+    The gradient of TensorFlow's own BiasAdd is added up in 16 bits on a CPU: in bfloat16 a sum of
+    ones ends at 256.
+    """
+    return tf.nn.bias_add(y, bias), lambda dy: (dy, tf.cast(_sum_channels(dy), bias.dtype))
+
+
+def _sum_channels(x):
+    """Sum x [B, ..., C], of 16 bits, over all axes but the last: float32 [C]."""
+    count = 1
+    if len(x.shape) == 4 and not devices.emulates(x.dtype.name):
+        # The means of small windows leave a sixteenth of the numbers to be converted.
+        window = [math.gcd(size, 4) for size in x.shape[1:3]]
+        count = math.prod(window)
+        x = tf.nn.avg_pool2d(x, window, window, 'VALID')
+    return count * tf.reduce_sum(tf.cast(x, tf.float32), range(len(x.shape) - 1))
 
 
 # On a CPU, TensorFlow's convolutions of the smallest maps run at a tenth to two thirds of the speed
 # of a matrix product of the same size, so there they are written as one.
 
 
-class _Conv2D(keras.layers.Conv2D):
-    def convolution_op(self, inputs, kernel):
-        height = inputs.shape[1]
-        if height % 2 or not _is_small(self, height // 2):
-            return super().convolution_op(inputs, kernel)
-
-        @tf.custom_gradient
-        def conv(x, w):
-            return _conv(x, w), lambda dy: (_conv_dx(dy, w), _conv_dw(x, dy))
-
-        return conv(inputs, tf.convert_to_tensor(kernel))
+@tf.custom_gradient
+def _conv_by_products(x, w):
+    return _conv(x, w), lambda dy: (_conv_dx(dy, w), _conv_dw(x, dy))
 
 
-class _Conv2DTranspose(keras.layers.Conv2DTranspose):
-    def call(self, inputs):
-        if not _is_small(self, inputs.shape[1]):
-            return super().call(inputs)
-
-        @tf.custom_gradient
-        def deconv(y, w):
-            return _conv_dx(y, w), lambda dx: (_conv(dx, w), _conv_dw(dx, y))
-
-        return deconv(inputs, tf.convert_to_tensor(self.kernel)) + self.bias
+@tf.custom_gradient
+def _deconv_by_products(y, w):
+    return _conv_dx(y, w), lambda dx: (_conv(dx, w), _conv_dw(dx, y))
 
 
 def _is_small(layer, size_map):
@@ -145,12 +202,6 @@ def _sum_shifted(x):
     return tf.reduce_sum(x, 0)[1 : count + 1]
 
 
-def fc(x, num_outputs, name=None):
-    """Connect every input of [B, C] with every output of [B, num_outputs]."""
-    init = _initial(keras.initializers.RandomNormal)
-    return keras.layers.Dense(num_outputs, kernel_initializer=init, name=name)(x)
-
-
 class _BatchNorm(keras.layers.BatchNormalization):
     """Keras' layer without its moving averages, which the original never updated.
 
@@ -198,14 +249,9 @@ def fork(x, count):
     return copies(x)
 
 
-def tanh(x):
-    """tanh, in float32 whatever the layers compute in."""
-    return keras.ops.tanh(keras.ops.cast(x, 'float32'))
-
-
 def logit(x, name=None):
-    """Connect every input of [B, C] with a logit [B, 1], float32."""
-    return keras.ops.cast(fc(x, 1, name=name), 'float32')
+    """Connect every input of [B, C] with a logit [B, 1], in float32."""
+    return fc(x, 1, name=name, dtype='float32')
 
 
 def lrelu(x):

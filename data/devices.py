@@ -124,13 +124,23 @@ def lost_workers(strategy, folder):
 def _warn_of_slow_precision():
     """Warn if the processor is known to emulate the precision that Keras computes in."""
     precision = keras.config.dtype_policy().compute_dtype
-    known = _processor_flags()
-    is_slow = precision == 'float16' or (precision == 'bfloat16' and known and not known & BFLOAT16)
-    if is_slow and not tf.config.list_physical_devices('GPU'):
+    if emulates(precision):
         warnings.warn(
-            f'This processor emulates {precision}, a step can take minutes: take float32.',
+            f'This processor emulates {precision} by float32, which is faster alone: take float32.',
             stacklevel=3,
         )
+
+
+def emulates(precision):
+    """Whether layers would compute in a dtype for which the processor has no instructions.
+
+    Args:
+        precision: name of the dtype. A GPU computes in each of them.
+    """
+    if precision == 'float32' or tf.config.list_physical_devices('GPU'):
+        return False
+    known = _processor_flags()
+    return precision == 'float16' or (bool(known) and not known & BFLOAT16)
 
 
 def _processor_flags():

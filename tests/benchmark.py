@@ -31,7 +31,7 @@ from tests import draw_faces
 
 tf.get_logger().setLevel('ERROR')  # it takes the graphs of profile's layers for a mistake
 PRECISIONS = {'float32': tf.float32, 'mixed_bfloat16': tf.bfloat16, 'mixed_float16': tf.float16}
-PATIENCE = 60  # seconds of repeats; a processor without bfloat16 takes minutes a step in it
+PATIENCE = 60  # seconds of repeats
 CPU_FLAGS = 'avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'  # those that decide about the speed
 SLOWEST = 12  # layers printed
 MAIN = pathlib.Path(face_aging.__file__).with_name('main.py')
