@@ -35,7 +35,7 @@ def available_memory():
 
 def cpu_count():
     """Return how many threads can compute at once: processors, or fewer by affinity or quota."""
-    return max(min(_processors(), math.ceil(_quota())), 1)
+    return max(math.ceil(min(_processors(), _quota())), 1)
 
 
 def limit_tensorflow():
