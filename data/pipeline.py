@@ -17,8 +17,8 @@ from data.order import digest
 CACHES = ('memory', 'disk', 'none')
 CACHE_SHARE = 0.5  # most of the free space that a cache takes if the program chooses it
 # Bytes that a training takes besides the faces, measured with the default model on a CPU: a step,
-# the more the larger its batch, and a checkpoint while it is written and read back.
-STEP_MEMORY, STEP_MEMORY_PER_PIXEL, SAVING_MEMORY = 400e6, 700, 1.6e9
+# the more the larger its batch, and at its end the codes, for which the checkpoint is rewritten.
+STEP_MEMORY, STEP_MEMORY_PER_PIXEL, CODES_MEMORY = 400e6, 700, 1e9
 MOST_UNREADABLE = 0.5  # of the files; the rest would be another data set
 LISTED = 20  # at most this many pictures are listed by name; the rest are counted
 _log = logging.getLogger('caae.train')  # the log of a training, see init_model.savedir
@@ -130,7 +130,7 @@ def load_data_set(
     paths, ages, genders = labels.list_faces(folder, hold_out, reader, age_upper)
     labels.require_batches(folder, len(paths), size_batch)
     step = STEP_MEMORY + STEP_MEMORY_PER_PIXEL * size_batch * size_image**2
-    reserved = max(step, SAVING_MEMORY)
+    reserved = max(step, CODES_MEMORY)
     faces, kept, unreadable = decode_faces(
         paths, size_image, num_channels, cache, reserved=reserved
     )
