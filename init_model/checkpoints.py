@@ -88,7 +88,7 @@ def save(folder, name, tensors, kept=()):
     Args:
         folder: of the checkpoints, made if need be.
         name: base name of the files, model-<step>.
-        tensors: dict from names to arrays, or tensors, which take less memory; of STATE to a string.
+        tensors: dict from names to tensors, or to arrays, which are copied; of STATE to a string.
         kept: names of the older checkpoints that stay listed, oldest first.
 
     Raises:
