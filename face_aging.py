@@ -431,7 +431,7 @@ class FaceAging:
             InputError: the disk is full; the older checkpoints are still complete then.
             FloatingPointError: a value is not finite.
         """
-        tensors = {name: variable.numpy() for name, variable in self.saved_variables().items()}
+        tensors = {name: tf.convert_to_tensor(v) for name, v in self.saved_variables().items()}
         ops.require_finite(tensors, f'after step {self.run.step}', self.run.kept)
         own = settings.of(self) if self.is_training else None
         self.run.save(os.path.join(self.save_dir, savedir.CHECKPOINT), tensors, own)

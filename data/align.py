@@ -16,11 +16,10 @@ import threading
 import warnings
 
 import numpy as np
-import psutil
 import tensorflow as tf
 from PIL import Image
 
-from data import console, detector, files, pictures, tables
+from data import console, detector, files, limits, pictures, tables
 from data.console import InputError, Progress
 from data.detector import CROP_SIZE
 
@@ -212,8 +211,8 @@ def align_folder(source, dest):
 
 def _align_files(paths, targets):
     """Align pictures in parallel; yield each path with the result of `_align_file`."""
-    memory = psutil.virtual_memory().available // WORKER_MEMORY
-    workers = min(os.cpu_count(), memory, len(paths) // FACES_PER_WORKER)
+    memory = limits.available_memory() // WORKER_MEMORY
+    workers = min(limits.cpu_count(), memory, len(paths) // FACES_PER_WORKER)
     with contextlib.ExitStack() as stack:
         results = map(_align_file, paths, targets)
         try:

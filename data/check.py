@@ -17,7 +17,7 @@ import sys
 import numpy as np
 from PIL import ImageChops
 
-from data import console, detector, files, labels, pictures, pipeline, readers, tables
+from data import console, detector, files, labels, limits, pictures, pipeline, readers, tables
 from data.console import InputError, Progress
 
 USUAL = 0.9  # a size that this part of the pictures has is the usual one of the data set
@@ -59,7 +59,8 @@ def look_at(path):
 
 def look_at_all(paths):
     """Return a dict from paths to their Pictures; decode in parallel, with a progress bar."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:  # Pillow and hashlib run side by side
+    # Threads, since Pillow and hashlib run side by side.
+    with concurrent.futures.ThreadPoolExecutor(limits.cpu_count()) as pool:
         pictures = Progress(pool.map(look_at, paths), 'Checking', len(paths), unit=' faces')
         return dict(zip(paths, pictures, strict=True))
 

@@ -18,6 +18,8 @@ import warnings
 
 from tqdm import tqdm
 
+from data import limits
+
 SECONDS_PER_LINE = 30  # between two lines of progress, where the output is no terminal
 LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'  # the variable from which TensorFlow reads its log level
 QUIET = '3'  # hides all but crashes; at '2' TensorFlow reports a missing GPU as an error
@@ -248,6 +250,7 @@ def prepare():
     )
     os.environ['KERAS_BACKEND'] = 'tensorflow'
     os.environ['KERAS_HOME'] = os.devnull  # no folder: keras.json is neither read nor written
+    limits.limit_tensorflow()
     os.environ.pop('TF_USE_LEGACY_KERAS', None)  # mtcnn uses tf.keras, which is then Keras 2
     if os.environ.setdefault(LOG_LEVEL, QUIET) == QUIET:
         sys.meta_path.insert(0, _QuietFinder())

@@ -8,7 +8,7 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from data.console import InputError
 
@@ -37,15 +37,17 @@ class UnreadableError(InputError):
 
 
 @contextlib.contextmanager
-def open_picture(image_path, is_gray=False, as_seen=False):
+def open_picture(image_path, is_gray=False, on_white=False):
     """Decode a picture; while a large one is in use, no other is decoded.
+
+    It is turned as its EXIF data say.
 
     Args:
         image_path: a file in one of FORMATS, whatever its name, or its content, bytes; of an
             animation, the first frame is read.
         is_gray: True for luminance, False for RGB. Transparency is dropped. 16-bit grey is
             stretched to 8 bits: the darkest pixel becomes 0, the brightest 255.
-        as_seen: turn it as its EXIF data say, and put transparent pictures on white.
+        on_white: put a transparent picture on white.
 
     Yields:
         PIL image of mode L or RGB.
@@ -71,11 +73,10 @@ def open_picture(image_path, is_gray=False, as_seen=False):
                 if width * height > LARGE_PICTURE:
                     stack.enter_context(_ONE_LARGE)
                 image.load()
-            if as_seen:
-                image = _turned(image, image_path)
+            image = _turned(image, image_path)
             if image.mode.startswith(('I', 'F')):
                 image = _from_16_bits(image)
-            if as_seen and image.has_transparency_data:
+            if on_white and image.has_transparency_data:
                 image = image.convert('RGBA')
                 image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
             if image.mode != mode:
@@ -98,6 +99,8 @@ def _reason(error):
 def _turned(image, image_path):
     """Turn a picture as its EXIF data say; if they are damaged, warn and leave it as it is."""
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # without the copy that Pillow makes
         return ImageOps.exif_transpose(image)
     except Exception as error:  # of almost any kind
         reason = _reason(error)
@@ -135,12 +138,12 @@ def read_photo(image_path):
     Raises:
         UnreadableError: as `open_picture`.
     """
-    with open_picture(image_path, as_seen=True) as image:
+    with open_picture(image_path, on_white=True) as image:
         return np.asarray(image)
 
 
 def read_face(image_path, image_size=128, is_gray=False):
-    """Read a picture as the original program did, in 8 bits.
+    """Read a picture as the original program did, in 8 bits, but turned as its EXIF data say.
 
     Its values are stretched so that the darkest becomes 0 and the brightest 255: a side effect of
     `scipy.misc.imresize`, with which the published weights were trained. Then it is resized with

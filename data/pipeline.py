@@ -8,22 +8,29 @@ import tempfile
 import warnings
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
-from data import files, labels, pictures
+from data import files, labels, limits, pictures
 from data.console import InputError, Progress
 from data.order import digest
 
 CACHES = ('memory', 'disk', 'none')
 CACHE_SHARE = 0.5  # most of the free space that a cache takes if the program chooses it
+# Bytes that a training takes besides the faces, measured with the default model on a CPU: a step,
+# the more the larger its batch, and at its end the codes, for which the checkpoint is rewritten.
+STEP_MEMORY, STEP_MEMORY_PER_PIXEL, CODES_MEMORY = 400e6, 700, 1e9
 MOST_UNREADABLE = 0.5  # of the files; the rest would be another data set
 LISTED = 20  # at most this many pictures are listed by name; the rest are counted
 _log = logging.getLogger('caae.train')  # the log of a training, see init_model.savedir
 
 
 def decode_faces(
-    paths, size_image=128, num_channels=3, cache=None, most_unreadable=MOST_UNREADABLE
+    paths,
+    size_image=128,
+    num_channels=3,
+    cache=None,
+    most_unreadable=MOST_UNREADABLE,
+    reserved=0,
 ):
     """Decode pictures in parallel, with a progress bar, as `pictures.read_face` reads them.
 
@@ -37,6 +44,7 @@ def decode_faces(
             'none' (decoded again at each use); None for the first of these with enough space.
         most_unreadable: largest part of the files that may be unreadable; one face is always
             needed.
+        reserved: bytes of memory that a cache leaves free if the program chooses it.
 
     Returns:
         faces: uint8 array [M, S, S, C], or for 'none' an object that is indexed like one, see
@@ -48,7 +56,8 @@ def decode_faces(
         InputError: too many files are unreadable (the message names the first), or the cache
             does not fit.
     """
-    faces = _allocate(paths, (len(paths), size_image, size_image, num_channels), cache)
+    shape = len(paths), size_image, size_image, num_channels
+    faces = _allocate(paths, shape, cache, reserved)
     failures = {}
 
     def decode(index):
@@ -60,7 +69,7 @@ def decode_faces(
 
     files = tf.data.Dataset.range(len(paths)).map(
         lambda index: tf.numpy_function(decode, [index], tf.int64),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=limits.cpu_count(),
         deterministic=False,
     )
     for _ in Progress(files, 'Decoding', len(paths), unit=' faces'):
@@ -120,7 +129,11 @@ def load_data_set(
     """
     paths, ages, genders = labels.list_faces(folder, hold_out, reader, age_upper)
     labels.require_batches(folder, len(paths), size_batch)
-    faces, kept, unreadable = decode_faces(paths, size_image, num_channels, cache)
+    step = STEP_MEMORY + STEP_MEMORY_PER_PIXEL * size_batch * size_image**2
+    reserved = max(step, CODES_MEMORY)
+    faces, kept, unreadable = decode_faces(
+        paths, size_image, num_channels, cache, reserved=reserved
+    )
     for path, reason in [*unreadable.items()][LISTED:]:  # the warning lists the others
         _log.info('Left out: %r: %s', path, reason)
     labels.require_batches(folder, len(faces), size_batch)
@@ -213,7 +226,7 @@ def batches(faces, ages, genders, order, size_batch):
         return face, age, gender
 
     indices = tf.data.Dataset.from_tensor_slices(order).batch(size_batch, drop_remainder=True)
-    return indices.map(gather, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return indices.map(gather, num_parallel_calls=limits.cpu_count()).prefetch(tf.data.AUTOTUNE)
 
 
 def distributed_batches(strategy, faces, ages, genders, order, size_batch):
@@ -289,16 +302,19 @@ def _read(path, shape):
     return pictures.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
 
 
-def _allocate(paths, shape, cache):
+def _allocate(paths, shape, cache, reserved):
     """Return an array for decoded faces in the given cache, or in the first with enough space."""
     size = int(np.prod(shape))
     free = {
-        'memory': psutil.virtual_memory().available,
+        'memory': limits.available_memory(),
         'disk': shutil.disk_usage(tempfile.gettempdir()).free,
         'none': np.inf,
     }
     if cache is None:
-        cache = next(name for name in CACHES if size <= free[name] * CACHE_SHARE)
+        room = {name: space * CACHE_SHARE for name, space in free.items()}
+        room['memory'] = min(room['memory'], free['memory'] - reserved)
+        cache = next(name for name in CACHES if size <= room[name])
+        _log.info('Decoded faces are kept here: %s', cache)
     if size > free[cache]:
         raise InputError(
             f'{shape[0]} decoded faces take {size / 2**30:.1f} GiB, but only '

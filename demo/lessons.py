@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from data import pipeline
+from data import limits, pipeline
 
 SIZE = 96  # pixels, height and width of the network's input
 OLDEST = 100  # years; older faces count as of this age
@@ -49,7 +49,7 @@ def batches(faces, years, genders, order, seed):
         face, year, female = (tf.reshape(x, [BATCH, *x.shape[2:]]) for x in (face, year, female))
         return face, (year, female)
 
-    changed = chunks.enumerate().map(change, tf.data.AUTOTUNE)
+    changed = chunks.enumerate().map(change, limits.cpu_count())
     return changed.batch(BATCH // CHUNK, drop_remainder=True).map(whole).prefetch(2)
 
 

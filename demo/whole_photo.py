@@ -47,7 +47,7 @@ def open_photo(path):
     Raises:
         InputError: the file cannot be read.
     """
-    with pictures.open_picture(path, as_seen=True) as image:
+    with pictures.open_picture(path, on_white=True) as image:
         profile = image.info.get('icc_profile')
         pixels = np.asarray(image)
     if profile and profile[16:20] != b'RGB ':  # that of a picture in CMYK or grey

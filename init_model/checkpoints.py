@@ -88,7 +88,7 @@ def save(folder, name, tensors, kept=()):
     Args:
         folder: of the checkpoints, made if need be.
         name: base name of the files, model-<step>.
-        tensors: dict from names to arrays; of STATE to a string.
+        tensors: dict from names to tensors, or to arrays, which are copied; of STATE to a string.
         kept: names of the older checkpoints that stay listed, oldest first.
 
     Raises:
@@ -142,9 +142,10 @@ def add(folder, tensors):
     name = os.path.basename(newest.origin).removesuffix(BEFORE)
     before = name + BEFORE  # stands in while the files of that name are replaced
     with opened(newest.origin) as reader:
-        values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+        names = reader.get_variable_to_shape_map()
+        values = {key: tf.constant(reader.get_tensor(key)) for key in names}  # saved without copies
     if STATE in values:
-        values[STATE] = values[STATE].decode()
+        values[STATE] = values[STATE].numpy().decode()
     others = {name, before, *newest.damaged}
     kept = [other for other in reversed(listed(folder)) if other not in others]
     require_space(folder, 2 * size_of(values))

@@ -22,7 +22,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import init_model
-from data import console
+from data import console, limits
 from data.console import InputError
 from data.labels import AGE_UPPER
 from init_model import checkpoints, codes
@@ -296,7 +296,7 @@ def describe_hardware():
         for gpu in tf.config.list_physical_devices('GPU')
     ]
     system = f'{platform.system()} {platform.machine()}'
-    return ', '.join([name, f'{os.cpu_count()} cores', system, *gpus])
+    return ', '.join([name, f'{limits.cpu_count()} cores', system, *gpus])
 
 
 def _commit():

@@ -132,7 +132,7 @@ class Run:
 
         Args:
             folder: of the checkpoints, made if need be.
-            tensors: dict from variable names to arrays.
+            tensors: dict from variable names to tensors.
             settings: dict of the model, for JSON; without them the checkpoint holds weights only.
 
         Raises:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
+from data import limits
 from data.console import InputError, Stopped, say
 from data.files import replacing, require_space
 from init_model import checkpoints
@@ -67,7 +68,10 @@ def running(folder, is_chief=True):
         return
     with locked(folder) as killed, logged(folder):
         if killed:
-            say_and_log(f'\tThe training before, process {killed}, did not end by itself.')
+            say_and_log(
+                f'\tThe training before, process {killed}, was killed, perhaps for lack of memory: '
+                'if that happens again, pass --cache disk or none, or a smaller --batch_size.'
+            )
         _locked.add(path)
         try:
             yield
@@ -138,7 +142,7 @@ def logged(folder):
     log(
         f'Process {os.getpid()}: Python {platform.python_version()}, TensorFlow {tf.__version__}, '
         f'Keras {keras.__version__}, NumPy {np.__version__}, {platform.platform()}, '
-        f'{os.cpu_count()} processors'
+        f'{limits.cpu_count()} processors'
     )
     try:
         yield

@@ -519,7 +519,7 @@ def test_where_nothing_can_be_done(raw, tmp_path, source, dest, message):
 def test_in_parallel(tmp_path, monkeypatch):
     """Two processes; the pictures are too small for faces, or none."""
     monkeypatch.setattr(align, 'FACES_PER_WORKER', 1)
-    monkeypatch.setattr('os.cpu_count', lambda: 2)
+    monkeypatch.setattr('data.limits.cpu_count', lambda: 2)
     for i in range(3):
         mark(tmp_path / 'raw' / f'{i}.png', 0)
     shutil.copy(FACES / NAMES[0], tmp_path / 'raw')
@@ -530,7 +530,7 @@ def test_in_parallel(tmp_path, monkeypatch):
 
 def test_a_worker_that_the_system_ends(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(align, 'FACES_PER_WORKER', 1)
-    monkeypatch.setattr('os.cpu_count', lambda: 2)
+    monkeypatch.setattr('data.limits.cpu_count', lambda: 2)
     monkeypatch.setattr(align, '_prepare_worker', functools.partial(os._exit, 9))
     with pytest.raises(SystemExit, match='lack of memory: close other programs') as error:
         run(raw, tmp_path / 'out')

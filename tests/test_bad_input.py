@@ -81,12 +81,17 @@ def test_pictures_are_turned_once(tmp_path):
         path = save(tmp_path / name, wide, exif=exif)
         photo = pictures.read_photo(path).astype(int)
         assert abs(photo - np.asarray(wide.rotate(-90, expand=True))).mean() < 5
+        face = pictures.read_face(path, 60).astype(int)
+        upright = save(tmp_path / f'upright_{name}', wide.rotate(-90, expand=True))
+        assert abs(face - pictures.read_face(upright, 60)).mean() < 5
 
 
 def test_damaged_exif_costs_the_turn(tmp_path, warned):
     path = save(tmp_path / 'a.png', FACE, exif=b'Exif\0\0garbage')
     np.testing.assert_array_equal(pictures.read_photo(path), np.asarray(FACE))
-    (text,) = warned()
+    plain = save(tmp_path / 'plain.png', FACE)
+    np.testing.assert_array_equal(pictures.read_face(path), pictures.read_face(plain))
+    (text, _) = warned()
     assert text.startswith(f'{path} is not turned, its EXIF data are damaged (')
 
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from data import check, detector, labels, readers
 from tests import draw_faces
@@ -108,6 +108,14 @@ def test_everything_that_can_be_wrong(doctor, ill):
     assert names_under(text, 'with different labels') == [
         ' = '.join(sorted([two, '99_1_other.jpg']))
     ]
+
+
+def test_sizes_are_those_after_turning(doctor, healthy):
+    face, exif = draw_faces.draw_face(25, 0, seed=20).resize([140, 120]), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 8  # a quarter, to the left
+    face.save(healthy / '25_0_turned.jpg', exif=exif)
+    text, _ = doctor('--batch_size', 6)
+    assert names_under(text, 'not square') == ['25_0_turned.jpg (120 x 140)']
 
 
 def test_a_clean_table_makes_it_trainable(doctor, ill):

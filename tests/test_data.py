@@ -144,7 +144,7 @@ def free(monkeypatch):
 
     def set_free(memory, disk):
         gauge = types.SimpleNamespace
-        monkeypatch.setattr('psutil.virtual_memory', lambda: gauge(available=memory))
+        monkeypatch.setattr('data.limits.available_memory', lambda: memory)
         monkeypatch.setattr('shutil.disk_usage', lambda _: gauge(free=disk))
 
     return set_free

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import face_aging
 import init_model
-from data import console
+from data import console, limits
 from init_model import pack
 from tests.conftest import GOLDEN, TINY
 from tests.test_face_aging import assert_same, weights_of
@@ -177,7 +177,7 @@ def test_command_line(savedir, tmp_path, capsys):
     assert re.search(r'Packed epoch 2, step 4 into .*out:\n\tE\.npz +\d', capsys.readouterr().out)
     manifest = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
     assert manifest['commit'] is None or re.fullmatch('[0-9a-f]{40}', manifest['commit'])
-    assert f'{os.cpu_count()} cores' in manifest['hardware']
+    assert f'{limits.cpu_count()} cores' in manifest['hardware']
     with pytest.raises(SystemExit, match=r'There is no checkpoint in .*nowhere') as error:
         pack.main([str(tmp_path / 'nowhere')])
     assert '\n' not in error.value.code.strip()

@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 # ops.
 ROOMS = ('main', 'demo', 'face_aging', 'init_model', 'ops', 'data')
 OPS_IMPORTS = {'data.console', 'data.pictures'}
-WITHOUT_TENSORFLOW = {'data', 'data.console', 'data.files', 'data.pictures', 'data.tables'}
+WITHOUT_TENSORFLOW = {'data', 'data.console', 'data.files', 'data.limits', 'data.pictures'}
+WITHOUT_TENSORFLOW |= {'data.tables'}
 TENSORFLOW = {'tensorflow', 'keras', 'tensorboard'}
 LONGEST, LONGEST_PAPER = 350, 500  # lines of a module, of face_aging
 TOP = {'main.py', 'face_aging.py', 'ops.py', 'init_model', 'data', 'demo', 'tests'}

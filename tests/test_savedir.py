@@ -46,6 +46,50 @@ def test_a_second_process_is_refused(tiny, faces, tmp_path):
         assert killed == ''
 
 
+RUNNER = HOLDER.replace('locked(', 'running(')
+
+
+def test_after_a_kill_the_next_training_says_what_may_help(tmp_path, capsys):
+    with subprocess.Popen(
+        [sys.executable, '-c', RUNNER, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == 'locked\n'
+        process.kill()
+        process.communicate()
+    for _ in range(2):
+        with savedir.running(str(tmp_path)):
+            pass
+    said = capsys.readouterr().out
+    assert said == (
+        f'\tThe training before, process {process.pid}, was killed, perhaps for lack of memory: '
+        'if that happens again, pass --cache disk or none, or a smaller --batch_size.\n'
+    )
+    assert said.strip() in (tmp_path / 'train.log').read_text()
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        KeyboardInterrupt(),  # Ctrl-C, and main.py's SIGTERM before the first step
+        console.Stopped(signal.SIGTERM, 'after a step'),
+        console.InputError('a sentence'),
+        MemoryError(),
+        SystemExit(1),
+    ],
+    ids=repr,
+)
+def test_no_other_end_counts_as_a_kill(tmp_path, capsys, error):
+    with pytest.raises(type(error)), savedir.running(str(tmp_path)):
+        raise error
+    with savedir.running(str(tmp_path)):
+        pass
+    assert capsys.readouterr().out == ''
+
+
 @pytest.mark.usefixtures('eagerly')
 def test_an_earlier_run_is_set_aside(tiny, faces, tmp_path):
     model = tiny(size_batch=7)

@@ -1,0 +1,81 @@
+"""How pictures are given to the detector: mtcnn 1.0 misreads lists, paths and turned files."""
+
+import keras  # noqa: F401
+import mtcnn
+import numpy as np
+import pytest
+from PIL import ExifTags
+
+from data import align, check, pictures
+from demo import studio, whole_photo
+from tests.test_align import NAMES, paste
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """tmp_path/photos: two photos of different sizes, which only EXIF turns upright."""
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    exif = {ExifTags.Base.Orientation: 6}  # a quarter, to the right
+    sizes = {'30_0_a.png': (400, 300), '20_1_b.webp': (300, 500)}
+    for (name, size), face in zip(sizes.items(), NAMES, strict=False):
+        picture, _ = paste(face, size=size, centre=complex(*size) / 2)
+        stored = picture.rotate(90, expand=True)
+        turn = stored.getexif()
+        turn.update(exif)
+        stored.save(folder / name, exif=turn, lossless=True)
+    return folder
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """What the detector is given, a list of its first arguments."""
+    seen, detect = [], mtcnn.MTCNN.detect_faces
+
+    def spy(self, image, *args, **settings):
+        seen.append(image)
+        return detect(self, image, *args, **settings)
+
+    monkeypatch.setattr(mtcnn.MTCNN, 'detect_faces', spy)
+    return seen
+
+
+def align_a_data_set(folder):
+    assert align.align_folder(str(folder), f'{folder}_aligned') == 2
+
+
+def align_a_few(folder):
+    assert len(align.align_pictures(str(folder), f'{folder}_aligned')) == 2
+
+
+def open_whole_photos(folder):
+    for path in sorted(folder.iterdir()):
+        assert len(whole_photo.open_photo(str(path)).landmarks) == 1
+
+
+def check_a_data_set(folder):
+    words = [folder.name, '--datadir', str(folder.parent), '--faces', 'True']
+    with pytest.raises(SystemExit, match='batch'):  # two faces are too few to train on
+        check.main(words)
+
+
+def upload_to_the_page(folder, monkeypatch):
+    monkeypatch.setattr(studio.Studio, 'choose_face', lambda self, photo, *_: photo)
+    for path in sorted(folder.iterdir()):
+        assert len(studio.Studio(None, None).open_photo(path.read_bytes()).landmarks) == 1
+
+
+WAYS = [align_a_data_set, align_a_few, open_whole_photos, check_a_data_set, upload_to_the_page]
+
+
+@pytest.mark.parametrize('search', WAYS)
+def test_the_detector_gets_upright_arrays_one_by_one(photos, given, monkeypatch, search):
+    search(photos, monkeypatch) if search is upload_to_the_page else search(photos)
+    shapes = set()
+    for image in given:
+        assert isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3
+        shapes.add(image.shape)
+    assert shapes == {(300, 400, 3), (500, 300, 3)}
+    for path in photos.iterdir():
+        upright = pictures.read_photo(path)
+        assert any(np.array_equal(upright, image) for image in given)

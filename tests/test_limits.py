@@ -1,0 +1,291 @@
+"""The memory and processors that a container leaves to its processes, by made-up cgroup files."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import types
+
+import numpy as np
+import pytest
+
+from data import align, check, console, files, limits, pipeline
+
+ROOT = pathlib.Path(limits.__file__).parents[1]
+GB = 10**9
+FREE = 17 * GB  # of the host
+UNLIMITED = 9223372036854771712  # of version 1
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host of 64 processors: a function of its files, a dict from paths to texts."""
+    gauge = types.SimpleNamespace(available=FREE)
+    monkeypatch.setattr('psutil.virtual_memory', lambda: gauge)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(limits, 'ROOT', str(tmp_path))
+
+    def write(texts):
+        for name, text in texts.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else str(text).encode())
+
+    return write
+
+
+def version_1(path, **values):
+    """Return the files of a group of version 1; path is below the mount."""
+    memory, cpu = f'sys/fs/cgroup/memory{path}', f'sys/fs/cgroup/cpu{path}'
+    return {
+        f'{memory}/memory.limit_in_bytes': values.get('limit', UNLIMITED),
+        f'{memory}/memory.usage_in_bytes': values.get('used', 0),
+        f'{memory}/memory.stat': 'inactive_file 1\ntotal_inactive_file 100000000\n',
+        f'{cpu}/cpu.cfs_quota_us': values.get('quota', -1),
+        f'{cpu}/cpu.cfs_period_us': 50_000,
+    }
+
+
+def version_2(path, **values):
+    """Return the files of a group of version 2; path is below the mount."""
+    folder = f'sys/fs/cgroup{path}'
+    return {
+        f'{folder}/memory.max': values.get('limit', 'max'),
+        f'{folder}/memory.high': values.get('high', 'max'),
+        f'{folder}/memory.current': values.get('used', 0),
+        f'{folder}/memory.stat': 'anon 5\ninactive_file 100000000\nactive_file 7\n',
+        f'{folder}/cpu.max': f'{values.get("quota", "max")} 50000',
+    }
+
+
+V1, V2 = '5:memory:{0}\n4:cpu,cpuacct:{0}\n0::/\n', '0::{0}\n'
+CASES = {
+    'no files': ('', {}, FREE, 64),
+    'version 2': (
+        V2.format('/'),
+        version_2('', limit=2_500_000_000, used=600_000_000, quota=100_000),
+        2 * GB,
+        2,
+    ),
+    'version 2, unlimited': (V2.format('/'), version_2('', used=3), FREE, 64),
+    'version 2, slowed down': (V2.format('/'), version_2('', high=GB, limit=2 * GB), 1.1 * GB, 64),
+    'version 2, a group around it': (
+        V2.format('/pod/box'),
+        {
+            **version_2(''),
+            **version_2('/pod', limit=3 * GB, used=2 * GB, quota=75_000),
+            **version_2('/pod/box', limit=4 * GB, used=GB, quota=200_000),
+        },
+        1.1 * GB,
+        2,
+    ),
+    'version 2, a path of the host': (
+        V2.format('/system.slice/box.scope'),
+        version_2('', limit=2 * GB, quota=20_000),
+        2.1 * GB,
+        1,
+    ),
+    'version 2, a group within, by a path of the host': (
+        V2.format('/system.slice/box.scope/inner'),
+        {**version_2('', limit=9 * GB), **version_2('/inner', limit=2 * GB)},
+        2.1 * GB,
+        64,
+    ),
+    'version 2, a group beside': (
+        V2.format('/../other'),
+        {**version_2('', limit=2 * GB), **version_2('/other', limit=GB)},
+        2.1 * GB,
+        64,
+    ),
+    'version 1': (
+        V1.format('/'),
+        version_1('', limit=2_500_000_000, used=600_000_000, quota=100_000),
+        2 * GB,
+        2,
+    ),
+    'version 1, unlimited': (V1.format('/box'), version_1('/box', used=3), FREE, 64),
+    'version 1, a group around it': (
+        V1.format('/pod/box'),
+        {**version_1('/pod', limit=2 * GB, quota=150_000), **version_1('/pod/box', limit=3 * GB)},
+        2.1 * GB,
+        3,
+    ),
+    'version 1, a path of the host': (
+        V1.format('/docker/0123'),
+        version_1('', limit=2 * GB, quota=60_000),
+        2.1 * GB,
+        2,
+    ),
+    'more is used than allowed': (
+        V2.format('/'),
+        version_2('', limit=GB, used=2 * GB),
+        0,
+        64,
+    ),
+    'a limit above what is free': (
+        V2.format('/'),
+        version_2('', limit=90 * GB, quota=9_000_000),
+        FREE,
+        64,
+    ),
+    'garbage': (
+        b'\xff\n:\n0::/x\0y/..\n\n7:memory\n5:memory:/a\n0::/\n',
+        {
+            **version_2('', limit='', high='many', used=b'\xff\xfe', quota='a lot'),
+            **version_1('', limit='0x7f', used=3, quota=''),
+            **version_1('/a', limit=GB, used='none', quota='-'),
+        },
+        FREE,
+        64,
+    ),
+    'no use, no statistics, no period': (
+        V2.format('/'),
+        {
+            'sys/fs/cgroup/memory.max': GB,
+            'sys/fs/cgroup/cpu.max': '100000 0',
+            'sys/fs/cgroup/memory.stat': b'\x00\xffinactive_file',
+        },
+        FREE,
+        64,
+    ),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_limits(host, case):
+    group, texts, memory, processors = CASES[case]
+    host({'proc/self/cgroup': group, **texts})
+    assert limits.available_memory() == memory
+    assert limits.cpu_count() == processors
+
+
+def test_a_folder_in_place_of_a_file(host):
+    host({'proc/self/cgroup/x': '', 'sys/fs/cgroup/memory.max/x': ''})
+    assert (limits.available_memory(), limits.cpu_count()) == (FREE, 64)
+
+
+def test_fewer_processors_by_affinity(host, monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {3, 5}, raising=False)
+    assert limits.cpu_count() == 2
+    monkeypatch.delattr(os, 'sched_getaffinity')  # as on macOS and Windows
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    assert limits.cpu_count() == 8
+
+
+def test_tensorflow_starts_as_many_threads_as_the_quota_allows(host, monkeypatch):
+    names = 'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'
+    for name in names:
+        monkeypatch.setenv(name, '')  # restored afterwards
+        monkeypatch.delenv(name)
+    limits.limit_tensorflow()
+    assert not {*names} & {*os.environ}  # its own choice is right without a quota
+    monkeypatch.setenv(names[0], '7')  # the user's
+    host({'proc/self/cgroup': V2.format('/'), **version_2('', quota=120_000)})
+    limits.limit_tensorflow()
+    assert [os.environ[name] for name in names] == ['7', '3']
+
+
+THREADS = """
+import os
+import pathlib
+import sys
+from data import console, limits
+limits.ROOT = sys.argv[1]
+console.prepare()
+import tensorflow as tf
+tf.function(lambda x: x @ x)(tf.ones([500, 500])).numpy()
+for thread in os.listdir('/proc/self/task'):
+    print(pathlib.Path(f'/proc/self/task/{thread}/comm').read_text())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'), reason='of Linux')
+@pytest.mark.skipif(limits.cpu_count() < 2, reason='there is no more than one processor')
+def test_tensorflow_heeds_a_quota(host, tmp_path):
+    host({'proc/self/cgroup': V2.format('/'), **version_2('', quota=50_000)})
+    words = [sys.executable, '-c', THREADS, str(tmp_path)]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert shown.stdout.split().count('tf_Compute') == 1
+
+
+def test_a_training_in_a_container_leaves_itself_room(host, faces, monkeypatch):
+    """The faces alone would fit, a training beside them would not."""
+    monkeypatch.setattr('shutil.disk_usage', lambda _: types.SimpleNamespace(free=FREE))
+    monkeypatch.setattr('data.labels.require_batches', lambda *_: None)
+    for limit, batch, kind in (
+        (2_500_000_000, 4, np.ndarray),
+        (2_500_000_000, 1000, np.memmap),  # a step takes more than that
+        (900_000_000, 4, np.memmap),  # so do the codes
+    ):
+        host({'proc/self/cgroup': V2.format('/'), **version_2('', limit=limit, used=10**8)})
+        (decoded, *_), _ = pipeline.load_data_set(str(faces), batch)
+        assert type(decoded) is kind
+
+
+def test_a_cache_that_a_container_has_no_room_for(host, faces):
+    host({'proc/self/cgroup': V1.format('/'), **version_1('', limit=100_043_007, used=200_000_000)})
+    paths = files.list_images(str(faces))  # decoded at 32 x 32 they take 43,008 bytes
+    with pytest.raises(console.InputError, match='of memory are free'):
+        pipeline.decode_faces(paths, 32, cache='memory')
+    assert isinstance(pipeline.decode_faces(paths, 32)[0], np.memmap)
+
+
+def most_at_once(monkeypatch, module, name):
+    """Return a list that gets the number of calls of module.name which run at the same time."""
+    running, counts, lock, call = [], [], threading.Lock(), getattr(module, name)
+    other = threading.Event()
+
+    def counting(*args, **settings):
+        with lock:
+            running.append(1)
+            counts.append(len(running))
+            if len(running) > 1:
+                other.set()
+        other.wait(0.05)  # for a second one, if there is any
+        try:
+            return call(*args, **settings)
+        finally:
+            with lock:
+                running.pop()
+
+    monkeypatch.setattr(module, name, counting)
+    return counts
+
+
+@pytest.mark.parametrize('quota', [50_000, 100_000])
+def test_pictures_are_read_by_as_many_threads_as_there_are_processors(
+    host, faces, monkeypatch, quota
+):
+    host({'proc/self/cgroup': V2.format('/'), **version_2('', quota=quota)})
+    paths = files.list_images(str(faces))
+    for module, name, read in (
+        (pipeline, '_read', lambda: pipeline.decode_faces(paths, 32)),
+        (check, 'look_at', lambda: check.look_at_all(paths)),
+    ):
+        counts = most_at_once(monkeypatch, module, name)
+        read()
+        assert len(counts) == 14 and max(counts) <= quota / 50_000
+
+
+def test_faces_are_cut_out_by_no_more_processes_than_there_is_room_for(host, monkeypatch):
+    started = []
+
+    class Pool:
+        def __init__(self, workers, *_):
+            started.append(workers)
+            self.map = lambda do, *args, **_: map(lambda *_: '', *args)
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr('concurrent.futures.ProcessPoolExecutor', Pool)
+    paths = [str(i) for i in range(1000)]
+    for values, workers in (
+        ({}, 15),  # of 17 GB
+        ({'quota': 150_000}, 3),
+        ({'quota': 150_000, 'limit': 2_500_000_000}, 2),
+    ):
+        host({'proc/self/cgroup': V2.format('/'), **version_2('', **values)})
+        assert len([*align._align_files(paths, paths)]) == 1000
+        assert started.pop() == workers
