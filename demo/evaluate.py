@@ -53,8 +53,10 @@ def measure(reconstruct, faces, ages, genders, size_batch):
             image = pipeline.to_float(faces[batch])
             face = reconstruct(image, ages[batch], genders[batch])
             l1 = tf.reduce_mean(tf.abs(image - face), [1, 2, 3])
-            psnr = tf.image.psnr(image, face, max_val=2)
-            ssim = tf.image.ssim(image, face, max_val=2)
+            # SSIM compares local means, so that it asks where black lies: at 0.
+            image, face = image / 2 + 0.5, face / 2 + 0.5
+            psnr = tf.image.psnr(image, face, max_val=1)
+            ssim = tf.image.ssim(image, face, max_val=1)
             rows.append(tf.stack([l1, psnr, ssim], axis=1).numpy())
             progress.update(len(image))
     return np.concatenate(rows)

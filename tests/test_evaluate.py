@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from scipy import ndimage
 
 import face_aging
 import ops
@@ -73,6 +74,25 @@ def test_known_differences():
     measured = evaluate.measure(reconstruct, faces, ages, genders, 1)
     np.testing.assert_allclose(measured[:, 0], [0.2, 0.02], atol=1e-6)
     np.testing.assert_allclose(measured[:, 1], [20, 40], atol=1e-3)
+
+
+def test_psnr_and_ssim_are_those_of_scikit_image():
+    """Of a portrait: a brighter one, a noisy one, a blurred one, a darker half."""
+    metrics = pytest.importorskip('skimage.metrics')
+    face = pictures.read_face(os.path.join('demo/faces', sorted(os.listdir('demo/faces'))[4]))
+    real = face.astype(np.float32) * 2 / 255 - 1
+    noise = np.random.RandomState(0).normal(0, 0.1, real.shape)
+    blurred = ndimage.gaussian_filter(real, [2, 2, 0])
+    made = np.stack([real + 10 / 255, real + noise, blurred, real / 2 - 0.5])
+    made = np.clip(made, -1, 1).astype(np.float32)
+    labels_of_all = labels.one_hot([0] * 4, 10), labels.one_hot([0] * 4, 2)
+    measured = evaluate.measure(lambda *_: made, np.stack([face] * 4), *labels_of_all, 4)
+    same_window = {'gaussian_weights': True, 'sigma': 1.5, 'use_sample_covariance': False}
+    for row, picture in zip(measured, (made + 1) / 2, strict=True):
+        pair = (real + 1) / 2, picture
+        psnr = metrics.peak_signal_noise_ratio(*pair, data_range=1)
+        ssim = metrics.structural_similarity(*pair, data_range=1, channel_axis=-1, **same_window)
+        np.testing.assert_allclose(row[1:], [psnr, ssim], atol=1e-3)
 
 
 def test_the_table_of_reconstructions():
