@@ -33,10 +33,7 @@ def table(title, names, members, measured):
     for name, chosen in zip(names, members, strict=True):
         if count := np.count_nonzero(chosen):
             l1, psnr, ssim = measured[chosen].mean(axis=0, dtype=np.float64)
-            error = ''
-            if count > 1:
-                deviation = measured[chosen, 0].std(ddof=1, dtype=np.float64)
-                error = f' ± {1.96 * deviation / np.sqrt(count):.4f}'
+            error = _error(measures.confidence(measured[chosen, 0]), 4)
             lines.append(f'| {name} | {count} | {l1:.4f}{error} | {psnr:.2f} | {ssim:.4f} |')
     return '\n'.join(lines)
 
