@@ -15,7 +15,7 @@ from scipy import ndimage
 import face_aging
 import ops
 from data import labels, pictures, readers
-from demo import evaluate, judge, measures, report
+from demo import evaluate, judge, measures, report, subjects
 from tests import draw_faces
 from tests.conftest import TINY
 
@@ -200,10 +200,10 @@ def test_people_are_chosen_by_their_names():
     """As many of each cell as there are, the same ones in any order and beside any others."""
     paths = [f'{i:02d}.jpg' for i in range(50)]
     cells = np.array([i % 2 for i in range(48)] + [7, 7])
-    chosen = {paths[i] for i in evaluate.choose(paths, cells, 5)}
+    chosen = {paths[i] for i in subjects.choose(paths, cells, 5)}
     assert len(chosen) == 12 and {'48.jpg', '49.jpg'} < chosen
     assert sum(int(name[:-4]) % 2 for name in chosen) == 6
-    turned = evaluate.choose([f'a/{path}' for path in paths[::-1]], cells[::-1], 5)
+    turned = subjects.choose([f'a/{path}' for path in paths[::-1]], cells[::-1], 5)
     assert {paths[::-1][i] for i in turned} == chosen
     assert chosen != {f'{i:02d}.jpg' for i in (*range(10), 48, 49)}  # not the youngest
 
