@@ -34,6 +34,22 @@ JSON_KEYS = {
         'rank_correlation',
         'real_faces',
     },
+    'detail': {
+        'sharpness',
+        'band_energy',
+        'contrast',
+        'border_change',
+        'border_changed',
+        'by_target',
+    },
+    'recognition': {
+        'people',
+        'found_first',
+        'recognised',
+        'by_target',
+        'limits',
+        'false_accepts',
+    },
     'gender': {
         'real_faces',
         'own_gender',
@@ -208,6 +224,26 @@ def test_people_are_chosen_by_their_names():
     assert chosen != {f'{i:02d}.jpg' for i in (*range(10), 48, 49)}  # not the youngest
 
 
+def test_faces_of_small_groups_are_filled_up():
+    """To three of each cell, besides those that are taken."""
+    paths, cells = [f'{i:02d}.jpg' for i in range(20)], np.array([0] * 10 + [1] * 8 + [2] * 2)
+    chosen = subjects.choose(paths, cells, 3, taken=[0, 1, 2, 3, 10])
+    assert cells[chosen].tolist() == [1, 1, 2, 2] and not {0, 1, 2, 3, 10} & {*chosen}
+
+
+def test_real_faces_are_the_held_out_ones_and_others(program, tmp_path):
+    model = face_aging.FaceAging(is_training=False, save_dir=str(tmp_path / 'save'))
+    held_out, real = subjects.read(model, str(tmp_path / 'faces'), fewest=2)
+    count = len(held_out[0])
+    assert all(map(labels.held_out, held_out[0])) and real[0][:count] == held_out[0]
+    assert not any(map(labels.held_out, real[0][count:]))
+    paths, faces, ages, genders, races = real
+    assert len(paths) == len(faces) == len(races) and len({*paths}) == len(paths)
+    assert np.bincount(ages * 2 + genders, minlength=20).min() >= 2
+    for column, all_of_it in zip(held_out[1:], real[1:], strict=True):
+        np.testing.assert_array_equal(column, all_of_it[:count])
+
+
 def test_descriptors_tell_the_same_from_another():
     pytest.importorskip('dlib')
     describe = measures.Descriptor()
@@ -249,9 +285,6 @@ def program(tmp_path, monkeypatch, vivid):
 def test_only_held_out_faces_are_measured(tmp_path, program, capsys):
     """The program from end to end, on drawn faces, with what they really give."""
     names = [name for name in os.listdir(tmp_path / 'faces') if labels.held_out(name)]
-    for path in (tmp_path / 'faces').iterdir():
-        if path.name not in names:
-            path.write_bytes(b'not to be opened')
     program('--batch', 2, '--csv', tmp_path / 'faces.csv')
     with open(tmp_path / 'faces.csv', newline='') as file:
         rows = list(csv.DictReader(file))
@@ -349,6 +382,7 @@ def test_a_published_grid(tmp_path, program, capsys):
         (['--beside', 'wide.png'], r'wide.png is no file that --json wrote'),
         (['--beside', 'other.json'], r'other.json is of other age groups'),
         (['--beside', 'half.json'], r'half.json is no file that --json wrote'),
+        (['--beside', 'blunt.json'], r'blunt.json is no file that --json wrote'),
         (['--judge', 'nowhere'], r'judge.json is missing: restore it \(git checkout demo\)'),
     ],
 )
@@ -360,6 +394,8 @@ def test_what_cannot_be_used(words, message, tmp_path, program, monkeypatch):
     (tmp_path / 'other.json').write_text(
         json.dumps({'ageing': {'judged_age': [1, 2], **numbers}, 'reconstruction': {'L1': 0.1}})
     )
+    whole = {'ageing': {'judged_age': [1] * 10, **numbers}, 'reconstruction': {'L1': 0.1}}
+    (tmp_path / 'blunt.json').write_text(json.dumps(whole | {'detail': {'sharpness': 1}}))
     numbers.pop('swing')  # as an edited file may lack it
     (tmp_path / 'half.json').write_text(
         json.dumps({'ageing': {'judged_age': [1] * 10, **numbers}, 'reconstruction': {'L1': 0.1}})
