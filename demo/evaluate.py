@@ -1,14 +1,17 @@
 """Measure a model on faces left out of training: python -m demo.evaluate.
 
-Of the data set only the faces are read for which `data.labels.held_out` is true, one in 20 by name.
-They tell of new faces only where the model was not trained on these. Printed, as Markdown tables:
+Of the data set the faces are measured for which `data.labels.held_out` is true, one in 20 by name.
+They tell of new faces only where the model was not trained on these. Others are read only to
+compare with, where an age group has few. Printed, as Markdown tables:
 
 reconstruction: each face goes through E and G with its own age and gender. The mean absolute
     difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,
     for all and for each group of people.
 ageing: --faces people of each age group and gender, each at all ages: how old does `demo.judge`
     take them to be?
+detail: are the faces as sharp as the photos, and does the border stay?
 identity: does a network that tells people apart take them for the same person?
+recognition: is a face nearest to its own photo, and nearer than other people are?
 gender: of those shown as the other gender, how many does the judge take for it?
 fairness: do the people of both genders and of all races age as much, and stay the same as well?
 
