@@ -1,14 +1,17 @@
 """Measure a model on faces left out of training: python -m demo.evaluate.
 
-Of the data set only the faces are read for which `data.labels.held_out` is true, one in 20 by name.
-They tell of new faces only where the model was not trained on these. Printed, as Markdown tables:
+Of the data set the faces are measured for which `data.labels.held_out` is true, one in 20 by name.
+They tell of new faces only where the model was not trained on these. Others are read only to
+compare with, where an age group has few. Printed, as Markdown tables:
 
 reconstruction: each face goes through E and G with its own age and gender. The mean absolute
     difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,
     for all and for each group of people.
 ageing: --faces people of each age group and gender, each at all ages: how old does `demo.judge`
     take them to be?
+detail: are the faces as sharp as the photos, and does the border stay?
 identity: does a network that tells people apart take them for the same person?
+recognition: is a face nearest to its own photo, and nearer than other people are?
 gender: of those shown as the other gender, how many does the judge take for it?
 fairness: do the people of both genders and of all races age as much, and stay the same as well?
 
@@ -16,8 +19,8 @@ demo/README.md says what each number means, and what the keys of the --json file
 """
 
 import argparse
+import csv
 import functools
-import hashlib
 import json
 import os
 import pathlib
@@ -29,7 +32,7 @@ from PIL import Image
 import face_aging
 from data import console, files, labels, pictures, pipeline, readers
 from data.console import InputError, Progress
-from demo import judge, likeness, measures, report
+from demo import detail, judge, likeness, measures, recognition, report, subjects
 from init_model import codes, savedir
 
 
@@ -53,63 +56,13 @@ def measure(reconstruct, faces, ages, genders, size_batch):
             image = pipeline.to_float(faces[batch])
             face = reconstruct(image, ages[batch], genders[batch])
             l1 = tf.reduce_mean(tf.abs(image - face), [1, 2, 3])
-            psnr = tf.image.psnr(image, face, max_val=2)
-            ssim = tf.image.ssim(image, face, max_val=2)
+            # SSIM compares local means, so that it asks where black lies: at 0.
+            image, face = image / 2 + 0.5, face / 2 + 0.5
+            psnr = tf.image.psnr(image, face, max_val=1)
+            ssim = tf.image.ssim(image, face, max_val=1)
             rows.append(tf.stack([l1, psnr, ssim], axis=1).numpy())
             progress.update(len(image))
     return np.concatenate(rows)
-
-
-def read_held_out(model, folder, reader=None):
-    """Read the held-out faces of a data set.
-
-    Args:
-        model: a FaceAging, whose faces' size, channels and age groups count.
-        folder: of a data set.
-        reader: of the labels, as `labels.list_faces` takes it.
-
-    Returns:
-        paths: list of N.
-        faces: uint8 array [N, S, S, C].
-        ages, genders, races: int arrays [N], indices of labels.RACE_NAMES last, -1 where unknown.
-
-    Raises:
-        InputError: no such folder, no held-out face in it, most of them unreadable.
-    """
-    paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
-    chosen = [i for i, path in enumerate(paths) if labels.held_out(path)]
-    if not chosen:
-        raise InputError(
-            f'None of the {len(paths)} faces in {folder} is a held-out one: name a data set of '
-            f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
-        )
-    faces, kept, _ = pipeline.decode_faces(
-        [paths[i] for i in chosen], model.size_image, model.num_input_channels
-    )
-    chosen = [chosen[i] for i in kept]
-    paths = [paths[i] for i in chosen]
-    known = [readers.parse_race(path) for path in paths]
-    races = np.array([-1 if race is None else race for race in known])
-    return paths, faces, ages[chosen], genders[chosen], races
-
-
-def choose(paths, cells, count):
-    """Choose up to `count` faces of each cell, by their names: the same ones for every model.
-
-    Args:
-        paths: list of N.
-        cells: int array [N].
-
-    Returns:
-        int array of indices, ascending.
-    """
-    digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
-    taken = {}
-    for i in sorted(range(len(paths)), key=digests.__getitem__):
-        members = taken.setdefault(cells[i], [])
-        if len(members) < count:
-            members.append(i)
-    return np.array(sorted(i for members in taken.values() for i in members))
 
 
 def plain(model):
@@ -154,12 +107,12 @@ def open_method(model, folder, age_shift, strength):
     return shifted(model, likeness.Aging(statistics, age_shift, strength))
 
 
-def evaluate(model, held_out, method, judge_age, describe, count, size_batch):
+def evaluate(model, held_out, real, method, judge_age, describe, count, size_batch):
     """Measure a model on held-out faces; see demo/README.md for each number.
 
     Args:
         model: a FaceAging, trained.
-        held_out: what `read_held_out` returns.
+        held_out, real: what `subjects.read` returns.
         method: see `measures.generate`.
         judge_age: a judge.Judge.
         describe: a measures.Descriptor, or None: then identity is left out.
@@ -176,30 +129,52 @@ def evaluate(model, held_out, method, judge_age, describe, count, size_batch):
     results = {'reconstruction': measures.reconstruction(measured, ages)}
 
     adult = labels.age_group(measures.ADULT, model.age_upper)
-    real, female = judge_age(faces)
-    chosen = choose(paths, ages * 2 + genders, count)
+    real_ages, female = judge_age(faces)
+    chosen = subjects.choose(paths, ages * 2 + genders, count)
     aged, own, other = measures.generate(
         method, faces[chosen], *(x[chosen] for x in shown), size_batch
     )
     judged, _ = judge_age(_as_one(aged))
     judged = judged.reshape(aged.shape[:2])
-    real_faces = measures.real_ageing(real, ages, model.num_categories, adult)
+    real_faces = measures.real_ageing(real_ages, ages, model.num_categories, adult)
     results['ageing'] = measures.ageing(judged, adult) | {'real_faces': real_faces}
-    genders, races = genders[chosen], races[chosen]
+    results['detail'] = detail.compare(aged, faces[chosen], *real[1:3])
     taken = female[chosen], judge_age(own)[1], judge_age(other)[1]
-    results['gender'] = measures.gender(*taken, genders)
+    results['gender'] = measures.gender(*taken, genders[chosen])
 
     distances = None
     if describe:
-        found = describe(np.concatenate([faces[chosen], own, _as_one(aged)]))
-        inputs, own, aged = np.split(found, [len(chosen), 2 * len(chosen)])
-        results['identity'], distances = measures.identity(
-            inputs, aged.reshape(*judged.shape, -1), own, ages[chosen] * 2 + genders
-        )
-    groups = {name: genders == i for i, name in enumerate(labels.GENDER_NAMES)}
-    groups |= {name: races == i for i, name in enumerate(labels.RACE_NAMES)}
+        parts, distances = identity(describe, real, chosen, own, aged)
+        results |= parts
+    groups = {name: genders[chosen] == i for i, name in enumerate(labels.GENDER_NAMES)}
+    groups |= {name: races[chosen] == i for i, name in enumerate(labels.RACE_NAMES)}
     results['fairness'] = measures.fairness(judged[:, -1] - judged[:, adult], distances, groups)
     return measured, results
+
+
+def identity(describe, real, chosen, own, aged):
+    """Describe real and generated faces, and say whether these are the same people.
+
+    Args:
+        describe: a measures.Descriptor.
+        real: see `evaluate`.
+        chosen: int array [N], indices of the people among the real ones.
+        own, aged: uint8 arrays of their faces, see `measures.generate`.
+
+    Returns:
+        dict of dicts, as for `evaluate`.
+        distances: float array [N, L], between input and output.
+    """
+    _, faces, ages, genders, _ = real
+    known = describe(faces)
+    found = describe(np.concatenate([own, _as_one(aged)]))
+    own, found = np.split(found, [len(chosen)])
+    found = found.reshape(*aged.shape[:2], -1)
+    alike = (ages * 2 + genders)[chosen]
+    row, distances = measures.identity(known[chosen], found, own, alike)
+    different = recognition.different_people(known, ages, genders, aged.shape[1])
+    recognised = recognition.compare(known[chosen], found, ages[chosen], different)
+    return {'identity': row, 'recognition': recognised}, distances
 
 
 def _as_one(images):
@@ -241,6 +216,22 @@ def judge_grid(path, judge_age, num_ages, adult):
     return measures.ageing(judged.reshape(columns, num_ages), adult)
 
 
+def write_csv(path, held_out, measured, age_upper):
+    """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
+    age_names = labels.age_names(age_upper)
+    paths, _, *known = held_out
+    with (
+        files.replacing(path) as aside,
+        open(aside, 'x', encoding='utf-8', newline='') as file,
+    ):
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
+        for face, age, gender, race, row in zip(paths, *known, measured, strict=True):
+            race = labels.RACE_NAMES[race] if race >= 0 else ''
+            names = age_names[age], labels.GENDER_NAMES[gender], race
+            writer.writerow([os.path.basename(face), *names, *(f'{x:.6g}' for x in row)])
+
+
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(
@@ -280,14 +271,14 @@ def main(argv=None):
         )
     age_upper = labels.parse_age_upper(words.age_groups) if words.age_groups else labels.AGE_UPPER
     beside = {
-        pathlib.Path(path).stem: report.read_results(path, age_upper)['ageing']
-        for path in words.beside
+        pathlib.Path(path).stem: report.read_results(path, age_upper) for path in words.beside
     }
+    beside_ages = {name: results['ageing'] for name, results in beside.items()}
     judge_age = judge.load(words.judge)
     if words.grid:
         adult = labels.age_group(measures.ADULT, age_upper)
         row = judge_grid(words.grid, judge_age, len(age_upper) + 1, adult)
-        print('\n' + report.ageing({os.path.basename(words.grid): row, **beside}, age_upper))
+        print('\n' + report.ageing({os.path.basename(words.grid): row, **beside_ages}, age_upper))
         return
     settings = {'save_dir': words.savedir or 'save', 'age_upper': age_upper}
     model = face_aging.FaceAging(is_training=False, **settings)
@@ -297,30 +288,39 @@ def main(argv=None):
         os.path.join(words.savedir, savedir.CHECKPOINT) if words.savedir else face_aging.INIT_MODEL
     )
     method = open_method(model, folder, words.age_shift, words.likeness)
-    held_out = read_held_out(model, os.path.join(words.datadir, words.dataset), words.labels)
+    held_out, real = subjects.read(
+        model, os.path.join(words.datadir, words.dataset), words.labels, subjects.REAL
+    )
     try:
         describe = measures.Descriptor()
     except InputError as error:
         describe, missing = None, error
     measured, results = evaluate(
-        model, held_out, method, judge_age, describe, words.faces, words.batch
+        model, held_out, real, method, judge_age, describe, words.faces, words.batch
     )
     ages = {
         'real faces': results['ageing']['real_faces'],
         'generated': results['ageing'],
-        **beside,
+        **beside_ages,
     }
+    details = {'generated': results['detail']}
+    details |= {name: of['detail'] for name, of in beside.items() if 'detail' in of}
     parts = {
         'Reconstruction': report.reconstruction(measured, *held_out[2:], age_upper),
         'Ageing': report.ageing(ages, age_upper),
-        'Identity': report.identity(results['identity'], age_upper) if describe else missing,
+        'Detail': report.detail(results['detail'], age_upper),
         'Gender': report.gender(results['gender']),
         'Fairness': report.fairness(results['fairness']),
     }
+    if describe:
+        parts['Identity'] = report.identity(results['identity'], age_upper)
+        parts['Recognition'] = report.recognition(results['recognition'], age_upper)
+    else:
+        parts['Identity'] = missing
     for title, text in parts.items():
         print(f'\n### {title}\n\n{text}')
     if words.csv:
-        report.write_csv(words.csv, held_out, measured, age_upper)
+        write_csv(words.csv, held_out, measured, age_upper)
     if words.json:
         # What could not be measured is no number in Python, null in JSON.
         results = json.loads(json.dumps(results), parse_constant=lambda _: None)
@@ -328,7 +328,7 @@ def main(argv=None):
         with files.replacing(words.json) as aside:
             pathlib.Path(aside).write_text(text, encoding='utf-8')
     if words.plot:
-        report.save_plot(report.draw(ages, age_upper), words.plot)
+        report.save_plot(report.draw(ages, details, age_upper), words.plot)
 
 
 if __name__ == '__main__':

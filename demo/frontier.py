@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data import console, labels, pipeline
-from demo import evaluate, judge, likeness, measures, photos, report
+from demo import judge, likeness, measures, photos, report, subjects
 
 SHIFTS = 0, 0.6, 1, 1.5  # age_shift: a line each
 LIKENESSES = 0, 0.4, 0.6, 0.8, 1  # the points of a line
@@ -150,8 +150,8 @@ def main(argv=None):
     model = photos.open_model(words)
     codes = likeness.open_aging(model, likeness.AGE_SHIFT).codes
     folder = os.path.join(words.datadir, words.dataset)
-    paths, faces, ages, genders, _ = evaluate.read_held_out(model, folder)
-    chosen = evaluate.choose(paths, ages * 2 + genders, words.faces)
+    (paths, faces, ages, genders, _), _ = subjects.read(model, folder)
+    chosen = subjects.choose(paths, ages * 2 + genders, words.faces)
     judge_age, describe = judge.load(words.judge), measures.Descriptor()
     points, own = measure(model, codes, faces[chosen], genders[chosen], judge_age, describe)
     adult = labels.age_group(measures.ADULT, model.age_upper)

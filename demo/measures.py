@@ -79,6 +79,21 @@ def reconstruction(measured, groups):
     }
 
 
+def confidence(values):
+    """Return half of the 95% confidence interval of a mean, by Student's t.
+
+    Args:
+        values: float array [N].
+
+    Returns:
+        float, or None for a single value.
+    """
+    if len(values) < 2:
+        return None
+    error = values.std(ddof=1, dtype=np.float64) / np.sqrt(len(values))
+    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+
+
 # ---------------------------------------------------------------------------------- ageing
 
 
@@ -256,6 +271,4 @@ def fairness(swings, distances, groups):
 
 
 def _mean(values):
-    """Return the mean of values [N] with half of its 95% confidence interval, None for one."""
-    error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-    return {'mean': float(values.mean()), 'error': None if error is None else float(error)}
+    return {'mean': float(values.mean()), 'error': confidence(values)}

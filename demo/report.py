@@ -5,9 +5,8 @@ what `demo.evaluate --json` wrote of the model after so many epochs.
 """
 
 import argparse
-import csv
+import itertools
 import json
-import os
 import pathlib
 
 import numpy as np
@@ -29,16 +28,13 @@ def table(title, names, members, measured):
         members: for each group a bool array [N], its faces.
         measured: float32 array [N, 3], as from `evaluate.measure`.
     """
-    lines = [f'| {title} | faces | L1 | PSNR (dB) | SSIM |', '|---|--:|--:|--:|--:|']
+    lines = []
     for name, chosen in zip(names, members, strict=True):
         if count := np.count_nonzero(chosen):
             l1, psnr, ssim = measured[chosen].mean(axis=0, dtype=np.float64)
-            error = ''
-            if count > 1:
-                deviation = measured[chosen, 0].std(ddof=1, dtype=np.float64)
-                error = f' ± {1.96 * deviation / np.sqrt(count):.4f}'
-            lines.append(f'| {name} | {count} | {l1:.4f}{error} | {psnr:.2f} | {ssim:.4f} |')
-    return '\n'.join(lines)
+            error = _error(measures.confidence(measured[chosen, 0]), 4)
+            lines.append([name, str(count), f'{l1:.4f}{error}', f'{psnr:.2f}', f'{ssim:.4f}'])
+    return _table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines)
 
 
 def reconstruction(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
@@ -79,41 +75,57 @@ def ageing(rows, age_upper=labels.AGE_UPPER):
         rows: dict from the names of methods to dicts as from `measures.ageing`.
         age_upper: last year of each age group but the last.
     """
-    names = labels.age_names(age_upper)
-    lines = [
-        f'| judged age | {" | ".join(names)} | swing | adult swing | rising | rank correlation |',
-        '|---' + '|--:' * (len(names) + 4) + '|',
-    ]
+    titles = 'swing', 'adult swing', 'rising', 'rank correlation'
+    lines = []
     for name, row in rows.items():
-        rising = '' if row.get('rising') is None else f'{row["rising"]:.0%}'
-        cells = [*(_number(x, 1) for x in (*row['judged_age'], row['swing'], row['adult_swing']))]
-        cells += [rising, _number(row['rank_correlation'], 2)]
-        lines.append(f'| {name} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        years = *row['judged_age'], row['swing'], row['adult_swing']
+        rising, correlation = _percent(row.get('rising')), _number(row['rank_correlation'], 2)
+        lines.append([name, *(_number(x, 1) for x in years), rising, correlation])
+    return _table(['judged age', *labels.age_names(age_upper), *titles], lines)
+
+
+def detail(row, age_upper=labels.AGE_UPPER):
+    """Return a Markdown table of `detail.compare`."""
+    rows = [
+        ("sharpness, by the input's", 'sharpness', _hundredths),
+        ("energy of 3 to 8 pixels, by real faces'", 'band_energy', _hundredths),
+        ("contrast, by the input's", 'contrast', _hundredths),
+        ('change at the border (of 255)', 'border_change', _tenths),
+        ('border changed by more than 10', 'border_changed', _percent),
+    ]
+    return _by_target(row, rows, age_upper)
 
 
 def identity(row, age_upper=labels.AGE_UPPER):
     """Return Markdown tables of `measures.identity`."""
-    names, by_target = labels.age_names(age_upper), row['by_target']
     limit = f'under {row["limit"]}'
+    rows = [('distance', 'distance', _thousandths), (limit, 'same_person', _percent)]
+    compared = {
+        'its reconstruction': row['reconstructions'],
+        'generated at all ages': row,
+        'other people of its age group and gender': row['different_people'],
+    }
     lines = [
-        f'| shown as | {" | ".join(names)} | all |',
-        '|---' + '|--:' * (len(names) + 1) + '|',
-        f'| distance | {" | ".join(_number(x, 3) for x in by_target["distance"])} | '
-        f'{_number(row["distance"], 3)} |',
-        f'| {limit} | {" | ".join(_percent(x) for x in by_target["same_person"])} | '
-        f'{_percent(row["same_person"])} |',
-        '',
-        f'| compared with the input | distance | {limit} |',
-        '|---|--:|--:|',
+        [name, _thousandths(of['distance']), _percent(of['same_person'])]
+        for name, of in compared.items()
     ]
-    for name, of in (
-        ('its reconstruction', row['reconstructions']),
-        ('generated at all ages', row),
-        ('other people of its age group and gender', row['different_people']),
-    ):
-        lines.append(f'| {name} | {_number(of["distance"], 3)} | {_percent(of["same_person"])} |')
-    return '\n'.join(lines)
+    titles = ['compared with the input', 'distance', limit]
+    return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
+
+
+def recognition(row, age_upper=labels.AGE_UPPER):
+    """Return Markdown tables of `recognition.compare`."""
+    rows = [
+        (f'found first among {row["people"]} people', 'found_first', _percent),
+        ('recognised at 1% false accepts', 'recognised', _percent),
+    ]
+    names = labels.age_names(age_upper)
+    lines = [
+        [name, *map(_percent, shares)]
+        for name, shares in zip(names, row['false_accepts'], strict=True)
+    ]
+    titles = [f'different real people under {measures.SAME_PERSON}', *names]
+    return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
 
 
 def gender(row):
@@ -125,73 +137,84 @@ def gender(row):
         'male_to_female': 'men among these',
         'female_to_male': 'women among these',
     }
-    lines = ['| the judge takes | share |', '|---|--:|']
-    lines += [f'| {name} | {_percent(row[key])} |' for key, name in names.items()]
-    return '\n'.join(lines)
+    lines = [[name, _percent(row[key])] for key, name in names.items()]
+    return _table(['the judge takes', 'share'], lines)
 
 
 def fairness(rows):
     """Return a Markdown table of `measures.fairness`."""
-    lines = ['| people | faces | adult swing | identity: distance |', '|---|--:|--:|--:|']
+    lines = []
     for name, row in rows.items():
         swing, distance = (
             '' if of is None else f'{of["mean"]:.{digits}f}' + _error(of['error'], digits)
             for of, digits in ((row['adult_swing'], 1), (row['distance'], 3))
         )
         note = ' (too small a group)' if row['too_small'] else ''
-        lines.append(f'| {name}{note} | {row["faces"]} | {swing} | {distance} |')
-    return '\n'.join(lines)
+        lines.append([f'{name}{note}', str(row['faces']), swing, distance])
+    return _table(['people', 'faces', 'adult swing', 'identity: distance'], lines)
 
 
 def judge(rows):
     """Return a Markdown table of `demo.judge.errors`."""
-    lines = [
-        '| age | faces | mean age | mean judged age | mean absolute error | gender right |',
-        '|---|--:|--:|--:|--:|--:|',
-    ]
+    titles = 'age', 'faces', 'mean age', 'mean judged age', 'mean absolute error', 'gender right'
+    lines = []
     for row in rows:
-        numbers = (f'{row[key]:.1f}' for key in ('mean_age', 'judged_age', 'mean_error'))
-        cells = (row['group'], row['faces'], *numbers, f'{row["gender"]:.0%}')
-        lines.append(f'| {" | ".join(map(str, cells))} |')
-    return '\n'.join(lines)
+        numbers = (_tenths(row[key]) for key in ('mean_age', 'judged_age', 'mean_error'))
+        lines.append([row['group'], str(row['faces']), *numbers, _percent(row['gender'])])
+    return _table(titles, lines)
 
 
-def write_csv(path, held_out, measured, age_upper):
-    """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
-    age_names = labels.age_names(age_upper)
-    paths, _, *known = held_out
-    with (
-        files.replacing(path) as aside,
-        open(aside, 'x', encoding='utf-8', newline='') as file,
-    ):
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
-        for face, age, gender, race, row in zip(paths, *known, measured, strict=True):
-            race = labels.RACE_NAMES[race] if race >= 0 else ''
-            names = age_names[age], labels.GENDER_NAMES[gender], race
-            writer.writerow([os.path.basename(face), *names, *(f'{x:.6g}' for x in row)])
+def _table(titles, lines):
+    """Return a Markdown table of lists of strings, the first column to the left."""
+    rule = ['---', *['--:'] * (len(titles) - 1)]
+    rows = [f'| {" | ".join(cells)} |' for cells in lines]
+    return '\n'.join([f'| {" | ".join(titles)} |', f'|{"|".join(rule)}|', *rows])
 
 
-def draw(rows, age_upper=labels.AGE_UPPER):
-    """Draw judged age over target age.
+def _by_target(row, lines, age_upper):
+    """Return a Markdown table by target age, with a last column for all.
 
     Args:
-        rows, age_upper: as for `ageing`; real faces first.
+        row: dict of numbers, with one of lists of them by the same keys, by_target.
+        lines: for each its title, its key and a function that formats a number.
+        age_upper: last year of each age group but the last.
+    """
+    titles = 'shown as', *labels.age_names(age_upper), 'all'
+    cells = [[title, *map(text, [*row['by_target'][key], row[key]])] for title, key, text in lines]
+    return _table(titles, cells)
+
+
+def draw(ages, details, age_upper=labels.AGE_UPPER):
+    """Draw judged age over target age, and how sharp the faces are.
+
+    Args:
+        ages, age_upper: as for `ageing`; real faces first.
+        details: dict from the names of methods, some of those of `ages`, to dicts as from
+            `detail.compare`.
 
     Returns:
         a matplotlib Figure.
     """
-    figure = Figure([8, 5], dpi=120, layout='constrained')
-    axes = figure.subplots()
     names = labels.age_names(age_upper)
-    for i, (name, row) in enumerate(rows.items()):
-        style = 'o--' if i == 0 else 'o-'
-        axes.plot(names, row['judged_age'], style, color=COLOURS[i % len(COLOURS)], label=name)
-    axes.set(xlabel='shown at the age of', ylabel='mean judged age (years)')
-    axes.set_ylim(bottom=0)
-    axes.grid(color='#e6e8ea')
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(frameon=False)
+    colours = dict(zip(ages, itertools.cycle(COLOURS), strict=False))
+    styles = dict(zip(ages, itertools.chain(['o--'], itertools.repeat('o-')), strict=False))
+    figure = Figure([8, 8], dpi=120, layout='constrained')
+    above, below = figure.subplots(2, 1, height_ratios=[5, 3])
+    for name, row in ages.items():
+        above.plot(names, row['judged_age'], styles[name], color=colours[name], label=name)
+    for name, row in details.items():
+        for key, style in (('sharpness', 'o-'), ('band_energy', 's:')):
+            values = [np.nan if x is None else x for x in row['by_target'][key]]
+            text = f'{name}: {key.replace("_", " ")}'
+            below.plot(names, values, style, color=colours[name], label=text)
+    below.axhline(1, color='#30363d', linewidth=0.8)
+    above.set_ylabel('mean judged age (years)')
+    below.set(xlabel='shown at the age of', ylabel='median ratio')
+    for axes in (above, below):
+        axes.set_ylim(bottom=0)
+        axes.grid(color='#e6e8ea')
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.legend(frameon=False)
     return figure
 
 
@@ -210,6 +233,8 @@ def read_results(path, age_upper=None):
         judged = results['ageing']['judged_age']
         ageing({'': results['ageing']})
         over_time({0: results})
+        if 'detail' in results:
+            detail(results['detail'])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f'{path} is no file that --json wrote: name another one.') from error
     if age_upper and len(judged) != len(age_upper) + 1:
@@ -219,21 +244,19 @@ def read_results(path, age_upper=None):
 
 def over_time(results):
     """Return a Markdown table of a training, a row for each dict of results, by epoch."""
-    lines = [
-        '| epochs | L1 | adult swing | rising | identity, plain | identity, reconstructions |',
-        '|--:|--:|--:|--:|--:|--:|',
-    ]
+    lines = []
     for epoch, row in sorted(results.items()):
         ageing, identity = row['ageing'], row.get('identity') or {}
         cells = [
             f'{row["reconstruction"]["L1"]:.4f}',
-            _number(ageing['adult_swing'], 1),
+            _tenths(ageing['adult_swing']),
             _percent(ageing['rising']),
-            _number(identity.get('distance'), 3),
-            _number(identity.get('reconstructions', {}).get('distance'), 3),
+            _thousandths(identity.get('distance')),
+            _thousandths(identity.get('reconstructions', {}).get('distance')),
         ]
-        lines.append(f'| {epoch} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        lines.append([str(epoch), *cells])
+    identities = 'identity, plain', 'identity, reconstructions'
+    return _table(['epochs', 'L1', 'adult swing', 'rising', *identities], lines)
 
 
 def draw_over_time(results):
@@ -273,6 +296,18 @@ def _number(value, digits):
 
 def _percent(value):
     return '' if value is None or np.isnan(value) else f'{value:.0%}'
+
+
+def _tenths(value):
+    return _number(value, 1)
+
+
+def _hundredths(value):
+    return _number(value, 2)
+
+
+def _thousandths(value):
+    return _number(value, 3)
 
 
 def _error(value, digits):

@@ -1,0 +1,69 @@
+"""The people whom demo.evaluate measures: held-out faces, and real ones to compare with."""
+
+import collections
+import hashlib
+
+import numpy as np
+
+from data import files, labels, pipeline, readers
+from data.console import InputError
+
+REAL = 60  # faces of each age group and gender to compare with, for 3,540 pairs of people
+
+
+def read(model, folder, reader=None, fewest=0):
+    """Read the held-out faces of a data set, and real faces to compare with.
+
+    Args:
+        model: a FaceAging, whose faces' size, channels and age groups count.
+        folder: of a data set.
+        reader: of the labels, as `labels.list_faces` takes it.
+        fewest: real faces of each age group and gender: where fewer are held out, others fill up,
+            as far as there are any.
+
+    Returns:
+        held_out: paths, list of N; faces, uint8 array [N, S, S, C]; ages, genders and races, int
+            arrays [N], indices of age groups, labels.GENDER_NAMES and labels.RACE_NAMES, where an
+            unknown race is -1.
+        real: the same of R real faces, the held-out ones first.
+
+    Raises:
+        InputError: no such folder, no held-out face in it, most of them unreadable.
+    """
+    paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
+    held = [i for i, path in enumerate(paths) if labels.held_out(path)]
+    if not held:
+        raise InputError(
+            f'None of the {len(paths)} faces in {folder} is a held-out one: name a data set of '
+            f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
+        )
+    chosen = np.concatenate([held, choose(paths, ages * 2 + genders, fewest, held)])
+    faces, kept, _ = pipeline.decode_faces(
+        [paths[i] for i in chosen], model.size_image, model.num_input_channels
+    )
+    count, chosen = np.count_nonzero(kept < len(held)), chosen[kept]
+    paths = [paths[i] for i in chosen]
+    known = [readers.parse_race(path) for path in paths]
+    races = np.array([-1 if race is None else race for race in known])
+    real = paths, faces, ages[chosen], genders[chosen], races
+    return tuple(column[:count] for column in real), real
+
+
+def choose(paths, cells, count, taken=()):
+    """Choose up to `count` faces of each cell, by their names: the same ones for every model.
+
+    Args:
+        paths: list of N.
+        cells: int array [N].
+        taken: indices of faces that are counted, but not chosen again.
+
+    Returns:
+        int array of indices, ascending.
+    """
+    digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
+    found, chosen = collections.Counter(cells[i] for i in taken), []
+    for i in sorted({*range(len(paths))} - {*taken}, key=digests.__getitem__):
+        if found[cells[i]] < count:
+            found[cells[i]] += 1
+            chosen.append(i)
+    return np.array(sorted(chosen), int)

@@ -1,0 +1,141 @@
+"""Sharpness, mottle, contrast, borders; found first, recognised: the numbers on made-up arrays."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from demo import detail, measures, recognition, report
+
+
+def photos(count=4, size=64, seed=0):
+    """Return faces of nobody: noise in grey, a little blurred, uint8 [N, S, S, 3]."""
+    noise = np.random.RandomState(seed).normal(0, 1, [count, size, size])
+    light = 128 + 90 * ndimage.gaussian_filter(noise, [0, 1, 1])
+    return np.clip(light, 0, 255).astype(np.uint8)[..., None].repeat(3, -1)
+
+
+def compare(change):
+    """Return detail.compare of photos and of these changed, at two ages of which one has real."""
+    faces = photos()
+    aged = np.stack([np.clip(change(faces.astype(float)), 0, 255).astype(np.uint8)] * 2, 1)
+    return detail.compare(aged, faces, faces, np.ones(len(faces), int))
+
+
+def test_the_photo_itself_is_as_sharp_as_it_is():
+    row = compare(lambda faces: faces)
+    assert [row[key] for key in ('sharpness', 'contrast', 'border_change')] == [1, 1, 0]
+    assert row['border_changed'] == 0 and row['by_target']['band_energy'][1] == pytest.approx(1)
+    assert np.isnan(row['by_target']['band_energy'][0])  # of this age there is nobody real
+
+
+def test_a_blurred_picture_is_less_sharp():
+    row = compare(lambda faces: ndimage.gaussian_filter(faces, [0, 1, 1, 0]))
+    assert row['sharpness'] < 0.5 and row['contrast'] < 0.9
+    assert row['by_target']['band_energy'][1] < 0.9
+
+
+def test_mottle_shows_in_the_band_though_the_edges_are_as_sharp():
+    """A wave of 5 pixels over a blurred photo: the Laplacian may take it for sharpness."""
+    wave = 12 * np.sin(2 * np.pi * np.arange(64) / 5)[:, None, None]
+
+    def blur(faces):
+        return ndimage.gaussian_filter(faces, [0, 1, 1, 0])
+
+    plain, mottled = compare(blur), compare(lambda faces: blur(faces) + wave)
+    assert mottled['sharpness'] > 1.1 * plain['sharpness']
+    assert mottled['by_target']['band_energy'][1] > 1.2 * plain['by_target']['band_energy'][1]
+
+
+@pytest.mark.parametrize(('period', 'inside'), [(2, 0), (4, 1), (5, 1), (7, 1), (20, 0)])
+def test_the_band_holds_waves_of_3_to_8_pixels(period, inside):
+    """A sine of amplitude a is a variance of a * a / 2, wherever it runs to."""
+    phase = 2 * np.pi * np.arange(64) / period + 0.3
+    wave = np.broadcast_to(10 * np.sin(phase), [64, 64])
+    energy = detail.band_energy(np.stack([wave, wave.T, wave + 100]))
+    np.testing.assert_allclose(energy, 50 * inside, rtol=0.1, atol=1)
+
+
+def test_white_noise_has_its_share_of_the_spectrum_in_the_band():
+    noise = np.random.RandomState(0).normal(0, 10, [40, 128, 128])
+    share = np.pi * (1 / 3**2 - 1 / 8**2)  # a ring of frequencies, of a square of area 1
+    assert detail.band_energy(noise).mean() == pytest.approx(100 * share, rel=0.03)
+
+
+def test_half_the_contrast():
+    row = compare(lambda faces: faces / 2 + 60)
+    assert row['contrast'] == pytest.approx(0.5, abs=0.01)
+    assert row['sharpness'] == pytest.approx(0.25, abs=0.02)
+
+
+def test_only_the_border_counts_as_border():
+    """At 128 pixels: 6 at both sides, and the outer quarters of the upper edge."""
+    photo = np.full([1, 128, 128, 3], 100, np.uint8)
+    made = photo.copy()
+    made[:, :, 6:-6] += 50  # the face, and in it
+    made[:, :6, 6:32] -= 50  # not these corners
+    made[:, :6, -32:-6] -= 50
+    assert detail.border_change(made, photo) == 0
+    made[:, :, :6] -= 20
+    pixels = 2 * 6 * 128 + 2 * 6 * 26
+    assert detail.border_change(made, photo) == pytest.approx(20 * 6 * 128 / pixels)
+    assert compare(lambda faces: faces * 0)['border_changed'] == 1
+
+
+def test_luminance_weighs_colours_and_takes_grey_faces():
+    colours = np.array([[[[255, 0, 0], [0, 255, 0]]]], np.uint8)
+    np.testing.assert_allclose(detail.luminance(colours), [[[76.245, 149.685]]], rtol=1e-5)
+    np.testing.assert_array_equal(detail.luminance(colours[..., :1]), [[[255, 0]]])
+
+
+def test_the_table_of_detail():
+    lines = report.detail(compare(lambda faces: faces), (5,)).splitlines()
+    assert lines[0] == '| shown as | 0-5 | over 5 | all |'
+    assert "| sharpness, by the input's | 1.00 | 1.00 | 1.00 |" in lines
+    assert "| energy of 3 to 8 pixels, by real faces' |  | 1.00 |  |" in lines
+
+
+# ----------------------------------------------------------------------------- recognition
+
+
+def test_found_first_among_all_people():
+    """Of three people the second is nearest to the third's face at the second age."""
+    inputs = np.array([[0.0, 0], [1, 0], [0, 1]])
+    aged = np.stack([inputs + 0.1, [[0.4, 0], [0.6, 0.1], [0.9, 0.3]]], 1)
+    np.testing.assert_array_equal(
+        recognition.found_first(inputs, aged), [[True, True], [True, True], [True, False]]
+    )
+
+
+def line(places):
+    """Return descriptors at places on a line."""
+    return np.array(places, float)[:, None]
+
+
+def test_pairs_of_different_people():
+    """Of the same gender, one from each group, nobody with himself, each pair once."""
+    groups, genders = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1])
+    pairs = recognition.different_people(line([0, 1, 5, 10, 20]), groups, genders, 2)
+    assert [[sorted(x.tolist()) for x in row] for row in pairs] == [
+        [[1], [9, 10, 15]],
+        [[9, 10, 15], []],
+    ]
+
+
+def test_recognised_under_the_limit_of_the_pair_of_groups():
+    """Of 200 distances from 0.01 to 2.00 two, 1%, are under the limit of 0.0299."""
+    many, few = np.arange(1, 201) / 100, np.ones(99)
+    different = [[many / 2, many * 10], [many * 10, few]]
+    inputs = line([0, 100])
+    aged = inputs[:, None] + np.array([[[0.014], [0.35]], [[0.25], [0.01]]])
+    row = recognition.compare(inputs, aged, np.array([0, 1]), different)
+    np.testing.assert_allclose(row['limits'], [[0.01495, 0.299], [0.299, np.nan]])
+    assert np.mean(many * 10 < row['limits'][0][1]) == 0.01
+    # The first at the second age is too far; of the last there are too few real people.
+    assert row['by_target']['recognised'] == [1, 0] and row['recognised'] == pytest.approx(2 / 3)
+    assert row['people'] == 2 and row['found_first'] == 1
+    np.testing.assert_allclose(row['false_accepts'], [[0.595, 0.025], [0.025, 0]])
+    lines = report.recognition(row, (5,)).splitlines()
+    assert '| found first among 2 people | 100% | 100% | 100% |' in lines
+    assert '| recognised at 1% false accepts | 100% | 0% | 67% |' in lines
+    assert lines[-2:] == ['| 0-5 | 60% | 2% |', '| over 5 | 2% | 0% |']
+    assert f'under {measures.SAME_PERSON}' in lines[-4]
