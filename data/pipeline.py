@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from data import files, labels, pictures
+from data import copies, doubles, files, labels, pictures
 from data.console import InputError, Progress
 from data.order import digest
 
@@ -23,7 +23,12 @@ _log = logging.getLogger('caae.train')  # the log of a training, see init_model.
 
 
 def decode_faces(
-    paths, size_image=128, num_channels=3, cache=None, most_unreadable=MOST_UNREADABLE
+    paths,
+    size_image=128,
+    num_channels=3,
+    cache=None,
+    most_unreadable=MOST_UNREADABLE,
+    thumbnails=None,
 ):
     """Decode pictures in parallel, with a progress bar, as `pictures.read_face` reads them.
 
@@ -37,6 +42,7 @@ def decode_faces(
             'none' (decoded again at each use); None for the first of these with enough space.
         most_unreadable: largest part of the files that may be unreadable; one face is always
             needed.
+        thumbnails: array from `doubles.room` for N pictures, which gets theirs; None for none.
 
     Returns:
         faces: uint8 array [M, S, S, C], or for 'none' an object that is indexed like one, see
@@ -52,8 +58,11 @@ def decode_faces(
     failures = {}
 
     def decode(index):
+        def look(image):
+            thumbnails[index] = doubles.thumbnail(image)
+
         try:
-            faces[index] = _read(paths[index], faces.shape)
+            faces[index] = _read(paths[index], faces.shape, None if thumbnails is None else look)
         except pictures.UnreadableError as error:
             failures[index] = error.reason
         return index
@@ -100,7 +109,7 @@ def load_data_set(
     num_channels=3,
     age_upper=labels.AGE_UPPER,
     cache=None,
-    hold_out=False,
+    hold_out=None,
     reader=None,
 ):
     """Read the faces of a data set with their labels, to train on.
@@ -109,7 +118,9 @@ def load_data_set(
         folder: of the data set.
         size_batch: B.
         size_image, num_channels, cache: as for `decode_faces`.
-        age_upper, hold_out, reader: as for `labels.list_faces`.
+        age_upper, reader: as for `labels.list_faces`.
+        hold_out: 'photo' leaves out all faces of a photo of which one is held out by its name, see
+            `labels.held_out`; 'name' only those with such names; None leaves out none.
 
     Returns:
         data: faces, ages and genders, as `batches` takes them.
@@ -118,13 +129,22 @@ def load_data_set(
     Raises:
         InputError: no such folder, or too few labelled or readable faces in it.
     """
-    paths, ages, genders = labels.list_faces(folder, hold_out, reader, age_upper)
+    paths, ages, genders = labels.list_faces(folder, hold_out == 'name', reader, age_upper)
     labels.require_batches(folder, len(paths), size_batch)
-    faces, kept, unreadable = decode_faces(paths, size_image, num_channels, cache)
+    thumbnails = doubles.room(len(paths))
+    faces, kept, unreadable = decode_faces(
+        paths, size_image, num_channels, cache, thumbnails=thumbnails
+    )
     for path, reason in [*unreadable.items()][LISTED:]:  # the warning lists the others
         _log.info('Left out: %r: %s', path, reason)
+    photos = doubles.find(thumbnails[kept])
+    if hold_out == 'photo':
+        held = np.array([labels.held_out(paths[i]) for i in kept])
+        rest = np.flatnonzero(~doubles.spread(photos, held))
+        faces, kept, photos = _compact(faces, rest), kept[rest], photos[rest]
     labels.require_batches(folder, len(faces), size_batch)
     paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
+    copies.warn(folder, photos, ages, genders)
     data = faces, labels.one_hot(ages, len(age_upper) + 1), labels.one_hot(genders, 2)
     return data, digest(folder, paths, ages, genders)
 
@@ -284,9 +304,9 @@ class _FacesOnDemand:
             )
 
 
-def _read(path, shape):
+def _read(path, shape, look=None):
     """Return a face uint8 [S, S, C] for an array of the given shape [N, S, S, C]."""
-    return pictures.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
+    return pictures.read_face(path, shape[1], shape[3] == 1, look).reshape(shape[1:])
 
 
 def _allocate(paths, shape, cache):
