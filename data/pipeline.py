@@ -102,14 +102,30 @@ def read_folder(source, size_image=128, num_channels=3):
     return [paths[i] for i in kept], faces
 
 
+def find_photos(paths):
+    """Decode pictures, with a progress bar, to find those of the same photo.
+
+    Returns:
+        int array [N], as from `doubles.find`; an unreadable picture is like no other.
+
+    Raises:
+        InputError: none can be read.
+    """
+    thumbnails = doubles.room(len(paths))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of unreadable pictures: those that are used are named
+        decode_faces(paths, cache='none', most_unreadable=1, thumbnails=thumbnails)
+    return doubles.find(thumbnails)
+
+
 def load_data_set(
     folder,
     size_batch,
     size_image=128,
     num_channels=3,
     age_upper=labels.AGE_UPPER,
-    cache=None,
     hold_out=None,
+    cache=None,
     reader=None,
 ):
     """Read the faces of a data set with their labels, to train on.

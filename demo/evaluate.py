@@ -1,7 +1,8 @@
 """Measure a model on faces left out of training: python -m demo.evaluate.
 
-Of the data set only the faces are read for which `data.labels.held_out` is true, one in 20 by name.
-They tell of new faces only where the model was not trained on these. Printed, as Markdown tables:
+Of the data set the faces are measured for which `data.labels.held_out` is true, one in 20 by name,
+but none of which one of the other faces, those trained on, shows the same photo. They tell of new
+faces only where the model was not trained on these. Printed, as Markdown tables:
 
 reconstruction: each face goes through E and G with its own age and gender. The mean absolute
     difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,
@@ -27,7 +28,7 @@ import tensorflow as tf
 from PIL import Image
 
 import face_aging
-from data import console, files, labels, pictures, pipeline, readers
+from data import console, doubles, files, labels, pictures, pipeline, readers
 from data.console import InputError, Progress
 from demo import judge, likeness, measures, report
 from init_model import codes, savedir
@@ -61,7 +62,10 @@ def measure(reconstruct, faces, ages, genders, size_batch):
 
 
 def read_held_out(model, folder, reader=None):
-    """Read the held-out faces of a data set.
+    """Read the held-out faces of a data set, without those that have a copy among the others.
+
+    How many have one is printed. For every model the same faces are left, whether its training held
+    out names or photos.
 
     Args:
         model: a FaceAging, whose faces' size, channels and age groups count.
@@ -74,19 +78,28 @@ def read_held_out(model, folder, reader=None):
         ages, genders, races: int arrays [N], indices of labels.RACE_NAMES last, -1 where unknown.
 
     Raises:
-        InputError: no such folder, no held-out face in it, most of them unreadable.
+        InputError: no such folder, no held-out face without a copy, most of them unreadable.
     """
     paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
-    chosen = [i for i, path in enumerate(paths) if labels.held_out(path)]
-    if not chosen:
+    held = np.array([labels.held_out(path) for path in paths])
+    if not held.any():
         raise InputError(
             f'None of the {len(paths)} faces in {folder} is a held-out one: name a data set of '
             f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
         )
+    print(f'\n\tLooking for copies of the held-out faces among all {len(paths):,}')
+    has_copy = held & doubles.spread(pipeline.find_photos(paths), ~held)
+    chosen = np.flatnonzero(held & ~has_copy)
+    print(
+        f'\t{has_copy.sum():,} of the {held.sum():,} held-out faces have a copy among the faces '
+        f'trained on: they are left out, {len(chosen):,} remain.'
+    )
+    if not len(chosen):
+        raise InputError(f'No held-out face in {folder} is without a copy: add other faces.')
     faces, kept, _ = pipeline.decode_faces(
         [paths[i] for i in chosen], model.size_image, model.num_input_channels
     )
-    chosen = [chosen[i] for i in kept]
+    chosen = chosen[kept]
     paths = [paths[i] for i in chosen]
     known = [readers.parse_race(path) for path in paths]
     races = np.array([-1 if race is None else race for race in known])
