@@ -42,8 +42,7 @@ class FaceAging:
         named_variables: dict from the original's variable names (`E_conv0/w`) to the variables.
         optimizers: Adam for E and G together, for D_z and for D_img; none for testing.
         trainable: three lists, the variables that each of these updates.
-        weights: (w0, w1, w2) of the image's adversarial loss, the code's, and the total variation
-            in the loss of E and G; (0.0001, 0, 0) is the default of the authors' code.
+        weights: (w0, w1, w2), of the terms besides L1 in the loss of E and G, see README.md.
         run: the state of its training, a `Run`: epoch, step, order of the faces and so on.
         is_chief: whether this process writes files; of several machines' only one does.
     """
@@ -67,7 +66,7 @@ class FaceAging:
         change_dataset=False,  # go on with a run that was trained on a data set of another name
         reader=None,  # of its labels, see readers.READERS; by default what fits the folder
         age_upper=labels.AGE_UPPER,  # last year of each age group but the last
-        hold_out=False,  # train without the faces of labels.held_out, to measure on them
+        hold_out=False,  # train without the photos of labels.held_out's faces, to measure on them
         seed=2017,  # of the order of the files and of z_prior
         xla=None,  # compile the training step by XLA; by default on a GPU only
         cache=None,  # where decoded faces are kept, see pipeline.decode_faces
@@ -82,7 +81,7 @@ class FaceAging:
         self.tile_ratio, self.change_dataset = tile_ratio, change_dataset
         self.is_training, self.save_dir = is_training, save_dir
         self.data_dir = os.path.join(data_dir, dataset_name)
-        self.reading = {'cache': cache, 'hold_out': hold_out, 'reader': reader}
+        self.reading, self.hold_out = {'cache': cache, 'reader': reader}, hold_out
         self.seed, self.precision = seed, keras.config.dtype_policy().name
         self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
         self.summary_steps, self.checkpoint_steps = summary_steps, checkpoint_steps or math.inf
@@ -294,7 +293,8 @@ class FaceAging:
                 savedir.say_and_log(FINISHED.format(self.run.epoch))
                 return
             sizes = self.size_batch, self.size_image, self.num_input_channels, self.age_upper
-            data, digest = pipeline.load_data_set(self.data_dir, *sizes, **self.reading)
+            held_out = self.run.held_out_by if self.hold_out else None
+            data, digest = pipeline.load_data_set(self.data_dir, *sizes, held_out, **self.reading)
             size = len(data[0]), self.size_batch
             self.run.order = take_up(self.run.order, *size, self.seed, enable_shuffle, digest)
             self.run.order.even_out(labels.cells(*data[1:]), balance)

@@ -52,7 +52,7 @@ _AGE_GROUPS = flags.DEFINE_string(
     'age_groups', '5,10,15,20,30,40,50,60,70', 'Last year of each age group but the last.'
 )
 _HOLD_OUT = _define_boolean(
-    'hold_out', False, 'Leave one face in 20 out of training, to measure on (demo.evaluate).'
+    'hold_out', False, 'Leave one face in 20, and its copies, out of training (demo.evaluate).'
 )
 _SAVEDIR = _define_path('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
 _TESTDIR = _define_path('testdir', None, 'Folder of the faces to test on, or one picture.')

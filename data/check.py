@@ -17,7 +17,19 @@ import sys
 import numpy as np
 from PIL import ImageChops
 
-from data import console, detector, files, labels, limits, pictures, pipeline, readers, tables
+from data import (
+    console,
+    copies,
+    detector,
+    doubles,
+    files,
+    labels,
+    limits,
+    pictures,
+    pipeline,
+    readers,
+    tables,
+)
 from data.console import InputError, Progress
 
 USUAL = 0.9  # a size that this part of the pictures has is the usual one of the data set
@@ -25,6 +37,7 @@ SMALL = 128  # pixels: faces are resized to this by default, so smaller ones are
 SAMPLED = 300  # faces that the detector looks at; each takes a tenth of a second or more
 CHOICE_SEED = 2017  # for choosing them
 BLOCK = 2**20  # bytes read at a time
+NAMED = 5  # at most this many faces of a photo are listed by name
 
 
 @dataclasses.dataclass
@@ -38,8 +51,8 @@ class Picture:
     is_blank: bool = False
 
 
-def look_at(path):
-    """Decode a file completely and return its Picture."""
+def look_at(path, thumbnail):
+    """Decode a file completely and return its Picture; fill its thumbnail, see `doubles.room`."""
     try:
         with pictures.open_picture(path) as image:
             size, digest = image.size, hashlib.sha256()
@@ -52,17 +65,24 @@ def look_at(path):
                 or ImageChops.difference(red, blue).getbbox()
             )
             is_blank = all(low == high for low, high in image.getextrema())
+            thumbnail[:] = doubles.thumbnail(image)
     except pictures.UnreadableError as error:
         return Picture(error=error.reason)
     return Picture('', digest.hexdigest(), size, is_grey, is_blank)
 
 
 def look_at_all(paths):
-    """Return a dict from paths to their Pictures; decode in parallel, with a progress bar."""
+    """Decode pictures in parallel, with a progress bar.
+
+    Returns:
+        list of Pictures.
+        uint8 array of their thumbnails, see `doubles.room`; black ones where none can be read.
+    """
+    thumbnails = doubles.room(len(paths))
     # Threads, since Pillow and hashlib run side by side.
     with concurrent.futures.ThreadPoolExecutor(limits.cpu_count()) as pool:
-        pictures = Progress(pool.map(look_at, paths), 'Checking', len(paths), unit=' faces')
-        return dict(zip(paths, pictures, strict=True))
+        seen = pool.map(look_at, paths, thumbnails)
+        return [*Progress(seen, 'Checking', len(paths), unit=' faces')], thumbnails
 
 
 def count_table(faces, age_upper=labels.AGE_UPPER):
@@ -88,29 +108,30 @@ def count_table(faces, age_upper=labels.AGE_UPPER):
     return '\n'.join(lines)
 
 
-def find_duplicates(pictures):
-    """Return lists of the paths whose files have the same content, from a dict of Pictures."""
-    same = collections.defaultdict(list)
-    for path, picture in pictures.items():
-        if not picture.error:
-            same[picture.digest].append(path)
-    return [paths for paths in same.values() if len(paths) > 1]
+def find_photos(pictures, thumbnails):
+    """Find pictures of the same photo, identical files and other copies.
+
+    Args:
+        pictures: list of N Pictures.
+        thumbnails: uint8 array [N, ...], as from `look_at_all`.
+
+    Returns:
+        photos: int array [N], the index of the first picture of the same photo.
+        contents: int array [N], the same for files of the same content.
+    """
+    photos = doubles.find(thumbnails)
+    first = {}
+    contents = np.array(
+        [first.setdefault(picture.digest or i, i) for i, picture in enumerate(pictures)], int
+    )
+    doubles.join(photos, contents, np.arange(len(contents)))
+    return photos, contents
 
 
-def choose_clean(faces, pictures):
-    """Return the paths of readable faces; of duplicates one, or none if their labels differ."""
-    dropped = {path for path, picture in pictures.items() if picture.error}
-    for paths in find_duplicates(pictures):
-        agree = len({faces[path] for path in paths}) == 1
-        dropped.update(paths[agree:])
-    return [path for path in faces if path not in dropped]
-
-
-def findings(faces, reading, pictures):
+def findings(reading, pictures):
     """Return a dict from each finding about a data set to the names of the pictures it concerns.
 
     Args:
-        faces: dict from names to labels, as in reading.
         reading: `readers.Reading` with names in place of paths.
         pictures: dict from names to Pictures.
     """
@@ -138,20 +159,16 @@ def findings(faces, reading, pictures):
             found['of one colour all over'].append(name)
         elif picture.is_grey:
             found['greyscale'].append(name)
-    for names in find_duplicates(pictures):
-        agree = len({faces[name] for name in names}) == 1
-        title = 'the same labels' if agree else 'different labels'
-        found[f'duplicates by content with {title}'].append(' = '.join(names))
     return dict(found)
 
 
-def describe(found):
-    """Return the text on `findings`, a paragraph for each."""
+def describe(found, most=pipeline.LISTED):
+    """Return the text on `findings`, a paragraph for each, with at most `most` names, or all."""
     paragraphs = []
     for title, names in found.items():
-        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[: pipeline.LISTED])]
-        if len(names) > pipeline.LISTED:
-            lines.append(f'    ... and {len(names) - pipeline.LISTED:,} more')
+        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[:most])]
+        if most and len(names) > most:
+            lines.append(f'    ... and {len(names) - most:,} more')
         paragraphs.append('\n'.join(lines))
     return '\n\n'.join(paragraphs)
 
@@ -192,15 +209,14 @@ def check_alignment(paths):
     return '\n'.join(lines)
 
 
-def write_labels(folder, faces, paths):
-    """Write labels.csv with the faces of the given paths; rename an older one labels.old.csv."""
+def write_labels(folder, faces):
+    """Write labels.csv, from a dict from paths to labels; rename an older one labels.old.csv."""
     table = os.path.join(folder, tables.LABELS_CSV)
     with files.replacing(table) as aside:
         with open(aside, 'x', encoding='utf-8', newline='') as file:  # not through a link
             writer = csv.writer(file, lineterminator='\n')
             writer.writerow(['file', 'age', 'gender'])
-            for path in paths:
-                age, gender = faces[path]
+            for path, (age, gender) in faces.items():
                 name = files.name_in(folder, path)
                 if name.startswith(tuple('=+-@')):  # a spreadsheet would take it for a formula
                     name = './' + name
@@ -230,28 +246,36 @@ def check(folder, words):
     faces = reading.faces
     total = len(faces) + len(reading.skipped)
     print(f'{folder}: {total:,} images, {len(faces):,} with a label, read as {reader}.\n')
-    pictures = look_at_all(list(faces))
+    pictures, thumbnails = look_at_all(list(faces))
+    photos, contents = find_photos(pictures, thumbnails)
+    groups, known = doubles.groups(photos), [*faces.values()]
     short = {path: files.name_in(folder, path) for path in (*faces, *reading.skipped)}
     named = readers.Reading(
         skipped={short[path]: reason for path, reason in reading.skipped.items()},
         odd={short[path]: reason for path, reason in reading.odd.items()},
     )
-    found = findings(
-        {short[path]: label for path, label in faces.items()},
-        named,
-        {short[path]: picture for path, picture in pictures.items()},
-    )
+    names = [short[path] for path in faces]
+    found = findings(named, dict(zip(names, pictures, strict=True)))
+    agree = [len({known[i] for i in copy}) == 1 for copy in groups]
+    lines = copies.lines(groups, contents, names, None if words.full else NAMED)
+    for title, same in (('the same labels', True), ('different labels', False)):
+        if same in agree:
+            found[f'photos more than once, with {title} (= the same file, ~ the same photo)'] = [
+                line for line, is_same in zip(lines, agree, strict=True) if is_same == same
+            ]
     print('\n'.join(['', count_table(faces, age_upper), '', *reading.notes]))
-    print(describe(found) or 'Nothing is odd.')
+    print(describe(found, None if words.full else pipeline.LISTED) or 'Nothing is odd.')
+    if groups:
+        print('\n' + copies.describe(groups, contents, known, age_upper))
     labels.require_labels(folder, reader, reading)
-    readable = [path for path in faces if not pictures[path].error]
+    readable = [path for path, picture in zip(faces, pictures, strict=True) if not picture.error]
     if words.faces:
         print('\n' + check_alignment(readable))
     if words.csv:
-        clean = choose_clean(faces, pictures)
-        write_labels(folder, faces, clean)
+        clean = copies.choose_clean(faces, readable, groups)
+        write_labels(folder, clean)
         print(f'\nWrote {len(clean):,} faces to {os.path.join(folder, tables.LABELS_CSV)}.')
-        readable, faces = clean, dict.fromkeys(clean)
+        readable = faces = clean
     if len(faces) - len(readable) > pipeline.MOST_UNREADABLE * len(faces):
         raise InputError(
             f'Training could not start, {len(faces) - len(readable)} of {len(faces)} images are '
@@ -284,8 +308,10 @@ def main(argv=None):
     parser.add_argument('--batch_size', type=_positive, default=100, help="as main.py's")
     faces = f'look with a detector how well up to {SAMPLED} faces are aligned'
     parser.add_argument('--faces', type=console.boolean, default=False, help=faces)
-    table = 'write labels.csv without unreadable images and duplicates'
+    table = 'write labels.csv without unreadable images, with one face of each photo'
     parser.add_argument('--csv', type=console.boolean, default=False, help=table)
+    full = 'list all names, not only the first'
+    parser.add_argument('--full', type=console.boolean, default=False, help=full)
     words = parser.parse_args(argv)
     check(os.path.join(words.datadir, words.name), words)
 

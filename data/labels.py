@@ -24,7 +24,8 @@ HELD_OUT = 20  # one face in this many is left out of training
 def held_out(name):
     """Whether a face is held out of training, to measure on: one in HELD_OUT, pseudo-randomly.
 
-    The choice depends only on the file's base name, not on the other files in the data set.
+    The choice depends only on the file's base name, not on the other files in the data set. A
+    training leaves out all other faces of the same photos too, see `pipeline.load_data_set`.
     """
     digest = hashlib.sha256(files.base_name(name).encode()).hexdigest()
     return int(digest, 16) % HELD_OUT == 0

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from data import files, labels, limits, pictures
+from data import copies, doubles, files, labels, limits, pictures
 from data.console import InputError, Progress
 from data.order import digest
 
@@ -31,6 +31,7 @@ def decode_faces(
     cache=None,
     most_unreadable=MOST_UNREADABLE,
     reserved=0,
+    thumbnails=None,
 ):
     """Decode pictures in parallel, with a progress bar, as `pictures.read_face` reads them.
 
@@ -45,6 +46,7 @@ def decode_faces(
         most_unreadable: largest part of the files that may be unreadable; one face is always
             needed.
         reserved: bytes of memory that a cache leaves free if the program chooses it.
+        thumbnails: array from `doubles.room` for N pictures, which gets theirs; None for none.
 
     Returns:
         faces: uint8 array [M, S, S, C], or for 'none' an object that is indexed like one, see
@@ -61,8 +63,11 @@ def decode_faces(
     failures = {}
 
     def decode(index):
+        def look(image):
+            thumbnails[index] = doubles.thumbnail(image)
+
         try:
-            faces[index] = _read(paths[index], faces.shape)
+            faces[index] = _read(paths[index], faces.shape, None if thumbnails is None else look)
         except pictures.UnreadableError as error:
             failures[index] = error.reason
         return index
@@ -102,14 +107,30 @@ def read_folder(source, size_image=128, num_channels=3):
     return [paths[i] for i in kept], faces
 
 
+def find_photos(paths):
+    """Decode pictures, with a progress bar, to find those of the same photo.
+
+    Returns:
+        int array [N], as from `doubles.find`; an unreadable picture is like no other.
+
+    Raises:
+        InputError: none can be read.
+    """
+    thumbnails = doubles.room(len(paths))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of unreadable pictures: those that are used are named
+        decode_faces(paths, cache='none', most_unreadable=1, thumbnails=thumbnails)
+    return doubles.find(thumbnails)
+
+
 def load_data_set(
     folder,
     size_batch,
     size_image=128,
     num_channels=3,
     age_upper=labels.AGE_UPPER,
+    hold_out=None,
     cache=None,
-    hold_out=False,
     reader=None,
 ):
     """Read the faces of a data set with their labels, to train on.
@@ -118,7 +139,9 @@ def load_data_set(
         folder: of the data set.
         size_batch: B.
         size_image, num_channels, cache: as for `decode_faces`.
-        age_upper, hold_out, reader: as for `labels.list_faces`.
+        age_upper, reader: as for `labels.list_faces`.
+        hold_out: 'photo' leaves out all faces of a photo of which one is held out by its name, see
+            `labels.held_out`; 'name' only those with such names; None leaves out none.
 
     Returns:
         data: faces, ages and genders, as `batches` takes them.
@@ -127,17 +150,28 @@ def load_data_set(
     Raises:
         InputError: no such folder, or too few labelled or readable faces in it.
     """
-    paths, ages, genders = labels.list_faces(folder, hold_out, reader, age_upper)
+    paths, ages, genders = labels.list_faces(folder, hold_out == 'name', reader, age_upper)
     labels.require_batches(folder, len(paths), size_batch)
     step = STEP_MEMORY + STEP_MEMORY_PER_PIXEL * size_batch * size_image**2
-    reserved = max(step, CODES_MEMORY)
+    thumbnails = doubles.room(len(paths))
     faces, kept, unreadable = decode_faces(
-        paths, size_image, num_channels, cache, reserved=reserved
+        paths,
+        size_image,
+        num_channels,
+        cache,
+        reserved=max(step, CODES_MEMORY),
+        thumbnails=thumbnails,
     )
     for path, reason in [*unreadable.items()][LISTED:]:  # the warning lists the others
         _log.info('Left out: %r: %s', path, reason)
+    photos = doubles.find(thumbnails[kept])
+    if hold_out == 'photo':
+        held = np.array([labels.held_out(paths[i]) for i in kept])
+        rest = np.flatnonzero(~doubles.spread(photos, held))
+        faces, kept, photos = _compact(faces, rest), kept[rest], photos[rest]
     labels.require_batches(folder, len(faces), size_batch)
     paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
+    copies.warn(folder, photos, ages, genders)
     data = faces, labels.one_hot(ages, len(age_upper) + 1), labels.one_hot(genders, 2)
     return data, digest(folder, paths, ages, genders)
 
@@ -297,9 +331,9 @@ class _FacesOnDemand:
             )
 
 
-def _read(path, shape):
+def _read(path, shape, look=None):
     """Return a face uint8 [S, S, C] for an array of the given shape [N, S, S, C]."""
-    return pictures.read_face(path, shape[1], is_gray=shape[3] == 1).reshape(shape[1:])
+    return pictures.read_face(path, shape[1], shape[3] == 1, look).reshape(shape[1:])
 
 
 def _allocate(paths, shape, cache, reserved):

@@ -1,8 +1,9 @@
 """Measure a model on faces left out of training: python -m demo.evaluate.
 
-Of the data set the faces are measured for which `data.labels.held_out` is true, one in 20 by name.
-They tell of new faces only where the model was not trained on these. Others are read only to
-compare with, where an age group has few. Printed, as Markdown tables:
+Of the data set the faces are measured for which `data.labels.held_out` is true, one in 20 by name,
+but none of which one of the other faces, those trained on, shows the same photo. They tell of new
+faces only where the model was not trained on these. Others are read only to compare with, where an
+age group has few. Printed, as Markdown tables:
 
 reconstruction: each face goes through E and G with its own age and gender. The mean absolute
     difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,

@@ -3,6 +3,7 @@
 The judge is a small residual network (He et al. 2016) that sees real faces alone, never a generated
 one. `demo.evaluate` asks it how old generated faces look. It learns from the faces of the data set
 for which `data.labels.held_out` is false; its errors are measured on the others, by age group.
+All faces of one photo are on the same side (of the judge in the box, those of one name were).
 """
 
 import argparse
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import init_model
-from data import console, labels, pipeline, readers
+from data import console, doubles, labels, pipeline, readers
 from data.console import InputError, Progress
 from demo import lessons, report
 from demo.lessons import BATCH, OLDEST, SIZE
@@ -275,7 +276,7 @@ def read_faces(folder, reader=None):
     Returns:
         faces: uint8 array [N, 128, 128, 3].
         years, genders: int arrays [N].
-        held: bool array [N], `labels.held_out`.
+        held: bool array [N], whether `labels.held_out` is true of a face of the same photo.
 
     Raises:
         InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
@@ -283,9 +284,11 @@ def read_faces(folder, reader=None):
     """
     name, reading = readers.read(folder, reader)
     labels.require_labels(folder, name, reading)
-    faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory')
+    thumbnails = doubles.room(len(reading.faces))
+    faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory', thumbnails=thumbnails)
     known = np.array([*reading.faces.values()])[kept]
     held = np.array([labels.held_out(path) for path in reading.faces])[kept]
+    held = doubles.spread(doubles.find(thumbnails[kept]), held)
     groups = np.searchsorted(labels.AGE_UPPER, known[~held, 0])
     if held.all() or not held.any() or len(np.unique(groups)) < len(labels.age_names()):
         raise InputError(

@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from data import files, labels, pipeline, readers
+from data import doubles, files, labels, pipeline, readers
 from data.console import InputError
 
 REAL = 60  # faces of each age group and gender to compare with, for 3,540 pairs of people
@@ -13,6 +13,10 @@ REAL = 60  # faces of each age group and gender to compare with, for 3,540 pairs
 
 def read(model, folder, reader=None, fewest=0):
     """Read the held-out faces of a data set, and real faces to compare with.
+
+    Held-out faces that have a copy among the others are left out, and so is every second face of a
+    photo; how many is printed. For every model the same faces are left, whether its training held
+    out names or photos.
 
     Args:
         model: a FaceAging, whose faces' size, channels and age groups count.
@@ -28,20 +32,36 @@ def read(model, folder, reader=None, fewest=0):
         real: the same of R real faces, the held-out ones first.
 
     Raises:
-        InputError: no such folder, no held-out face in it, most of them unreadable.
+        InputError: no such folder, no held-out face without a copy, most of them unreadable.
     """
     paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
-    held = [i for i, path in enumerate(paths) if labels.held_out(path)]
-    if not held:
+    held = np.array([labels.held_out(path) for path in paths])
+    if not held.any():
         raise InputError(
             f'None of the {len(paths)} faces in {folder} is a held-out one: name a data set of '
             f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
         )
-    chosen = np.concatenate([held, choose(paths, ages * 2 + genders, fewest, held)])
+    print(f'\n\tLooking for copies of the held-out faces among all {len(paths):,}')
+    photos = pipeline.find_photos(paths)
+    has_copy = held & doubles.spread(photos, ~held)
+    is_first = photos == np.arange(len(photos))
+    repeated = np.count_nonzero(held & ~has_copy & ~is_first)
+    chosen = np.flatnonzero(held & ~has_copy & is_first)
+    print(
+        f'\t{has_copy.sum():,} of the {held.sum():,} held-out faces have a copy among the faces '
+        f'trained on, {repeated:,} are copies of another held-out face: they are left out, '
+        f'{len(chosen):,} remain.'
+    )
+    if not len(chosen):
+        raise InputError(f'No held-out face in {folder} is without a copy: add other faces.')
+    cells = np.where(is_first & ~has_copy, ages * 2 + genders, -1)  # a photo once
+    others = choose(paths, cells, fewest, taken=chosen)
+    held_out = len(chosen)
+    chosen = np.concatenate([chosen, others])
     faces, kept, _ = pipeline.decode_faces(
         [paths[i] for i in chosen], model.size_image, model.num_input_channels
     )
-    count, chosen = np.count_nonzero(kept < len(held)), chosen[kept]
+    count, chosen = np.count_nonzero(kept < held_out), chosen[kept]
     paths = [paths[i] for i in chosen]
     known = [readers.parse_race(path) for path in paths]
     races = np.array([-1 if race is None else race for race in known])
@@ -54,7 +74,7 @@ def choose(paths, cells, count, taken=()):
 
     Args:
         paths: list of N.
-        cells: int array [N].
+        cells: int array [N]; of a negative one none is chosen.
         taken: indices of faces that are counted, but not chosen again.
 
     Returns:
@@ -63,7 +83,7 @@ def choose(paths, cells, count, taken=()):
     digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
     found, chosen = collections.Counter(cells[i] for i in taken), []
     for i in sorted({*range(len(paths))} - {*taken}, key=digests.__getitem__):
-        if found[cells[i]] < count:
+        if found[cells[i]] < count and cells[i] >= 0:
             found[cells[i]] += 1
             chosen.append(i)
     return np.array(sorted(chosen), int)

@@ -24,6 +24,8 @@ class Run:
         kept: names of the checkpoints that were written by this run and are kept, oldest first.
         saved: step of its newest checkpoint in save_dir, None if there is none.
         origin: path of the weights that it started from, None for fresh ones.
+        held_out_by: what decides which faces `hold_out` leaves out, 'photo' or, in runs that began
+            before this was known, 'name'; see `pipeline.load_data_set`.
     """
 
     weights: tuple
@@ -34,6 +36,7 @@ class Run:
     kept: list = dataclasses.field(default_factory=list)
     saved: int | None = None
     origin: str | None = None
+    held_out_by: str = 'photo'
 
     @property
     def is_fresh(self):
@@ -58,7 +61,12 @@ class Run:
         if tuple(weights) == self.weights:
             return self
         return Run(
-            tuple(weights), step=self.step, kept=self.kept, saved=self.saved, origin=self.origin
+            tuple(weights),
+            step=self.step,
+            kept=self.kept,
+            saved=self.saved,
+            origin=self.origin,
+            held_out_by=self.held_out_by,
         )
 
     def count_batch(self):
@@ -79,6 +87,7 @@ class Run:
             'weights': self.weights,
             'checkpoints': self.kept,
             'totals': self.totals,
+            'held_out_by': self.held_out_by,
             **(self.order.state() if self.order else {}),
         }
 
@@ -99,6 +108,7 @@ class Run:
             totals=collections.Counter(state.get('totals', {})),
             kept=names,
             saved=state['step'],
+            held_out_by=state.get('held_out_by', 'name'),
         )
 
     @classmethod

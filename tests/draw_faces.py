@@ -27,6 +27,10 @@ def draw_face(age, gender, seed):
 
     image = Image.new('RGB', (SIZE, SIZE), tuple(int(c) for c in background))
     draw = ImageDraw.Draw(image)
+    scene = np.random.RandomState([seed, 1])  # behind the head: so no two faces are one photo
+    for left, top, size in scene.randint(0, SIZE, [40, 3]):
+        box = [left - size / 8, top - size / 8, left + size / 8, top + size / 8]
+        draw.ellipse(box, fill=tuple(scene.randint(0, 256, 3).tolist()))
 
     def shape(kind, dx, dy, rx, ry, colour, *angles, **options):
         box = [x + dx - rx, y + dy - ry, x + dx + rx, y + dy + ry]

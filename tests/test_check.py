@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from data import check, detector, labels, readers
+from data import check, copies, detector, labels, readers
 from tests import draw_faces
 
 
@@ -104,10 +104,13 @@ def test_everything_that_can_be_wrong(doctor, ill):
     one, two = sorted(path.name for path in ill.iterdir() if path.stem[-3:].isdecimal())[:2]
     age, gender = readers.parse_name(one)
     same = ' = '.join(sorted([one, f'{age}_{gender}_same.jpg']))
-    assert names_under(text, 'content with the same labels') == [same]
-    assert names_under(text, 'with different labels') == [
+    assert names_under(text, 'more than once, with the same labels') == sorted(
+        [same, '30_0_grey.png ~ 30_0_grey_in_colours.png']
+    )
+    assert names_under(text, 'more than once, with different labels') == [
         ' = '.join(sorted([two, '99_1_other.jpg']))
     ]
+    assert '3 photos are there more than once, as 6 faces; 2 of them as identical files' in text
 
 
 def test_sizes_are_those_after_turning(doctor, healthy):
@@ -125,11 +128,13 @@ def test_a_clean_table_makes_it_trainable(doctor, ill):
         rows = list(csv.DictReader(file))
     names = {row['file'] for row in rows}
     dropped = {'25_1_truncated.jpg', '25_1_text.jpg', '25_1_empty.jpg', 'portrait.jpg'}
-    assert not names & dropped and '99_1_other.jpg' not in names
-    assert len(rows) == 12 - 1 + 4 and f'Wrote {len(rows)} faces' in text
+    assert not names & (dropped | {'99_1_other.jpg', '30_0_grey_in_colours.png'})
+    assert len(rows) == 12 + 3 and f'Wrote {len(rows)} faces' in text
     for row in rows:
         gender = ('male', 'female').index(row['gender'])
-        assert readers.parse_name(row['file']) == (int(row['age']), gender)
+        age = 58 if row['file'] == '18_1_003.jpg' else int(row['age'])  # 99_1_other.jpg is a copy
+        assert int(row['age']) == age
+        assert readers.parse_name(row['file']) == (18 if age == 58 else age, gender)
     with pytest.warns(UserWarning, match='skipped: not in labels.csv'):
         paths, _, _ = labels.list_faces(str(ill))
     assert len(paths) == len(rows)
@@ -143,11 +148,40 @@ def test_a_clean_table_makes_it_trainable(doctor, ill):
     assert (ill / 'labels.old.csv').read_bytes() == first
 
 
-def test_of_duplicates_with_different_labels_none_is_clean():
-    pictures = {name: check.Picture(digest=name[0]) for name in ('a1', 'a2', 'b1', 'b2', 'c1')}
-    pictures['d1'] = check.Picture(error='damaged')
-    faces = dict.fromkeys(pictures, (20, 0)) | {'b2': (21, 0)}
-    assert check.choose_clean(faces, pictures) == ['a1', 'c1']
+def test_of_a_photo_one_face_is_clean_with_the_labels_of_most():
+    faces = {'a1': (20, 0), 'b1': (20, 0), 'a2': (31, 1), 'b2': (20, 1), 'a3': (24, 1)}
+    faces |= {'c1': (7, 0), 'd1': (8, 1), 'd2': (9, 1)}
+    groups = [np.array([0, 2, 4]), np.array([1, 3]), np.array([6, 7])]
+    clean = copies.choose_clean({**faces, 'e1': (1, 1)}, faces, groups)
+    assert clean == {'a1': (24, 1), 'c1': (7, 0), 'd1': (8, 1)}
+
+
+def test_copies_get_one_line_in_the_table(doctor, healthy):
+    """A mirrored and a framed copy, both older, one with another gender."""
+    face = draw_faces.draw_face(40, 0, seed=50).resize([130, 130])
+    face.save(healthy / '40_0_a.png')
+    face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(healthy / '46_0_b.jpg', quality=60)
+    face.paste(0, (0, 120, 130, 130))
+    face.save(healthy / '62_1_c.png')
+    text, _ = doctor('--batch_size', 6, '--csv', 'True')
+    assert names_under(text, 'with different labels') == ['40_0_a.png ~ 46_0_b.jpg ~ 62_1_c.png']
+    # 6, 22 and 16 years apart; groups 31-40, 41-50 and 61-70; one gender differs from two.
+    assert '| other copies | 3 | 100% | 14.7 | 67% | 100% | 67% |' in text
+    assert '| identical files | 0 |' in text
+    table = (healthy / 'labels.csv').read_text().splitlines()
+    assert '40_0_a.png,46,male' in table and len(table) == 1 + 12 + 1
+
+
+def test_many_copies_are_cut_short_unless_all_are_asked_for(doctor, healthy):
+    first = sorted(healthy.iterdir())[0]
+    for i in range(40):
+        os.link(first, healthy / f'{first.stem[:4]}_copy{i}.jpg')
+    text, _ = doctor('--batch_size', 6)
+    (line,) = names_under(text, 'with the same labels')
+    assert line.count('=') == 4 and line.endswith('... and 36 more')
+    text, _ = doctor('--batch_size', 6, '--full', 'True')
+    (line,) = names_under(text, 'with the same labels')
+    assert line.count('=') == 40 and '_copy39.jpg' in line
 
 
 def test_more_than_half_unreadable(doctor, healthy):
@@ -189,6 +223,7 @@ def test_many_names_are_cut_short():
     lines = text.splitlines()
     assert lines[0] == '1,025 greyscale' and lines[-1].strip() == '... and 1,005 more'
     assert len(lines) == 22
+    assert len(check.describe({'greyscale': [*'abc'] * 20}, None).splitlines()) == 61
 
 
 def test_no_folder(doctor):

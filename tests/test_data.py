@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data import console, files, labels, order, pictures, pipeline, readers
 
@@ -202,6 +203,63 @@ def test_held_out_faces():
     assert labels.held_out('13_1_drawn012.jpg') == labels.held_out('C:\\a\\13_1_drawn012.jpg')
     chosen = [i for i in range(120) if labels.held_out(f'a/b/25_0_drawn{i:03d}.jpg')]
     assert chosen == [15, 41, 86, 97]
+
+
+def copy_turned(faces, held):
+    """Write a mirrored copy of a face, whose name is held out or not; return the two names."""
+    names = [path.name for path in sorted(faces.iterdir()) if labels.held_out(path.name) == held]
+    for i in range(1000):
+        name = f'33_1_copy{i}.png'
+        if labels.held_out(name) != held:
+            with Image.open(faces / names[0]) as image:
+                image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(faces / name)
+            return names[0], name
+
+
+@pytest.mark.parametrize('cache', ['memory', 'disk', 'none'])
+@pytest.mark.parametrize('held', [True, False])
+def test_all_faces_of_a_held_out_photo_are_held_out(faces, cache, held, monkeypatch):
+    """Whichever of the two names decides; each picture is decoded once, with 'none' once more."""
+    monkeypatch.setattr(labels, 'HELD_OUT', 4)
+    pair = copy_turned(faces, held)
+    paths = [path for path in labels.list_faces(str(faces))[0] if files.base_name(path) not in pair]
+    expected = [path for path in paths if not labels.held_out(path)]
+    read, read_face = [], pictures.read_face
+
+    def reading(path, *rest):
+        read.append(path)
+        return read_face(path, *rest)
+
+    monkeypatch.setattr(pictures, 'read_face', reading)
+    data, digest = pipeline.load_data_set(str(faces), 2, 32, hold_out='photo', cache=cache)
+    assert len(read) == len(set(read)) == 15
+    assert 2 < len(expected) < len(paths)
+    np.testing.assert_array_equal(
+        pipeline.take(data[0], np.arange(len(data[0])))[1],
+        [read_face(path, 32) for path in expected],
+    )
+    assert len(data[1]) == len(data[2]) == len(expected)
+    with pytest.warns(UserWarning, match='1 photos in .* are there more than once, as 2 faces'):
+        assert pipeline.load_data_set(str(faces), 2, 32)[1] != digest
+
+
+def test_by_name_only_names_count(faces, monkeypatch):
+    """As runs that began with this rule go on."""
+    monkeypatch.setattr(labels, 'HELD_OUT', 4)
+    copy_turned(faces, True)
+    paths, ages, genders = labels.list_faces(str(faces), hold_out=True)
+    data, digest = pipeline.load_data_set(str(faces), 2, 32, hold_out='name')
+    assert len(data[0]) == len(paths)
+    assert digest == order.digest(str(faces), paths, ages, genders)
+
+
+def test_a_training_says_what_copies_there_are(faces):
+    copy_turned(faces, False)
+    with pytest.warns(UserWarning) as recorded:
+        pipeline.load_data_set(str(faces), 2, 32)
+    (text,) = [str(warning.message) for warning in recorded]
+    assert '1 photos in ' in text and '1 of them with different age groups or genders' in text
+    assert f'python -m data.check faces --datadir {faces.parent} --csv True keeps one' in text
 
 
 def test_age_names():

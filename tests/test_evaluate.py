@@ -14,7 +14,7 @@ from scipy import ndimage
 
 import face_aging
 import ops
-from data import labels, pictures, readers
+from data import labels, pictures, pipeline, readers
 from demo import evaluate, judge, measures, report, subjects
 from tests import draw_faces
 from tests.conftest import TINY
@@ -303,6 +303,24 @@ def test_only_held_out_faces_are_measured(tmp_path, program, capsys):
     assert f'| all | {len(names)} | {mean:.4f} ± ' in capsys.readouterr().out
 
 
+def test_held_out_faces_with_a_copy_to_train_on_are_left_out(tmp_path, program, capsys):
+    """One has a mirrored copy to train on; of another, which has a held-out copy, one is left."""
+    names = sorted(name for name in os.listdir(tmp_path / 'faces') if labels.held_out(name))
+    for name, is_held in ((names[0], False), (names[1], True)):
+        copies = (f'33_1_copy{i}.png' for i in range(1000))
+        copy = next(copy for copy in copies if labels.held_out(copy) == is_held)
+        with Image.open(tmp_path / 'faces' / name) as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / 'faces' / copy)
+    program('--batch', 2, '--csv', tmp_path / 'faces.csv')
+    with open(tmp_path / 'faces.csv', newline='') as file:
+        measured = {row['name'] for row in csv.DictReader(file)}
+    assert measured == {*names[2:], min(names[1], copy)}
+    text = capsys.readouterr().out
+    assert f'1 of the {len(names) + 1} held-out faces have a copy' in text
+    assert '1 are copies of another held-out face' in text
+    assert f'left out, {len(names) - 1} remain.' in text
+
+
 def test_results_as_json_table_and_figure(tmp_path, program, monkeypatch, capsys):
     pytest.importorskip('dlib')
     monkeypatch.setattr(labels, 'held_out', lambda name: int(name[-7:-4]) % 7 == 0)
@@ -436,6 +454,9 @@ def test_a_training_whose_files_tell_no_epoch(tmp_path):
 def test_what_cannot_be_measured(tmp_path, program, monkeypatch):
     with pytest.raises(SystemExit, match='There is no trained model to measure'):
         program('--savedir', tmp_path / 'nowhere')
+    monkeypatch.setattr(pipeline, 'find_photos', lambda paths: np.zeros(len(paths), int))
+    with pytest.raises(SystemExit, match=r'No held-out face in .*faces is without a copy: add'):
+        program()
     monkeypatch.setattr(labels, 'held_out', lambda name: False)
     with pytest.raises(SystemExit, match=r'None of the 60 faces in .*faces is a held-out one'):
         program()

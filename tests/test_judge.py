@@ -1,6 +1,8 @@
 """The judge of ages and genders: what it learns from, how it is packed, what it says."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -208,6 +210,16 @@ def test_a_damaged_judge_is_named(drawn, small, tmp_path, name, damage, message)
 def test_a_judge_of_another_network_is_refused(drawn):
     with pytest.raises(console.InputError, match=r'judge\.npz is of another network: restore it'):
         judge.load(str(drawn / 'out'))
+
+
+def test_copies_of_held_out_faces_are_held_out(drawn, small, tmp_path):
+    for name in os.listdir(drawn / 'faces'):
+        shutil.copy(drawn / 'faces' / name, tmp_path)
+    shutil.copy(drawn / 'faces' / '3_0_drawn000.jpg', tmp_path / '25_1_copy001.jpg')
+    names = sorted(os.listdir(tmp_path))
+    *_, held = judge.read_faces(str(tmp_path))
+    assert held[names.index('3_0_drawn000.jpg')] and held[names.index('25_1_copy001.jpg')]
+    assert held.sum() == 41
 
 
 @pytest.mark.parametrize('held', [True, False])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import face_aging
+from data import pipeline
 from data.order import Order
 from init_model import checkpoints
 from init_model.run import Run
@@ -105,6 +106,35 @@ def test_a_state_makes_the_same_run(tmp_path):
     assert other.state() == one.state() and other.saved == 10
     assert other.order.done == 1
     np.testing.assert_array_equal(other.order.z_prior(50), one.order.z_prior(50))
+
+
+def test_a_run_goes_on_with_the_rule_by_which_it_holds_faces_out(tiny, faces, monkeypatch):
+    """By photo from now on, by name where the checkpoint is of before; both with the same order."""
+    rules, load = [], pipeline.load_data_set
+
+    def load_data_set(folder, *sizes, **reading):
+        rules.append(sizes[-1])
+        return load(folder, *sizes, **reading)
+
+    monkeypatch.setattr(pipeline, 'load_data_set', load_data_set)
+    tiny(hold_out=True).train(num_epochs=1)
+    tiny(hold_out=True).train(num_epochs=2)
+    tiny().train(num_epochs=3)
+    monkeypatch.setattr(Run, 'state', lambda run, state=Run.state: without_rule(state(run)))
+    tiny(hold_out=True).train(num_epochs=4)
+    monkeypatch.undo()
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(faces))
+    monkeypatch.setattr(pipeline, 'load_data_set', load_data_set)
+    tiny(hold_out=True).train(num_epochs=5)
+    tiny(hold_out=True).train(num_epochs=6)
+    assert rules == ['photo', 'photo', None, 'photo', 'name', 'name']
+    assert Run((0, 0, 0), held_out_by='name').with_weights((1, 0, 0)).held_out_by == 'name'
+
+
+def without_rule(state):
+    """Return the state of a run as it was written before the rule was stored."""
+    del state['held_out_by']
+    return state
 
 
 def test_other_weights_of_the_losses_are_another_run():

@@ -1,0 +1,129 @@
+"""Find pictures of the same photo, however large, compressed, mirrored, bright or framed.
+
+Two pictures are compared by the low frequencies of their luminance, the higher ones weighted up:
+faces differ in these, while size, compression and light change them little. Towards the border
+pixels count less, so that a frame or a black corner does not hide a copy. UTKFace's pairs around
+SAME were looked at by eye: beyond it they are one photo, but for some babies on white; from 0.88 up
+to it most are too, for example pictures cut out a little aside.
+"""
+
+import itertools
+
+import numpy as np
+from PIL import Image
+
+from data.console import Progress
+
+SIDE = 32  # pixels, height and width of a thumbnail
+FREQUENCIES = 16  # of the cosine transform, in height and in width
+WEIGHT = 1.5  # power of the frequency by which it is weighted
+SAME = 0.9  # correlation from which two pictures are taken for the same photo
+FLAT = 2  # grey levels: with a smaller deviation a picture is like no other
+BLOCK = 512  # pictures that are compared at once with as many others; more leave the caches
+
+
+def room(count):
+    """Return an array for the thumbnails of `count` pictures, black ones."""
+    return np.zeros([count, SIDE, SIDE], np.uint8)
+
+
+def thumbnail(image):
+    """Return a PIL image of mode L or RGB as uint8 array [SIDE, SIDE], its luminance."""
+    return np.asarray(image.convert('L').resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def find(thumbnails):
+    """Group pictures by photo, with a progress bar where they are many.
+
+    Each is compared with each: 23,086 take 2.5 seconds on two cores, and ten times as many a
+    hundred times as long.
+
+    Args:
+        thumbnails: uint8 array [N, SIDE, SIDE].
+
+    Returns:
+        int array [N], for each picture the index of the first one of the same photo.
+    """
+    photos = np.arange(len(thumbnails))
+    even, odd = _describe(thumbnails)
+    starts = range(0, len(thumbnails), BLOCK)
+    blocks = [*itertools.combinations_with_replacement(starts, 2)]
+    for a, b in Progress(blocks, 'Comparing', unit=' blocks', disable=len(blocks) < 2):
+        one, other = slice(a, a + BLOCK), slice(b, b + BLOCK)
+        alike, turned = even[one] @ even[other].T, odd[one] @ odd[other].T
+        alike += np.abs(turned, out=turned)  # in a mirrored picture the odd part is negative
+        first, second = np.nonzero(alike > SAME)
+        join(photos, first + a, second + b)
+    return photos
+
+
+def join(photos, first, second):
+    """Make one photo of the photos of two pictures, for each pair of these.
+
+    Args:
+        photos: as from `find`; changed in place.
+        first, second: int arrays [P] of indices.
+    """
+    while True:
+        low, high = np.sort([photos[first], photos[second]], axis=0)
+        differ = low != high
+        if not differ.any():
+            return
+        first, second = first[differ], second[differ]
+        np.minimum.at(photos, high[differ], low[differ])
+        while (photos[photos] != photos).any():
+            photos[:] = photos[photos]
+
+
+def spread(photos, chosen):
+    """Return a bool array [N], whether one of the pictures of the same photo is chosen.
+
+    Args:
+        photos: int array [N], as from `find`.
+        chosen: bool array [N].
+    """
+    return np.isin(photos, photos[chosen])
+
+
+def groups(photos):
+    """Return the photos that are there more than once, a list of int arrays, ascending indices.
+
+    Args:
+        photos: int array [N], as from `find`.
+    """
+    order = np.argsort(photos, kind='stable')
+    starts = np.flatnonzero(np.diff(photos[order])) + 1
+    return [group for group in np.split(order, starts) if len(group) > 1]
+
+
+def _describe(thumbnails):
+    """Return the even and the odd part, in width, of descriptors of length 1, 0 for flat ones.
+
+    Args:
+        thumbnails: uint8 array [N, SIDE, SIDE].
+
+    Returns:
+        two float32 arrays [N, FREQUENCIES ** 2 / 2].
+    """
+    frequencies = np.arange(FREQUENCIES)
+    place = (np.arange(SIDE) + 0.5) / SIDE
+    cosines = np.cos(np.pi * frequencies[:, None] * place) * np.sqrt(2 / SIDE)
+    cosines[0] /= np.sqrt(2)
+    cosines = cosines.astype(np.float32)
+    window = np.sqrt(np.sin(np.pi * place)).astype(np.float32)
+    window = window[:, None] * window
+    weights = np.hypot(frequencies[:, None], frequencies) ** np.float32(WEIGHT)  # 0 for the mean
+    even, odd = (np.zeros([len(thumbnails), FREQUENCIES**2 // 2], np.float32) for _ in range(2))
+    for first in range(0, len(thumbnails), BLOCK):
+        block = slice(first, first + BLOCK)
+        pixels = thumbnails[block].astype(np.float32)
+        pixels -= (pixels * window).sum(axis=(1, 2), keepdims=True) / window.sum()
+        waves = cosines @ (pixels * window) @ cosines.T
+        waves[:, 0, 0] = 0
+        is_flat = np.sqrt((waves**2).sum(axis=(1, 2))) < FLAT * SIDE
+        waves *= weights
+        length = np.sqrt((waves**2).sum(axis=(1, 2)))
+        waves /= np.where(is_flat, np.inf, length)[:, None, None]
+        even[block] = waves[:, :, 0::2].reshape(len(waves), -1)
+        odd[block] = waves[:, :, 1::2].reshape(len(waves), -1)
+    return even, odd
