@@ -163,7 +163,7 @@ def test_the_seed_decides(drawn, small, tmp_path):
     """The same seed gives the same judge up to rounding, another one another."""
     judged = {}
     faces, *_ = judge.read_faces(str(drawn / 'faces'))
-    for name, seed in (('same', 1), ('other', 2)):
+    for name, seed in (('same', 1), ('other', 3)):
         judge.main(words(drawn, '--seed', seed, '--out', tmp_path / name))
         judged[name], _ = judge.load(str(tmp_path / name))(faces)
     first, _ = judge.load(str(drawn / 'out'))(faces)
