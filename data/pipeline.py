@@ -20,6 +20,7 @@ CACHE_SHARE = 0.5  # most of the free space that a cache takes if the program ch
 # the more the larger its batch, and at its end the codes, for which the checkpoint is rewritten.
 STEP_MEMORY, STEP_MEMORY_PER_PIXEL, CODES_MEMORY = 400e6, 700, 1e9
 MOST_UNREADABLE = 0.5  # of the files; the rest would be another data set
+MOST_COMPARED = 100_000  # faces that are searched for copies where only a warning needs it
 LISTED = 20  # at most this many pictures are listed by name; the rest are counted
 _log = logging.getLogger('caae.train')  # the log of a training, see init_model.savedir
 
@@ -164,7 +165,8 @@ def load_data_set(
     )
     for path, reason in [*unreadable.items()][LISTED:]:  # the warning lists the others
         _log.info('Left out: %r: %s', path, reason)
-    photos = doubles.find(thumbnails[kept])
+    compares = hold_out == 'photo' or len(kept) <= MOST_COMPARED
+    photos = doubles.find(thumbnails[kept]) if compares else np.arange(len(kept))
     if hold_out == 'photo':
         held = np.array([labels.held_out(paths[i]) for i in kept])
         rest = np.flatnonzero(~doubles.spread(photos, held))

@@ -7,7 +7,7 @@ from data import limits, pipeline
 
 SIZE = 96  # pixels, height and width of the network's input
 OLDEST = 100  # years; older faces count as of this age
-SPREAD = 3  # years: labels are no better, and neighbouring ages look alike
+SPREAD = 3  # years: two labels of one photo are 3.9 apart, and neighbouring ages look alike
 BATCH, CHUNK = 64, 16  # faces in a step, and in a part of it that is softened alike
 SOFTENED = 0.7  # share of the inputs that are softened, since generated faces are soft
 SOFT_SIZES = 28, 80  # pixels, from and to which they are scaled down before they are scaled up
