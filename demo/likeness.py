@@ -7,6 +7,7 @@ model.
 """
 
 import argparse
+import functools
 import math
 import os
 import typing
@@ -16,15 +17,14 @@ import numpy as np
 from scipy import ndimage
 
 import face_aging
-from data import tables
+from data import detector, tables
 from data.console import InputError
 from demo import age_code
 from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
 
-# Of strips, animations and whole photos: 95% of the people that they were chosen on are recognised.
-# With 1 and 0.8 nearly as many are, and over 70 they look as old, but older as small children.
-AGE_SHIFT, LIKENESS = 0.6, 0.6
+# Of strips, animations and whole photos, chosen on one half of the held-out people.
+AGE_SHIFT, LIKENESS = 0.6, 0.2
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
@@ -36,9 +36,21 @@ GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: 
 # [-1, 1], makes its labels: a logarithm. With 0 the genders of 71% of 160 held-out people are
 # guessed right, with 400 of 84%, with 1600 of 80%.
 ERROR_ODDS = 400
-# Of the width: deviation of the Gaussian that takes the speckles out of what is generated. Without
-# it 94% are recognised in place of 95%; with 1.4 / 128 creases get lost.
-SPECKLES = 1 / 128
+# Of the width: deviation of the Gaussian that takes the speckles out of what is generated.
+SPECKLES = 0.8 / 128
+# Of the width: deviation of the Gaussian that parts what is coarse, which is mixed, from what is
+# fine, which stays the photo's.
+DETAIL = 2 / 128
+# The photo's fine detail is scaled as the model scales waves between two Gaussians of these
+# deviations, averaged over a third, in parts of the width: a child loses the wrinkles of a photo.
+TEXTURE, TEXTURE_BLUR = (1 / 128, 4 / 128), 4 / 128
+TEXTURE_SCALE = 0.5, 1.2  # at least, at most
+MOST_CONTRAST = 1.3  # factor of that of generated faces, where the model takes more from a photo
+EYES_KEPT, MOUTH_KEPT = 0.8, 0.6  # parts of the change that are left out in the middle of each
+EYE_SIZE, MOUTH_SIZE = (0.1, 0.06), (0.15, 0.07)  # of the width: of the Gaussians around them
+# A rounded ellipse in parts of the width, from EDGE of whose radius on the change fades out.
+FACE_CENTRE, FACE_RADIUS, FACE_POWER, FACE_EDGE = (0.5, 0.52), (0.5, 0.62), 3, 0.86
+DETAIL_FROM = 0.2  # likeness from which on all this counts in full; at 0 the paper's method is left
 TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which errors are averaged
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
 
@@ -226,13 +238,17 @@ def lay_over(people, generated, likeness):
 
     A model's faults are in both pictures that it makes of a person, y (`generated`) at the target
     and r (`reconstructions`) as they are: their difference is the ageing. With the photo x, its
-    `weight` w and likeness l
+    `weight` w, the likeness l, and k, which is 1 but for the eyes and the mouth, see `changed`,
 
-        (1 - l) * y + l * (x + w * d)
+        full = x + k * w * d
+        mix  = full + (1 - l) * k * (y - full)
+        show = coarse(mix) + t * (full - coarse(full))
 
     where d is y - r with COLOUR of its colours, and without its mean over the face: a skin keeps
-    its tone. A grey photo gets no colours. From y and r speckles are blurred away, in full from a
-    likeness of 0.5 on.
+    its tone. A grey photo gets no colours. From y and r speckles are blurred away, and y gets the
+    contrast that r lacks. The coarse part, a Gaussian, is mixed; the fine part is the photo's,
+    scaled by t, the `texture`, where the model understands the photo.
+    Towards the border, by `face_mask`, the photo stays as it is.
 
     Args:
         people: People, N photos.
@@ -244,27 +260,103 @@ def lay_over(people, generated, likeness):
     """
     if likeness == 0:
         return generated
-    shape, blur = generated.shape, SPECKLES * generated.shape[-2] * min(2 * likeness, 1)
-    generated, own = (
-        ndimage.gaussian_filter(x, blur, mode='nearest', axes=(-3, -2))
-        for x in (generated, people.reconstructions)
-    )
-    change = generated - own
-    if shape[-1] == 3:
-        colour = COLOUR * is_coloured(people.images)[:, None, None]
-        mix = colour * np.eye(3) + (1 - colour) * LUMINANCE[:, None]  # [N, 3, 3]
-        change = (change.reshape(*shape[:-3], -1, 3) @ mix.astype(np.float32)).reshape(shape)
-    edge = round(FACE * shape[-2])
+    size, photos = generated.shape[-2], people.images
+    weight = people.weight * changed(size)
+    smooth, own = (_blur(x, SPECKLES) for x in (generated, people.reconstructions))
+    full = photos + _without_tone(_less_colour(smooth - own, photos), weight)
+    scale = 1 + weight * (texture(generated, people.reconstructions) - 1)
+    clear = _without_haze(smooth, photos, people.reconstructions)
+    # The Gaussian is linear: the coarse part of mix is that of full and of what is mixed in.
+    shown = _blur((1 - likeness) * changed(size) * (clear - full), DETAIL)
+    coarse = _blur(full, DETAIL)
+    shown += coarse + scale * (full - coarse)
+    shown = photos + face_mask(size) * (shown - photos)
+    part = min(likeness / DETAIL_FROM, 1)
+    shown = part * shown + (1 - part) * generated
+    return np.clip(shown, -1, 1, out=shown)
+
+
+def _blur(images, deviation):
+    """Blur images [..., S, S, C] by a Gaussian, whose deviation is in parts of the width."""
+    size = images.shape[-2]
+    return ndimage.gaussian_filter(images, deviation * size, mode='nearest', axes=(-3, -2))
+
+
+def _less_colour(change, photos):
+    """Return a change [..., N, S, S, C] with COLOUR of its colours; none where photos are grey."""
+    if change.shape[-1] != 3:
+        return change
+    colour = COLOUR * is_coloured(photos)[:, None, None]
+    mix = colour * np.eye(3) + (1 - colour) * LUMINANCE[:, None]  # [N, 3, 3]
+    flat = change.reshape(*change.shape[:-3], -1, 3)
+    return (flat @ mix.astype(np.float32)).reshape(change.shape)
+
+
+def _without_tone(change, weight):
+    """Weight a change [..., N, S, S, C], and take its mean over the face out of it."""
+    edge = round(FACE * change.shape[-2])
     face = (..., slice(edge, -edge), slice(edge, -edge), slice(None))
-    weight, axes = people.weight, (-3, -2)
-    # From here on in place: arrays of ten faces are slower to get than to fill.
-    change *= weight
+    change = weight * change
+    axes = (-3, -2)
     tone = change[face].sum(axes, keepdims=True) / weight[face].sum(axes, keepdims=True)
-    change -= weight * tone
-    change += people.images
-    change *= likeness
-    change += (1 - likeness) * generated
-    return np.clip(change, -1, 1, out=change)
+    return change - weight * tone
+
+
+def _without_haze(generated, photos, reconstructions):
+    """Give generated faces the contrast that the model takes from photos [N, S, S, C]."""
+    axes = (-3, -2, -1)
+    own, photos = (x.std(axes, keepdims=True) for x in (reconstructions, photos))
+    lost = np.clip(photos / np.maximum(own, 1e-3), 1, MOST_CONTRAST)
+    mean = generated.mean(axes, keepdims=True)
+    return mean + lost * (generated - mean)
+
+
+def texture(generated, reconstructions):
+    """Return by how much the model makes the texture of faces stronger or weaker.
+
+    Args:
+        generated: float array [..., N, S, S, C].
+        reconstructions: float array [N, S, S, C].
+
+    Returns:
+        float32 array [..., N, S, S, 1] within TEXTURE_SCALE.
+    """
+    made, own = (_texture_energy(x) for x in (generated, reconstructions))
+    return np.clip(np.sqrt(made / own), *TEXTURE_SCALE)
+
+
+def _texture_energy(images):
+    light = images @ LUMINANCE[:, None] if images.shape[-1] == 3 else images
+    fine, coarse = (_blur(light, deviation) for deviation in TEXTURE)
+    return _blur((fine - coarse) ** 2, TEXTURE_BLUR) + 1e-4
+
+
+@functools.cache
+def changed(size):
+    """Return which part of a change is made at each place, float32 [S, S, 1]: less at the eyes.
+
+    At the eyes and the mouth a model of 128 pixels errs most, and people are known by them.
+    """
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    left, right, _, *corners = detector.PLACES
+    spots = [(left, EYE_SIZE, EYES_KEPT), (right, EYE_SIZE, EYES_KEPT)]
+    spots.append((np.mean(corners, axis=0), MOUTH_SIZE, MOUTH_KEPT))
+    parts = [
+        part * np.exp(-(((x - at[0]) / width) ** 2) - ((y - at[1]) / height) ** 2)
+        for at, (width, height), part in spots
+    ]
+    return (1 - np.max(parts, axis=0)).astype(np.float32)[..., None]
+
+
+@functools.cache
+def face_mask(size):
+    """Return 1 in the face and its hair, 0 at the sides and in the corners: float32 [S, S, 1]."""
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    places = np.abs([x - FACE_CENTRE[0], y - FACE_CENTRE[1]])
+    places /= np.array(FACE_RADIUS)[:, None, None]
+    radius = (places**FACE_POWER).sum(axis=0) ** (1 / FACE_POWER)
+    fade = np.clip((1 - radius) / (1 - FACE_EDGE), 0, 1)
+    return (fade * fade * (3 - 2 * fade)).astype(np.float32)[..., None]
 
 
 def is_coloured(images):
