@@ -262,8 +262,11 @@ def lay_over(people, generated, likeness):
         return generated
     size, photos = generated.shape[-2], people.images
     weight = people.weight * changed(size)
-    smooth, own = (_blur(x, SPECKLES) for x in (generated, people.reconstructions))
-    full = photos + _without_tone(_less_colour(smooth - own, photos), weight)
+    smooth, own = (
+        _with_colour(_blur(x, SPECKLES), is_coloured(photos))
+        for x in (generated, people.reconstructions)
+    )
+    full = photos + _without_tone(_with_colour(smooth - own, COLOUR), weight)
     scale = 1 + weight * (texture(generated, people.reconstructions) - 1)
     clear = _without_haze(smooth, photos, people.reconstructions)
     # The Gaussian is linear: the coarse part of mix is that of full and of what is mixed in.
@@ -282,14 +285,14 @@ def _blur(images, deviation):
     return ndimage.gaussian_filter(images, deviation * size, mode='nearest', axes=(-3, -2))
 
 
-def _less_colour(change, photos):
-    """Return a change [..., N, S, S, C] with COLOUR of its colours; none where photos are grey."""
-    if change.shape[-1] != 3:
-        return change
-    colour = COLOUR * is_coloured(photos)[:, None, None]
-    mix = colour * np.eye(3) + (1 - colour) * LUMINANCE[:, None]  # [N, 3, 3]
-    flat = change.reshape(*change.shape[:-3], -1, 3)
-    return (flat @ mix.astype(np.float32)).reshape(change.shape)
+def _with_colour(images, share):
+    """Return images [..., N, S, S, C] with a share of their colours, a number or one for each N."""
+    if images.shape[-1] != 3:
+        return images
+    share = np.reshape(share, [-1, 1, 1])
+    mix = share * np.eye(3) + (1 - share) * LUMINANCE[:, None]  # [N or 1, 3, 3]
+    flat = images.reshape(*images.shape[:-3], -1, 3)
+    return (flat @ mix.astype(np.float32)).reshape(images.shape)
 
 
 def _without_tone(change, weight):

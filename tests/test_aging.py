@@ -181,8 +181,9 @@ def test_eyes_change_least():
 def test_a_grey_photo_stays_grey():
     x, r, y = map(random_images, range(3))
     grey = np.repeat(x[..., :1], 3, axis=-1)
-    shown = likeness.lay_over(some_people(grey, r), y, 1)
-    assert np.ptp(shown, axis=-1).max() < 1e-6
+    for part in (likeness.DETAIL_FROM, 1):
+        shown = likeness.lay_over(some_people(grey, r), y, part)
+        assert np.ptp(shown, axis=-1).max() < 1e-6
     assert np.ptp(likeness.lay_over(some_people(x, r), y, 1) - x, axis=-1).max() > 0.01
 
 
