@@ -263,7 +263,7 @@ def lay_over(people, generated, likeness):
     size, photos = generated.shape[-2], people.images
     weight = people.weight * changed(size)
     smooth, own = (
-        _with_colour(_blur(x, SPECKLES), is_coloured(photos))
+        _with_colour(_blur(x, SPECKLES), colours(photos, people.reconstructions))
         for x in (generated, people.reconstructions)
     )
     full = photos + _without_tone(_with_colour(smooth - own, COLOUR), weight)
@@ -362,9 +362,16 @@ def face_mask(size):
     return (fade * fade * (3 - 2 * fade)).astype(np.float32)[..., None]
 
 
-def is_coloured(images):
-    """Return whether photos [N, S, S, 3] in [-1, 1] are more than grey, bool array [N]."""
-    return np.ptp(images, axis=-1).mean(axis=(1, 2)) > GREY
+def colours(photos, reconstructions):
+    """Return how much of its colours a model shows of photos, float [N] from 0, grey, to 1.
+
+    Of a photo with hardly any it makes one with more.
+
+    Args:
+        photos, reconstructions: float arrays [N, S, S, C] in [-1, 1].
+    """
+    own, made = (np.ptp(x, axis=-1).mean(axis=(1, 2)) for x in (photos, reconstructions))
+    return np.where(own > GREY, np.minimum(own / np.maximum(made, GREY), 1), 0)
 
 
 def show(model, codes, people, ages, genders, age_shift, likeness):
