@@ -204,7 +204,7 @@ def test_a_written_table_holds_no_formulas(tmp_path):
     faces = {str(tmp_path / name): (30, 0) for name in names}
     for path in faces:
         draw_faces.draw_face(30, 0, seed=0).save(path)
-    check.write_labels(str(tmp_path), faces, list(faces))
+    check.write_labels(str(tmp_path), faces)
     lines = (tmp_path / 'labels.csv').read_text().splitlines()[1:]
     assert [line[0] for line in lines] == ['.', '.', '.', '.', 'p']
     assert labels.list_faces(str(tmp_path))[0] == sorted(faces)
@@ -217,7 +217,7 @@ def test_a_table_is_not_written_through_a_link(outside, tmp_path):
     os.symlink(precious, files.path_aside(folder / 'labels.csv'))
     os.symlink(precious, folder / 'labels.csv')
     path = str(next(path for path in folder.iterdir() if path.suffix == '.jpg'))
-    check.write_labels(str(folder), {path: (30, 0)}, [path])
+    check.write_labels(str(folder), {path: (30, 0)})
     assert precious.read_text() == 'file,age,gender\n'
     assert not (folder / 'labels.csv').is_symlink()
     assert len((folder / 'labels.csv').read_text().splitlines()) == 2
