@@ -107,7 +107,7 @@ def test_gradients_are_those_of_float32(precision, replicas, two_devices):  # no
         expected, found = np.linalg.norm(exact[name]), np.linalg.norm(rounded[name])
         ratio = found / expected
         cosine = np.vdot(exact[name], rounded[name]) / (expected * found)
-        least = 0.98 if name.endswith('beta') else 0.99
+        least = 0.95 if name.endswith('beta') else 0.99
         if not (0.9 <= ratio <= 1.1 and cosine >= least):
             wrong[name] = f'ratio {ratio:.3f}, cosine {cosine:.4f}'
     assert not wrong
