@@ -288,7 +288,11 @@ def _test(model, ages):
     genders = GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value]
     method = likeness.open_aging(model, _AGE_SHIFT.value, _LIKENESS.value)
     is_asked = (_AGE_SHIFT.value, _LIKENESS.value) != (None, None)
-    show = aging.all_ages(model, method, _AGE.value) if is_asked and any(method[1:]) else None
+    show = (
+        aging.all_ages(model, method, _AGE.value)
+        if is_asked and (method.age_shift or method.likeness)
+        else None
+    )
     model.custom_test(faces, genders, show)
     aging.write(model, names, faces, genders, ages, _GIF.value, method, _AGE.value)
     if _WHOLE_PHOTO.value:

@@ -26,7 +26,7 @@ def age(model, image, years, gender, method=None, own_age=None, own_gender=None)
         image: [S, S, C], uint8 or float in [-1, 1], a face that lies as in UTKFace.
         years: N ages.
         gender: 0 male, 1 female.
-        method: a likeness.Aging, by default the best one.
+        method: a likeness.AgingMethod, by default the best one.
         own_age, own_gender: of the person, if they are known.
 
     Returns:
@@ -37,7 +37,7 @@ def age(model, image, years, gender, method=None, own_age=None, own_gender=None)
     ages = labels.age_label(years, model.age_upper)[:, None]
     own = own_age, own_gender
     target = ages, labels.one_hot([gender], 2)
-    return likeness.look_and_show(model, method, images, *target, *own)[1][:, 0]
+    return method.look_and_show(images, *target, *own)[1][:, 0]
 
 
 def all_ages(model, method, own_age=None):
@@ -49,7 +49,7 @@ def all_ages(model, method, own_age=None):
 
     def show(images, genders):
         ages = labels.one_hot(np.arange(model.num_categories), model.num_categories)[:, None]
-        return likeness.look_and_show(model, method, images, ages, genders, own_age)[1]
+        return method.look_and_show(images, ages, genders, own_age)[1]
 
     return show
 
@@ -91,12 +91,12 @@ def write(
             image = photos.to_float(image)
             own = known(name, own_age)
             target = ages, shown_as
-            people, faces = likeness.look_and_show(model, method, image[None], *target, *own)
+            people, faces = method.look_and_show(image[None], *target, *own)
             for k, gender in enumerate(genders):
                 path = photos.result_path(model, 'ages', name, gender)
                 save_strip([image, *faces[:, k]], titles, path + '.png')
                 if gif:
-                    frames = likeness.show(model, *method.of(people, gliding, shown_as[k : k + 1]))
+                    frames = method.show(people, gliding, shown_as[k : k + 1])
                     save_gif(frames[:, 0], glide, path + '.gif')
                 paths.append(path)
                 progress.update()

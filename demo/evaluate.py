@@ -76,12 +76,12 @@ def plain(model):
     return method
 
 
-def shifted(model, aging):
-    """Return the method of a likeness.Aging for `measures.generate`."""
+def shifted(aging):
+    """Return the method of a likeness.AgingMethod for `measures.generate`."""
 
     def method(images):
-        people = likeness.look_at(model, aging.codes, images)
-        return lambda ages, genders: likeness.show(model, *aging.of(people, ages, genders))
+        people = aging.look_at(images)
+        return lambda ages, genders: aging.show(people, ages, genders)
 
     return method
 
@@ -105,7 +105,7 @@ def open_method(model, folder, age_shift, strength):
             f'{folder} has no statistics of codes, which an age shift needs: make them with '
             f'{codes.COMMAND}.'
         )
-    return shifted(model, likeness.Aging(statistics, age_shift, strength))
+    return shifted(likeness.AgingMethod(model, statistics, age_shift, strength))
 
 
 def evaluate(model, held_out, real, method, judge_age, describe, count, size_batch):

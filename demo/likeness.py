@@ -1,9 +1,10 @@
 """Ages that show, people who stay: the mathematics of --age_shift and --likeness.
 
 G(E(x), age, gender) has two faults. The code z = E(x) still says how old the person is, and G
-listens to it more than to the age label: `age_code.shift_age` replaces that age. And fifty numbers
-do not hold a person: `lay_over` keeps the photo and adds only the change. Both work on any trained
-model.
+listens to it more than to the age label: `shift_age` replaces that age. And fifty numbers do not
+hold a person: `lay_over` keeps the photo and adds only the change. Both work on any trained model.
+Arrays here may also be inputs of a network: so an export computes the same, see
+`AgingMethod.network`.
 """
 
 import argparse
@@ -13,29 +14,37 @@ import os
 import typing
 import warnings
 
+import keras
 import numpy as np
+from keras import ops
 from scipy import ndimage
 
 import face_aging
-from data import detector, tables
+from data import detector, labels, tables
 from data.console import InputError
-from demo import age_code
 from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos, chosen on one half of the held-out people.
-AGE_SHIFT, LIKENESS = 0.6, 0.2
+AGE_SHIFT, LIKENESS = 1.2, 0.5
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
+AGE_RANK = 4  # directions of z in which ages differ: with more of them people are lost
+# Years from which on an overshoot counts in full. In a small child it makes dark holes of the eyes,
+# in a young adult shadows around the face.
+OVERSHOOT_FROM = 40
+# How much less likely an error of a reconstruction, the mean of absolute differences of pixels in
+# [-1, 1], makes its labels: a logarithm. With 0 the genders of 71% of 160 held-out people are
+# guessed right, with 400 of 84%, with 1600 of 80%.
+ERROR_ODDS = 400
+# The change is STRENGTH times that of the person, of which a part is replaced by that of the mean
+# face of the person's age and gender: people are known better by it, and it has less mottle.
+STRENGTH, PROTOTYPE = 1.2, 0.5
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G and B (ITU-R BT.601)
 FACE = 0.2  # of the width, from each side to the middle of the face, where its tone is measured
 GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: what JPEG adds
-# How much less likely an error of a reconstruction, the mean of absolute differences of pixels in
-# [-1, 1], makes its labels: a logarithm. With 0 the genders of 71% of 160 held-out people are
-# guessed right, with 400 of 84%, with 1600 of 80%.
-ERROR_ODDS = 400
 # Of the width: deviation of the Gaussian that takes the speckles out of what is generated.
 SPECKLES = 0.8 / 128
 # Of the width: deviation of the Gaussian that parts what is coarse, which is mixed, from what is
@@ -47,7 +56,7 @@ TEXTURE, TEXTURE_BLUR = (1 / 128, 4 / 128), 4 / 128
 TEXTURE_SCALE = 0.5, 1.2  # at least, at most
 MOST_CONTRAST = 1.3  # factor of that of generated faces, where the model takes more from a photo
 EYES_KEPT, MOUTH_KEPT = 0.8, 0.6  # parts of the change that are left out in the middle of each
-EYE_SIZE, MOUTH_SIZE = (0.1, 0.06), (0.15, 0.07)  # of the width: of the Gaussians around them
+EYE_SIZE, MOUTH_SIZE = (0.12, 0.075), (0.15, 0.07)  # of the width: of the Gaussians around them
 # A rounded ellipse in parts of the width, from EDGE of whose radius on the change fades out.
 FACE_CENTRE, FACE_RADIUS, FACE_POWER, FACE_EDGE = (0.5, 0.52), (0.5, 0.62), 3, 0.86
 DETAIL_FROM = 0.2  # likeness from which on all this counts in full; at 0 the paper's method is left
@@ -55,21 +64,135 @@ TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which error
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
 
 
-class Aging(typing.NamedTuple):
-    """How people are shown at other ages.
+class People(typing.NamedTuple):
+    """Photos of N people, and what a model makes of them as they are.
 
     Attributes:
-        codes: the model's Codes, None where it has none.
-        age_shift, likeness: see `age_code.shift_age` and `lay_over`.
+        images: float32 array [N, S, S, C] in [-1, 1], the photos.
+        z: float32 array [N, Z], their codes.
+        ages, genders: float32 arrays [N, L] and [N, 2], their labels, known or guessed.
+        reconstructions: float32 array [N, S, S, C], G of all three.
+        weight: float32 array [N, S, S, 1], see `trust`.
     """
 
-    codes: code_statistics.Codes | None
-    age_shift: float
-    likeness: float
+    images: np.ndarray
+    z: np.ndarray
+    ages: np.ndarray
+    genders: np.ndarray
+    reconstructions: np.ndarray
+    weight: np.ndarray
 
-    def of(self, people, ages, genders):
-        """Return the arguments of `show` after the model."""
-        return self.codes, people, ages, genders, self.age_shift, self.likeness
+
+class AgingMethod:
+    """Shows people at other ages, by a trained model.
+
+    Attributes:
+        model: a FaceAging.
+        codes: its Codes, None where it has none; then age_shift is 0.
+        age_shift, likeness: see `shift_age` and `lay_over`. With both 0 the faces are those of
+            G(E(x), age, gender).
+    """
+
+    def __init__(self, model, codes, age_shift, likeness):
+        self.model = model
+        self.codes = codes
+        self.age_shift = age_shift
+        self.likeness = likeness
+
+    @functools.cached_property
+    def prototypes(self):
+        """The mean face of each age group and gender, float32 [2L, S * S * C]; None without Codes.
+
+        It is G of their mean code: a prototype, as those of Rowland and Perrett (1995).
+        """
+        if self.codes is None:
+            return None
+        groups, genders = np.divmod(np.arange(2 * self.model.num_categories), 2)
+        z = self.codes.mean.reshape(len(groups), -1)
+        ages = labels.one_hot(groups, self.model.num_categories)
+        (faces,) = generate(self.model, (z, ages, labels.one_hot(genders, 2)))
+        return faces.reshape(len(faces), -1)
+
+    def look_at(self, images, years=None, gender=None):
+        """Return the `People` in photos.
+
+        Args:
+            images: float32 array [N, S, S, C] in [-1, 1].
+            years, gender: of all of them, in years and 0 male, 1 female. What is not given is
+                guessed: of the labels that are possible the ones that reconstruct a photo best
+                count, together with the odds that the codes tell.
+        """
+        images = np.asarray(images, np.float32)
+        z = self.model.E(images).numpy()
+        ages, genders, odds = possible_labels(self.model, self.codes, z, years, gender)
+        (faces,) = generate(self.model, (z, ages, genders))
+        return likeliest(images, z, ages, genders, odds, faces)
+
+    def show(self, people, ages, genders, age_shift=None, likeness=None):
+        """Show people at ages, as genders.
+
+        Args:
+            people: People, N photos.
+            ages, genders: labels of the target in [-1, 1], [..., N, L] and [..., N, 2], or what
+                NumPy broadcasts to these.
+            age_shift, likeness: by default those of the method.
+
+        Returns:
+            float32 array [..., N, S, S, C] in [-1, 1].
+        """
+        age_shift = self.age_shift if age_shift is None else age_shift
+        z = shift_age(self.codes, people.z, ages, genders, age_shift, self.model.age_upper)
+        (generated,) = generate(self.model, (z, ages, genders))
+        return self._lay_over(people, generated, ages, genders, likeness)
+
+    def look_and_show(self, images, ages, genders, years=None, gender=None):
+        """Return the `People` in photos and what `show` makes of them; all goes through G at once.
+
+        Args:
+            images, years, gender: as for `look_at`.
+            ages, genders: of the target, as for `show`.
+        """
+        images = np.asarray(images, np.float32)
+        z = self.model.E(images).numpy()
+        *possible, odds = possible_labels(self.model, self.codes, z, years, gender)
+        target = shift_age(self.codes, z, ages, genders, self.age_shift, self.model.age_upper)
+        own, faces = generate(self.model, (z, *possible), (target, ages, genders))
+        people = likeliest(images, z, *possible, odds, own)
+        return people, self._lay_over(people, faces, ages, genders)
+
+    def _lay_over(self, people, generated, ages, genders, likeness=None):
+        likeness = self.likeness if likeness is None else likeness
+        prototype = self._prototype_change(people, ages, genders) if likeness else None
+        return np.asarray(lay_over(people, generated, likeness, prototype))
+
+    def _prototype_change(self, people, ages, genders):
+        """Return what changes from the mean face of people's age and gender to the target's."""
+        if self.prototypes is None:
+            return None
+        target, own = (
+            of_cells(self.prototypes, *cell)
+            for cell in ((ages, genders), (people.ages, people.genders))
+        )
+        change = target - own
+        return ops.reshape(change, [*_sizes(change)[:-1], *people.images.shape[1:]])
+
+    def network(self, E, G):
+        """Return this method as a Keras model from image, age and gender to a face.
+
+        Args:
+            E, G: the networks of the model, or copies of them.
+        """
+        image = keras.Input(E.input.shape[1:], name='image')
+        age = keras.Input([self.model.num_categories], name='age')
+        gender = keras.Input([2], name='gender')
+        z = E(image)
+        possible = possible_labels(self.model, self.codes, z)
+        faces = [G([z, possible[0][k], possible[1][k]]) for k in range(possible[2].shape[0])]
+        people = likeliest(image, z, *possible, faces)
+        shifted = shift_age(self.codes, z, age, gender, self.age_shift, self.model.age_upper)
+        prototype = self._prototype_change(people, age, gender)
+        face = lay_over(people, G([shifted, age, gender]), self.likeness, prototype)
+        return keras.Model([image, age, gender], face, name='face')
 
 
 def add_arguments(parser):
@@ -92,7 +215,7 @@ def _number(low, high):
 
 
 def open_aging(model, age_shift=None, likeness=None):
-    """Return the `Aging` of a model; where no values are given, the best ones.
+    """Return the `AgingMethod` of a model; where no values are given, the best ones.
 
     Without Codes the best age_shift is 0; a warning says how to make them.
 
@@ -116,76 +239,7 @@ def open_aging(model, age_shift=None, likeness=None):
         warnings.warn(f'{need}. Ages show less without.', stacklevel=2)
         age_shift = 0
     age_shift = AGE_SHIFT if age_shift is None else age_shift
-    return Aging(codes, age_shift, LIKENESS if likeness is None else likeness)
-
-
-# ---------------------------------------------------------------------------------- photos
-
-
-class People(typing.NamedTuple):
-    """Photos of N people, and what a model makes of them as they are.
-
-    Attributes:
-        images: float32 array [N, S, S, C] in [-1, 1], the photos.
-        z: float32 array [N, Z], their codes.
-        ages, genders: float32 arrays [N, L] and [N, 2], their labels, known or guessed.
-        reconstructions: float32 array [N, S, S, C], G of all three.
-        weight: float32 array [N, S, S, 1], see `trust`.
-    """
-
-    images: np.ndarray
-    z: np.ndarray
-    ages: np.ndarray
-    genders: np.ndarray
-    reconstructions: np.ndarray
-    weight: np.ndarray
-
-
-def look_at(model, codes, images, years=None, gender=None):
-    """Return the `People` in photos.
-
-    Args:
-        model: a FaceAging, trained.
-        codes: its Codes, or None.
-        images: float32 array [N, S, S, C] in [-1, 1].
-        years, gender: of all of them, in years and 0 male, 1 female. What is not given is guessed:
-            of the labels that are possible the ones that reconstruct a photo best count, together
-            with the odds that the codes tell.
-    """
-    images = np.asarray(images, np.float32)
-    z = model.E(images).numpy()
-    ages, genders, odds = age_code.possible_labels(model, codes, z, years, gender)
-    (faces,) = generate(model, (z, ages, genders))
-    return _likeliest(images, z, ages, genders, odds, faces)
-
-
-def look_and_show(model, aging, images, ages, genders, years=None, gender=None):
-    """Return the `People` in photos and what `show` makes of them; all goes through G at once.
-
-    Args:
-        model, images, years, gender: as for `look_at`.
-        aging: an Aging.
-        ages, genders: of the target, as for `show`.
-    """
-    images = np.asarray(images, np.float32)
-    z = model.E(images).numpy()
-    *possible, odds = age_code.possible_labels(model, aging.codes, z, years, gender)
-    target = age_code.shift_age(aging.codes, z, ages, genders, aging.age_shift, model.age_upper)
-    own, faces = generate(model, (z, *possible), (target, ages, genders))
-    people = _likeliest(images, z, *possible, odds, own)
-    return people, lay_over(people, faces, aging.likeness)
-
-
-def _likeliest(images, z, ages, genders, odds, faces):
-    """Return People, of each person the one of K `age_code.possible_labels` whose face fits best.
-
-    Args:
-        images, z, ages, genders, odds: of `look_at` and `age_code.possible_labels`.
-        faces: float array [K, N, S, S, C], G of the codes and labels.
-    """
-    errors = np.array([np.abs(face - images).mean(axis=(1, 2, 3)) for face in faces])
-    best = (odds - ERROR_ODDS * errors).argmax(axis=0), np.arange(len(images))
-    return People(images, z, ages[best], genders[best], faces[best], trust(images, faces[best]))
+    return AgingMethod(model, codes, age_shift, LIKENESS if likeness is None else likeness)
 
 
 def generate(model, *inputs):
@@ -196,6 +250,7 @@ def generate(model, *inputs):
         inputs: triples of codes [..., Z], ages [..., L] and genders [..., 2], which NumPy
             broadcasts.
     """
+    inputs = [[np.asarray(x) for x in triple] for triple in inputs]
     shapes = [np.broadcast_shapes(*(x.shape[:-1] for x in triple)) for triple in inputs]
     rows = [
         np.concatenate(
@@ -215,6 +270,149 @@ def generate(model, *inputs):
     ]
 
 
+# ---------------------------------------------------------------------- the age in the code
+
+
+def whitening(covariance):
+    """Return W [Z, Z], lower triangular, with W C W' = I for a covariance C [Z, Z]."""
+    return np.linalg.inv(np.linalg.cholesky(np.asarray(covariance, np.float64)))
+
+
+def age_projection(codes):
+    """Return P [Z, Z], the projection of codes on the AGE_RANK directions in which ages differ.
+
+    P = W^-1 U'U W: the rows of U [AGE_RANK, Z] are the first right singular vectors of the
+    whitened means of the age groups, of both genders together, centred.
+
+    Args:
+        codes: an init_model.codes.Codes.
+    """
+    W = whitening(codes.covariance)
+    means = codes.mean.mean(axis=1) @ W.T
+    U = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:AGE_RANK]
+    return np.linalg.solve(W, U.T @ U @ W)
+
+
+def shift_age(codes, z, ages, genders, age_shift, age_upper=labels.AGE_UPPER):
+    """Replace the age that codes carry: z - t * P (z - mu), with P of `age_projection`.
+
+    mu is the mean code of the target's age and gender, mixed as the labels are. t is age_shift;
+    what it has beyond 1 counts in full from OVERSHOOT_FROM years on, in proportion below.
+
+    Args:
+        codes: an init_model.codes.Codes; may be None where age_shift is 0.
+        z: float32 [..., Z].
+        ages, genders: labels of the target, float32 [..., L] and [..., 2] in [-1, 1].
+        age_shift: 0 leaves z as it is; with 1 its age is mu's, with more it overshoots.
+        age_upper: last year of each age group but the last.
+
+    Returns:
+        float32 [..., Z].
+    """
+    if age_shift == 0:
+        return z
+    mu = of_cells(codes.mean.reshape(-1, codes.mean.shape[-1]), ages, genders)
+    years = ops.matmul((1 + ages) / 2, np.float32(labels.age_centres(age_upper))[:, None])
+    overshoot = max(age_shift - 1, 0) * ops.clip(years / OVERSHOOT_FROM, 0, 1)
+    projection = age_projection(codes).T.astype(np.float32)
+    return z - (min(age_shift, 1) + overshoot) * ops.matmul(z - mu, projection)
+
+
+def of_cells(values, ages, genders):
+    """Return the mean of the values of age groups and genders, mixed as labels are.
+
+    Args:
+        values: float32 array [2L, D], by age group, then by gender.
+        ages, genders: labels, float32 [..., L] and [..., 2] in [-1, 1].
+
+    Returns:
+        float32 [..., D].
+    """
+    weights = (1 + ages[..., :, None]) / 2 * (1 + genders[..., None, :]) / 2
+    return ops.matmul(ops.reshape(weights, [*_sizes(weights)[:-2], len(values)]), values)
+
+
+def log_odds(codes, z):
+    """Return how likely each age group and gender is for codes, if these are normal in every cell.
+
+    Args:
+        codes: an init_model.codes.Codes.
+        z: float32 [N, Z].
+
+    Returns:
+        float32 [N, L, 2], the logarithms of the probabilities, up to a constant for each code.
+    """
+    W = whitening(codes.covariance).T.astype(np.float32)
+    means = codes.mean.reshape(-1, len(W)) @ W  # [2L, Z]
+    offsets = ops.matmul(z, W)[:, None] - means
+    odds = -ops.sum(offsets**2, axis=-1) / 2
+    return ops.reshape(odds, [-1, *codes.mean.shape[:2]])
+
+
+def possible_labels(model, codes, z, years=None, gender=None):
+    """Return what the own ages and genders of people may be, K for each.
+
+    Of each gender, with Codes, one age: 2p - 1 of the probabilities p that the code tells for this
+    gender. Without, all age groups.
+
+    Args:
+        model: a FaceAging.
+        codes: its Codes, or None.
+        z: float32 [N, Z].
+        years, gender: of all people, where they are known, in years and 0 male, 1 female.
+
+    Returns:
+        ages, genders: labels, float32 [K, N, L] and [K, N, 2] in [-1, 1].
+        odds: float32 [K, N], how likely the codes make each, a logarithm; without Codes alike.
+    """
+    known = None if years is None else labels.age_label([years], model.age_upper)
+    nothing = ops.zeros_like(z[:, :1])  # [N, 1]
+    possible = []
+    for own in range(2) if gender is None else [gender]:
+        odds = nothing[:, 0]
+        if codes is not None:
+            of_gender = log_odds(codes, z)[..., own]
+            odds = ops.logsumexp(of_gender, axis=1)
+        if known is not None:
+            ages = [known]
+        elif codes is None:
+            ages = labels.one_hot(np.arange(model.num_categories), model.num_categories)
+        else:
+            ages = [2 * ops.softmax(of_gender, axis=1) - 1]
+        label = nothing + labels.one_hot([own], 2)
+        possible += [(nothing + age, label, odds) for age in ages]
+    ages, genders, odds = (ops.stack(values) for values in zip(*possible, strict=True))
+    return ages, genders, odds
+
+
+def likeliest(images, z, ages, genders, odds, faces):
+    """Return `People`, of each person the one of K `possible_labels` whose face fits best.
+
+    Args:
+        images: float32 [N, S, S, C] in [-1, 1].
+        z, ages, genders, odds: as for and from `possible_labels`.
+        faces: K times float32 [N, S, S, C], G of the codes and labels.
+    """
+    errors = ops.stack([ops.mean(ops.abs(face - images), axis=(1, 2, 3)) for face in faces])
+    count = errors.shape[0]
+    best = ops.argmax(odds - ERROR_ODDS * errors, axis=0)  # [N]
+    is_best = ops.cast(ops.one_hot(best, count, axis=0), 'float32')  # [K, N]
+
+    def chosen(values):
+        """Return of K values [N, ...] the best [N, ...]; the others are multiplied by 0."""
+        axes = [1] * (len(values[0].shape) - 1)
+        return sum(ops.reshape(is_best[k], [-1, *axes]) * values[k] for k in range(count))
+
+    of_best = [chosen(values) for values in (ages, genders, faces)]
+    people = People(images, z, *of_best, trust(images, of_best[2]))
+    if isinstance(images, np.ndarray):
+        people = People(*(np.asarray(field) for field in people))
+    return people
+
+
+# ------------------------------------------------------------------------------ the photo
+
+
 def trust(images, reconstructions):
     """Say where the model understands photos: 1 there, towards 0 where it errs.
 
@@ -222,24 +420,24 @@ def trust(images, reconstructions):
     over a Gaussian.
 
     Args:
-        images, reconstructions: float arrays [N, S, S, C] in [-1, 1].
+        images, reconstructions: float32 [N, S, S, C] in [-1, 1].
 
     Returns:
-        float32 array [N, S, S, 1] in (0, 1].
+        float32 [N, S, S, 1] in (0, 1].
     """
-    error = np.abs(images - reconstructions).mean(axis=-1, keepdims=True)
-    blur = TRUST_BLUR * images.shape[1]
-    error = ndimage.gaussian_filter(error, (0, blur, blur, 0), mode='nearest')
-    return np.exp(-((error / TRUST_ERROR) ** 2)).astype(np.float32)
+    error = ops.mean(ops.abs(images - reconstructions), axis=-1, keepdims=True)
+    return ops.exp(-((_blur(error, TRUST_BLUR) / TRUST_ERROR) ** 2))
 
 
-def lay_over(people, generated, likeness):
+def lay_over(people, generated, likeness, prototype=None):
     """Lay the change that a model makes over photos, and leave the rest of them as it is.
 
-    A model's faults are in both pictures that it makes of a person, y (`generated`) at the target
-    and r (`reconstructions`) as they are: their difference is the ageing. With the photo x, its
+    A model's faults are in both pictures that it makes of a person, g (`generated`) at the target
+    and r (`reconstructions`) as they are: their difference is the ageing. Half of it is replaced by
+    p (`prototype`), what differs between the mean faces of both ages. With the photo x, its
     `weight` w, the likeness l, and k, which is 1 but for the eyes and the mouth, see `changed`,
 
+        y    = r + STRENGTH * (g - r + p) / 2
         full = x + k * w * d
         mix  = full + (1 - l) * k * (y - full)
         show = coarse(mix) + t * (full - coarse(full))
@@ -252,47 +450,72 @@ def lay_over(people, generated, likeness):
 
     Args:
         people: People, N photos.
-        generated: float array [..., N, S, S, C] in [-1, 1], the model's faces of them at a target.
+        generated: float32 [..., N, S, S, C] in [-1, 1], the model's faces of them at a target.
         likeness: from 0, which leaves `generated` as it is, to 1, the photo with the change.
+        prototype: float32 as generated, or None for g - r.
 
     Returns:
-        float32 array [..., N, S, S, C] in [-1, 1].
+        float32 [..., N, S, S, C] in [-1, 1].
     """
     if likeness == 0:
         return generated
-    size, photos = generated.shape[-2], people.images
+    size, photos, own = generated.shape[-2], people.images, people.reconstructions
     weight = people.weight * changed(size)
-    smooth, own = (
-        _with_colour(_blur(x, SPECKLES), colours(photos, people.reconstructions))
-        for x in (generated, people.reconstructions)
-    )
-    full = photos + _without_tone(_with_colour(smooth - own, COLOUR), weight)
-    scale = 1 + weight * (texture(generated, people.reconstructions) - 1)
-    clear = _without_haze(smooth, photos, people.reconstructions)
+    change = generated - own
+    if prototype is not None:
+        change = (1 - PROTOTYPE) * change + PROTOTYPE * prototype
+    made = own + STRENGTH * change
+    share = colours(photos, own)
+    smooth, smooth_own = (_with_colour(_blur(x, SPECKLES), share) for x in (made, own))
+    full = photos + _without_tone(_with_colour(smooth - smooth_own, COLOUR), weight)
+    scale = 1 + weight * (texture(made, own) - 1)
+    clear = _without_haze(smooth, photos, own)
     # The Gaussian is linear: the coarse part of mix is that of full and of what is mixed in.
-    shown = _blur((1 - likeness) * changed(size) * (clear - full), DETAIL)
     coarse = _blur(full, DETAIL)
-    shown += coarse + scale * (full - coarse)
-    shown = photos + face_mask(size) * (shown - photos)
+    mixed_in = _blur((clear - full) * ((1 - likeness) * changed(size)), DETAIL)
+    shown = mixed_in + coarse + scale * (full - coarse)
+    shown = photos + (shown - photos) * face_mask(size)
     part = min(likeness / DETAIL_FROM, 1)
-    shown = part * shown + (1 - part) * generated
-    return np.clip(shown, -1, 1, out=shown)
+    if part < 1:
+        shown = part * shown + (1 - part) * generated
+    return ops.clip(shown, -1, 1)
+
+
+def _sizes(x):
+    """Return the shape of an array, or of a network's input, for `ops.reshape`."""
+    return [-1 if size is None else size for size in x.shape]
 
 
 def _blur(images, deviation):
     """Blur images [..., S, S, C] by a Gaussian, whose deviation is in parts of the width."""
-    size = images.shape[-2]
-    return ndimage.gaussian_filter(images, deviation * size, mode='nearest', axes=(-3, -2))
+    *batch, size, _, channels = _sizes(images)
+    gaussian = _gaussian(size, deviation)
+    axes = [*range(len(batch))]
+    images = ops.transpose(images, [*axes, len(axes) + 2, len(axes), len(axes) + 1])
+    rows = ops.matmul(ops.reshape(images, [-1, size]), gaussian)  # one large product
+    rows = ops.swapaxes(ops.reshape(rows, [-1, size, size]), 1, 2)
+    columns = ops.matmul(ops.reshape(rows, [-1, size]), gaussian)
+    images = ops.reshape(columns, [*batch, channels, size, size])
+    return ops.transpose(images, [*axes, len(axes) + 2, len(axes) + 1, len(axes)])
+
+
+@functools.cache
+def _gaussian(size, deviation):
+    """Return the Gaussian along an axis as a matrix [size, size]; a row is multiplied by it."""
+    unit = np.eye(size, dtype=np.float64)
+    matrix = ndimage.gaussian_filter1d(unit, deviation * size, axis=0, mode='nearest')
+    return matrix.T.astype(np.float32)
+
+
+def _grey(images):
+    """Return the luminance of images [..., C], [..., 1]."""
+    return ops.sum(images * LUMINANCE, axis=-1, keepdims=True) if images.shape[-1] == 3 else images
 
 
 def _with_colour(images, share):
-    """Return images [..., N, S, S, C] with a share of their colours, a number or one for each N."""
-    if images.shape[-1] != 3:
-        return images
-    share = np.reshape(share, [-1, 1, 1])
-    mix = share * np.eye(3) + (1 - share) * LUMINANCE[:, None]  # [N or 1, 3, 3]
-    flat = images.reshape(*images.shape[:-3], -1, 3)
-    return (flat @ mix.astype(np.float32)).reshape(images.shape)
+    """Return images [..., N, S, S, C] with a share of their colours, a number or [N, 1, 1, 1]."""
+    grey = _grey(images)
+    return grey + share * (images - grey)
 
 
 def _without_tone(change, weight):
@@ -300,38 +523,43 @@ def _without_tone(change, weight):
     edge = round(FACE * change.shape[-2])
     face = (..., slice(edge, -edge), slice(edge, -edge), slice(None))
     change = weight * change
-    axes = (-3, -2)
-    tone = change[face].sum(axes, keepdims=True) / weight[face].sum(axes, keepdims=True)
-    return change - weight * tone
+    tone, weights = (ops.sum(x[face], axis=(-3, -2), keepdims=True) for x in (change, weight))
+    return change - weight * tone / weights
 
 
 def _without_haze(generated, photos, reconstructions):
     """Give generated faces the contrast that the model takes from photos [N, S, S, C]."""
-    axes = (-3, -2, -1)
-    own, photos = (x.std(axes, keepdims=True) for x in (reconstructions, photos))
-    lost = np.clip(photos / np.maximum(own, 1e-3), 1, MOST_CONTRAST)
-    mean = generated.mean(axes, keepdims=True)
+    own, photo = (_spread(x) for x in (reconstructions, photos))
+    lost = ops.clip(photo / ops.maximum(own, 1e-3), 1, MOST_CONTRAST)
+    mean = ops.mean(generated, axis=(-3, -2, -1), keepdims=True)
     return mean + lost * (generated - mean)
+
+
+def _spread(images):
+    """Return the standard deviation of images [N, S, S, C], [N, 1, 1, 1]."""
+    axes = (-3, -2, -1)
+    return ops.sqrt(
+        ops.mean((images - ops.mean(images, axes, keepdims=True)) ** 2, axes, keepdims=True)
+    )
 
 
 def texture(generated, reconstructions):
     """Return by how much the model makes the texture of faces stronger or weaker.
 
     Args:
-        generated: float array [..., N, S, S, C].
-        reconstructions: float array [N, S, S, C].
+        generated: float32 [..., N, S, S, C].
+        reconstructions: float32 [N, S, S, C].
 
     Returns:
-        float32 array [..., N, S, S, 1] within TEXTURE_SCALE.
+        float32 [..., N, S, S, 1] within TEXTURE_SCALE.
     """
     made, own = (_texture_energy(x) for x in (generated, reconstructions))
-    return np.clip(np.sqrt(made / own), *TEXTURE_SCALE)
+    return ops.clip(ops.sqrt(made / own), *TEXTURE_SCALE)
 
 
 def _texture_energy(images):
-    light = images @ LUMINANCE[:, None] if images.shape[-1] == 3 else images
-    fine, coarse = (_blur(light, deviation) for deviation in TEXTURE)
-    return _blur((fine - coarse) ** 2, TEXTURE_BLUR) + 1e-4
+    fine, coarse = (_blur(_grey(images), deviation) for deviation in TEXTURE)
+    return ops.maximum(_blur((fine - coarse) ** 2, TEXTURE_BLUR), 0) + 1e-4
 
 
 @functools.cache
@@ -363,32 +591,15 @@ def face_mask(size):
 
 
 def colours(photos, reconstructions):
-    """Return how much of its colours a model shows of photos, float [N] from 0, grey, to 1.
+    """Return how much of its colours a model shows of photos, [N, 1, 1, 1] from 0, grey, to 1.
 
     Of a photo with hardly any it makes one with more.
 
     Args:
-        photos, reconstructions: float arrays [N, S, S, C] in [-1, 1].
+        photos, reconstructions: float32 [N, S, S, C] in [-1, 1].
     """
-    own, made = (np.ptp(x, axis=-1).mean(axis=(1, 2)) for x in (photos, reconstructions))
-    return np.where(own > GREY, np.minimum(own / np.maximum(made, GREY), 1), 0)
-
-
-def show(model, codes, people, ages, genders, age_shift, likeness):
-    """Show people at ages, as genders.
-
-    Args:
-        model: a FaceAging, trained.
-        codes: its Codes; may be None where age_shift is 0.
-        people: People, N photos, as from `look_at`; where likeness is 0 only the codes count.
-        ages, genders: labels of the target in [-1, 1], [..., N, L] and [..., N, 2], or what
-            NumPy broadcasts to these.
-        age_shift, likeness: see `age_code.shift_age` and `lay_over`. With both 0 the faces are
-            those of G(E(x), age, gender).
-
-    Returns:
-        float32 array [..., N, S, S, C] in [-1, 1].
-    """
-    z = age_code.shift_age(codes, people.z, ages, genders, age_shift, model.age_upper)
-    (generated,) = generate(model, (z, ages, genders))
-    return lay_over(people, generated, likeness)
+    own, made = (
+        ops.mean(ops.max(x, -1) - ops.min(x, -1), axis=(1, 2)) for x in (photos, reconstructions)
+    )
+    share = ops.where(own > GREY, ops.minimum(own / ops.maximum(made, GREY), 1), 0)
+    return ops.reshape(share, [-1, 1, 1, 1])

@@ -109,7 +109,7 @@ def build(model, method):
 
     Args:
         model: a FaceAging, trained.
-        method: its likeness.Aging, from which the page starts; without Codes it has no age shift.
+        method: its AgingMethod, from which the page starts; without Codes it has no age shift.
     """
     studio = Studio(model, method)
     with gr.Blocks(title='A face at every age', analytics_enabled=False) as page:

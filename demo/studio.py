@@ -43,7 +43,7 @@ class Studio:
 
     Attributes:
         model: a FaceAging.
-        method: a likeness.Aging; without Codes nothing is guessed of people.
+        method: a likeness.AgingMethod; without Codes nothing is guessed of people.
     """
 
     def __init__(self, model, method):
@@ -77,7 +77,7 @@ class Studio:
         shape = self.model.size_image, self.model.num_input_channels
         one = photo._replace(landmarks=photo.landmarks[chosen : chosen + 1])
         faces, (span,) = whole_photo.cut_out(one, *shape)
-        people = likeness.look_at(self.model, self.method.codes, faces)
+        people = self.method.look_at(faces)
         return Guest(photo, format, chosen, span, people)
 
     def guess(self, guest):
@@ -94,14 +94,11 @@ class Studio:
             guest: a Guest.
             years: N ages.
             gender: of labels.GENDER_NAMES.
-            age_shift, share: of `likeness.show`, the latter its likeness.
+            age_shift, share: of `AgingMethod.show`, the latter its likeness.
         """
         ages = labels.age_label(np.array(years), self.model.age_upper)[:, None]
         genders = labels.one_hot([labels.GENDER_NAMES.index(gender)], 2)
-        faces = likeness.show(
-            self.model, self.method.codes, guest.people, ages, genders, age_shift, share
-        )
-        return faces[:, 0]
+        return self.method.show(guest.people, ages, genders, age_shift, share)[:, 0]
 
     def show_whole(self, guest, face):
         """Return a photo's pixels, uint8 [H, W, 3], with its chosen face changed into another.

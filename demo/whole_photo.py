@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from data import console, detector, files, labels, pictures, pipeline
-from demo import aging, likeness, photos
+from demo import aging, photos
 
 AGES = 5, 30, 65  # years, where none are asked for
 # The mask: a rounded square around a crop as UTKFace's, from whose centre to each side it is 1 up
@@ -141,7 +141,7 @@ def write(model, source, method, genders, ages, everyone=False, own_age=None):
     Args:
         model: a FaceAging, trained.
         source: folder of the photos, or one photo. Those without a face are left out.
-        method: a likeness.Aging.
+        method: a likeness.AgingMethod.
         genders: those of labels.GENDER_NAMES that the faces are shown as.
         ages: years, one photo for each.
         everyone: change all faces of a photo in one file.
@@ -168,12 +168,12 @@ def write(model, source, method, genders, ages, everyone=False, own_age=None):
             continue
         faces, spans = cut_out(photo, model.size_image, model.num_input_channels)
         own = aging.known(name, own_age) if len(faces) == 1 else (own_age, None)
-        people = likeness.look_at(model, method.codes, faces, *own)
+        people = method.look_at(faces, *own)
         several = len(faces) > 1 and not everyone
         groups = [[k] for k in range(len(faces))] if several else [[*range(len(faces))]]
         for gender in genders:
             label = labels.one_hot([labels.GENDER_NAMES.index(gender)], 2)
-            shown = likeness.show(model, *method.of(people, labelled, label))
+            shown = method.show(people, labelled, label)
             changes = (shown - faces) * spans[:, None, None, None] / 2
             for (i, years), group in itertools.product(enumerate(ages), groups):
                 pixels = photo.pixels.copy()

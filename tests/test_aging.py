@@ -1,11 +1,12 @@
 """Age shift and likeness: the formulas, and what they leave as it is."""
 
+import keras
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from data import labels
-from demo import age_code, likeness
+from demo import likeness
 from init_model import codes
 
 L, Z = 10, 50
@@ -23,6 +24,15 @@ def statistics():
     )
 
 
+def arrays(function):
+    """Return a function of arrays whose results are arrays too, not tensors."""
+    return lambda *args: keras.tree.map_structure(np.asarray, function(*args))
+
+
+lay_over, possible_labels = arrays(likeness.lay_over), arrays(likeness.possible_labels)
+shift_age, trust = arrays(likeness.shift_age), arrays(likeness.trust)
+
+
 def target(group, gender, count=1):
     return labels.one_hot([group] * count, L), labels.one_hot([gender] * count, 2)
 
@@ -32,10 +42,10 @@ def target(group, gender, count=1):
 
 def test_the_age_of_a_code_becomes_the_targets(statistics):
     z = np.random.RandomState(1).uniform(-1, 1, (4, Z))
-    P = age_code.age_projection(statistics)
+    P = likeness.age_projection(statistics)
     np.testing.assert_allclose(P @ P, P, atol=1e-9)
-    assert np.trace(P) == pytest.approx(age_code.AGE_RANK)
-    shifted = age_code.shift_age(statistics, z, *target(7, 1, 4), 1)
+    assert np.trace(P) == pytest.approx(likeness.AGE_RANK)
+    shifted = shift_age(statistics, z, *target(7, 1, 4), 1)
     mean = statistics.mean[7, 1]
     np.testing.assert_allclose(P @ shifted.T, np.tile(P @ mean, [4, 1]).T, atol=1e-5)
     rest = np.eye(Z) - P
@@ -44,25 +54,25 @@ def test_the_age_of_a_code_becomes_the_targets(statistics):
 
 def test_how_far_a_code_is_shifted(statistics):
     z = np.random.RandomState(1).uniform(-1, 1, (4, Z)).astype(np.float32)
-    steps = [age_code.shift_age(statistics, z, *target(2, 0, 4), t) for t in (0, 1, 1.5)]
+    steps = [shift_age(statistics, z, *target(2, 0, 4), t) for t in (0, 1, 1.5)]
     np.testing.assert_array_equal(steps[0], z)
     # Of what is beyond 1, a part by the target's age counts: 13 is the central year of group 2.
-    part = 1 + 0.5 * 13 / age_code.OVERSHOOT_FROM
+    part = 1 + 0.5 * 13 / likeness.OVERSHOOT_FROM
     np.testing.assert_allclose(steps[2] - z, part * (steps[1] - z), atol=1e-5)
-    steps = [age_code.shift_age(statistics, z, *target(7, 0, 4), t) for t in (1, 1.5)]
+    steps = [shift_age(statistics, z, *target(7, 0, 4), t) for t in (1, 1.5)]
     np.testing.assert_allclose(steps[1] - z, 1.5 * (steps[0] - z), atol=1e-5)
     # Ages between two groups are between the codes of both.
     between = labels.age_label([30.5], labels.AGE_UPPER)
     genders = labels.one_hot([0], 2)
-    middle = age_code.shift_age(statistics, z, between, genders, 1)
-    ends = [age_code.shift_age(statistics, z, *target(group, 0), 1) for group in (4, 5)]
+    middle = shift_age(statistics, z, between, genders, 1)
+    ends = [shift_age(statistics, z, *target(group, 0), 1) for group in (4, 5)]
     np.testing.assert_allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-5)
 
 
 def test_age_and_gender_are_guessed_from_codes(vivid, statistics):
     cells = list(np.ndindex(L, 2))
     z = np.array([statistics.mean[cell] for cell in cells])
-    ages, genders, odds = age_code.possible_labels(vivid(), statistics, z)
+    ages, genders, odds = possible_labels(vivid(), statistics, z)
     np.testing.assert_array_equal(genders, np.stack([labels.one_hot([s] * 20, 2) for s in (0, 1)]))
     np.testing.assert_allclose((ages + 1).sum(axis=-1), 2, atol=1e-5)
     likelier = odds.argmax(axis=0)
@@ -78,12 +88,12 @@ def test_what_fits_best_is_the_guess(vivid, statistics):
     for groups, own in (([0, 9], [1, 0]), ([5, 3], [1, 1])):
         ages, genders = labels.one_hot(groups, L), labels.one_hot(own, 2)
         images = model.G([z.numpy(), ages, genders]).numpy()
-        people = likeness.look_at(model, None, images)
+        people = likeness.AgingMethod(model, None, 0, 0).look_at(images)
         np.testing.assert_array_equal(people.ages, ages)
         np.testing.assert_array_equal(people.genders, genders)
         # And where the codes tell no gender.
         year = labels.age_centres()[groups[0]]
-        people = likeness.look_at(model, alike, images, year)
+        people = likeness.AgingMethod(model, alike, 0, 0).look_at(images, year)
         np.testing.assert_array_equal(people.genders[0], genders[0])
 
 
@@ -103,35 +113,35 @@ def random_images(seed, count=2, channels=3):
 
 def test_likeness_0_is_what_was_generated():
     x, r, y = map(random_images, range(3))
-    np.testing.assert_array_equal(likeness.lay_over(some_people(x, r), y, 0), y)
+    np.testing.assert_array_equal(lay_over(some_people(x, r), y, 0), y)
 
 
 @pytest.mark.parametrize('channels', [1, 3])
 def test_without_a_change_the_photo_stays(channels):
     x, r = (random_images(seed, channels=channels) for seed in range(2))
-    np.testing.assert_allclose(likeness.lay_over(some_people(x, r), r, 1), x, atol=1e-6)
+    np.testing.assert_allclose(lay_over(some_people(x, r), r, 1), x, atol=1e-6)
     y = random_images(2, channels=channels)
-    shown = likeness.lay_over(some_people(x, r, weight=1e-20), y, 1)
+    shown = lay_over(some_people(x, r, weight=1e-20), y, 1)
     np.testing.assert_allclose(shown, x, atol=1e-6)
-    assert np.abs(likeness.lay_over(some_people(x, r), y, 1) - x).mean() > 0.05
+    assert np.abs(lay_over(some_people(x, r), y, 1) - x).mean() > 0.05
 
 
 def test_likeness_changes_faces_steadily():
     """Towards 0 to what was generated, and from DETAIL_FROM on in equal steps."""
     x, r, y = (random_images(seed) / 3 for seed in range(3))  # nothing is clipped
     people = some_people(x, r)
-    np.testing.assert_allclose(likeness.lay_over(people, y, 1e-6), y, atol=1e-5)
-    low, middle, high = (likeness.lay_over(people, y, part) for part in (0.4, 0.7, 1))
+    np.testing.assert_allclose(lay_over(people, y, 1e-6), y, atol=1e-5)
+    low, middle, high = (lay_over(people, y, part) for part in (0.4, 0.7, 1))
     np.testing.assert_allclose(middle, (low + high) / 2, atol=1e-6)
 
 
 def test_speckles_are_blurred_away_with_likeness():
     x = np.zeros([1, 128, 128, 3], np.float32)
     r = x + 0.1 * np.linspace(-1, 1, 128, dtype=np.float32)[:, None]
-    speckled = r + 0.2 * (-1) ** np.indices(x.shape)[1:3].sum(axis=0)
+    speckled = r + np.float32(0.2) * (-1) ** np.indices(x.shape, np.float32)[1:3].sum(axis=0)
     left = []
     for part in (0, likeness.DETAIL_FROM / 2, 0.5):
-        shown = likeness.lay_over(some_people(x, r), speckled, part)
+        shown = lay_over(some_people(x, r), speckled, part)
         left.append(np.abs(np.diff(shown, axis=2)).mean() / 2)
     assert left[0] == pytest.approx(0.2) and 0.09 < left[1] < 0.11 and left[2] < 0.003
 
@@ -148,7 +158,7 @@ def test_fine_detail_is_the_photos():
     """It stays where the model changes nothing, and what the model adds of its own is left out."""
     x, made = noise(3), noise(3, seed=1)
     own = noise(20, seed=2)
-    shown = likeness.lay_over(some_people(x, own), own + made, 0.25)[0] - own[0]
+    shown = lay_over(some_people(x, own), own + made, 0.25)[0] - own[0]
     shown = (shown - ndimage.gaussian_filter(shown, 3, axes=(0, 1)))[16:-16, 16:-16].ravel()
     photo, of_model = (image[0, 16:-16, 16:-16].ravel() for image in (x, made))
     assert np.corrcoef(shown, photo)[0, 1] > 0.9
@@ -159,21 +169,21 @@ def test_wrinkles_go_where_the_model_smooths():
     x, own, smooth = noise(8), noise(8, seed=1), noise(8, seed=1) / 10
     people = some_people(x, own)
     cheek = (slice(None), slice(60, 80), slice(20, 40))
-    kept, gone = (np.std((likeness.lay_over(people, y, 1) - y + own)[cheek]) for y in (own, smooth))
+    kept, gone = (np.std((lay_over(people, y, 1) - y + own)[cheek]) for y in (own, smooth))
     assert gone < 0.8 * kept
 
 
 def test_the_surroundings_stay():
     """At the sides and in the corners, where background and clothes are, the photo is left."""
     x, r, y = noise(8), noise(20, seed=1), noise(20, seed=2) + 0.3
-    change = np.abs(likeness.lay_over(some_people(x, r), y, 0.25) - x)[0]
+    change = np.abs(lay_over(some_people(x, r), y, 0.25) - x)[0]
     border = change[:, :6].mean(), change[:, -6:].mean(), change[:12, :12].mean()
     assert max(border) < 0.2 * change[40:110, 30:98].mean()
 
 
 def test_eyes_change_least():
     x, r, y = 0 * noise(8), noise(20, seed=1), noise(20, seed=2)
-    change = np.abs(likeness.lay_over(some_people(x, r), y, 1) - x)[0].mean(axis=-1)
+    change = np.abs(lay_over(some_people(x, r), y, 1) - x)[0].mean(axis=-1)
     eye = change[33:42, 33:43].mean()
     assert eye < 0.5 * change[48:80, 30:98].mean()
 
@@ -182,22 +192,22 @@ def test_a_grey_photo_stays_grey():
     x, r, y = map(random_images, range(3))
     grey = np.repeat(x[..., :1], 3, axis=-1)
     for part in (likeness.DETAIL_FROM, 1):
-        shown = likeness.lay_over(some_people(grey, r), y, part)
+        shown = lay_over(some_people(grey, r), y, part)
         assert np.ptp(shown, axis=-1).max() < 1e-6
-    assert np.ptp(likeness.lay_over(some_people(x, r), y, 1) - x, axis=-1).max() > 0.01
+    assert np.ptp(lay_over(some_people(x, r), y, 1) - x, axis=-1).max() > 0.01
 
 
 def test_a_photo_gets_no_more_colours_than_it_has():
     x, r, y = map(random_images, range(3))
     tinted = x[..., :1] + np.array([0.03, 0, -0.03])
-    shown = likeness.lay_over(some_people(tinted.astype(np.float32), r), y, likeness.DETAIL_FROM)
+    shown = lay_over(some_people(tinted.astype(np.float32), r), y, likeness.DETAIL_FROM)
     assert np.ptp(shown, axis=-1).mean() < 2 * 0.06
 
 
 def test_a_skin_keeps_its_tone():
     x, r, y = (random_images(seed) / 3 for seed in range(3))
-    shown = likeness.lay_over(some_people(x, r), y, 1)
-    np.testing.assert_allclose(likeness.lay_over(some_people(x, r), y + 0.2, 1), shown, atol=1e-5)
+    shown = lay_over(some_people(x, r), y, 1)
+    np.testing.assert_allclose(lay_over(some_people(x, r), y + 0.2, 1), shown, atol=1e-5)
     middle = shown[:, 6:-6, 6:-6].mean(axis=(1, 2))
     np.testing.assert_allclose(middle, x[:, 6:-6, 6:-6].mean(axis=(1, 2)), atol=0.01)
 
@@ -206,9 +216,9 @@ def test_what_the_model_does_not_understand_is_left():
     x = random_images(0)
     r = x.copy()
     r[:, :8] += 1.5  # of the rows above, it errs badly
-    weight = likeness.trust(x, r)
+    weight = trust(x, r)
     assert weight[:, :5].max() < 0.01 and weight[:, 16:].min() > 0.99
-    assert (likeness.trust(x, x) == 1).all()
+    assert (trust(x, x) == 1).all()
 
 
 # -------------------------------------------------------------------------------------- model
@@ -217,9 +227,9 @@ def test_what_the_model_does_not_understand_is_left():
 def test_without_both_it_is_the_papers_method(vivid):
     model = vivid()
     images = random_images(0, 3)
-    people = likeness.look_at(model, None, images, years=30, gender=0)
+    people = likeness.AgingMethod(model, None, 0, 0).look_at(images, years=30, gender=0)
     ages, genders = labels.one_hot(np.arange(L), L), labels.one_hot([1], 2)
-    shown = likeness.show(model, None, people, ages[:, None], genders, 0, 0)
+    shown = likeness.AgingMethod(model, None, 0, 0).show(people, ages[:, None], genders)
     expected = model.generate_ages(model.E(images), labels.one_hot([1] * 3, 2))
     np.testing.assert_array_equal(shown, np.stack([*expected]))
 
@@ -227,12 +237,12 @@ def test_without_both_it_is_the_papers_method(vivid):
 def test_people_are_looked_at_with_what_is_known_of_them(vivid, statistics):
     model = vivid()
     images = random_images(0, 2)
-    people = likeness.look_at(model, statistics, images, years=25.5, gender=1)
+    people = likeness.AgingMethod(model, statistics, 0, 0).look_at(images, years=25.5, gender=1)
     z = model.E(images).numpy()
     expected = model.G([z, *target(4, 1, 2)]).numpy()
     np.testing.assert_array_equal(people.reconstructions, expected)
-    guessed = likeness.look_at(model, statistics, images)
-    ages, genders, _ = age_code.possible_labels(model, statistics, z)
+    guessed = likeness.AgingMethod(model, statistics, 0, 0).look_at(images)
+    ages, genders, _ = possible_labels(model, statistics, z)
     rows = np.tile(z, [2, 1]), np.concatenate(ages), np.concatenate(genders)
     own = guessed.genders.argmax(axis=1) * 2 + [0, 1]  # the rows of what was chosen
     np.testing.assert_array_equal(guessed.reconstructions, model.G([*rows]).numpy()[own])
@@ -241,22 +251,45 @@ def test_people_are_looked_at_with_what_is_known_of_them(vivid, statistics):
 
 def test_at_once_is_as_one_after_the_other(vivid, statistics):
     model = vivid()
-    images, aging = random_images(0, 2), likeness.Aging(statistics, 1.5, 0.7)
+    images, method = random_images(0, 2), likeness.AgingMethod(model, statistics, 1.5, 0.7)
     target = labels.age_label([5, 30, 80])[:, None], labels.one_hot([0, 1], 2)
-    people, shown = likeness.look_and_show(model, aging, images, *target, gender=1)
-    expected = likeness.look_at(model, statistics, images, gender=1)
+    people, shown = method.look_and_show(images, *target, gender=1)
+    expected = likeness.AgingMethod(model, statistics, 0, 0).look_at(images, gender=1)
     for field, other in zip(people, expected, strict=True):
         np.testing.assert_allclose(field, other, atol=1e-5)
-    np.testing.assert_allclose(shown, likeness.show(model, *aging.of(people, *target)), atol=1e-5)
+    np.testing.assert_allclose(shown, method.show(people, *target), atol=1e-5)
 
 
 def test_ages_and_people_are_broadcast(vivid, statistics):
     model = vivid()
-    people = likeness.look_at(model, statistics, random_images(0, 2))
+    method = likeness.AgingMethod(model, statistics, 1.5, 1)
+    people = method.look_at(random_images(0, 2))
     ages, genders = labels.age_label([5, 30, 80]), labels.one_hot([0, 1], 2)
-    together = likeness.show(model, statistics, people, ages[:, None], genders, 1.5, 1)
+    together = method.show(people, ages[:, None], genders)
     assert together.shape == (3, 2, 32, 32, 3)
     for i, k in np.ndindex(3, 2):
         one = likeness.People(*(field[k : k + 1] for field in people))
-        alone = likeness.show(model, statistics, one, ages[i : i + 1], genders[k : k + 1], 1.5, 1)
+        alone = method.show(one, ages[i : i + 1], genders[k : k + 1])
         np.testing.assert_allclose(together[i, k], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize('with_codes', [True, False])
+def test_as_a_network_the_method_is_the_same(vivid, statistics, with_codes):
+    model = vivid()
+    codes = statistics if with_codes else None
+    method = likeness.AgingMethod(model, codes, 1.2 if with_codes else 0, 0.5)
+    images, (ages, genders) = random_images(0, 3), target(8, 1, 3)
+    shown = method.show(method.look_at(images), ages, genders)
+    network = method.network(model.E, model.G)
+    np.testing.assert_allclose(network([images, ages, genders]), shown, atol=1e-5)
+
+
+def test_half_of_the_change_is_that_of_mean_faces():
+    """What these change is laid over, also where the model changes nothing in this person."""
+    x, r, change = 0 * noise(8), noise(20, seed=1), noise(20, seed=2)
+    none = lay_over(some_people(x, r), r, 1, 0 * change)
+    half = lay_over(some_people(x, r), r, 1, change)
+    whole = lay_over(some_people(x, r), r + change, 1, change)
+    assert np.std(half - none) > 0.02
+    np.testing.assert_allclose(whole - none, 2 * (half - none), atol=0.05)
+    np.testing.assert_allclose(lay_over(some_people(x, r), r + change, 1), whole, atol=1e-5)

@@ -60,7 +60,7 @@ class Recorder:
 
 def test_aging(model, pair):
     image = pair[1]
-    plain = likeness.Aging(None, 0, 0)
+    plain = likeness.AgingMethod(model, None, 0, 0)
     faces = aging.age(model, image, [5, 30, 65], 1, plain)
     z = np.repeat(model.E(image[None]), 3, axis=0)
     expected = model.G([z, labels.age_label([5, 30, 65]), labels.one_hot([1] * 3, 2)])

@@ -60,7 +60,7 @@ def generated(model, path, gender, ages):
 def write(model, folder, **settings):
     """Write the strips and animations of a folder's photos, by the paper's method."""
     paths, faces = pipeline.read_folder(str(folder), 32, model.num_input_channels)
-    plain = likeness.Aging(None, 0, 0)
+    plain = likeness.AgingMethod(model, None, 0, 0)
     return aging.write(model, files.unique_names(paths), faces, method=plain, **settings)
 
 

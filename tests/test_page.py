@@ -209,7 +209,7 @@ def test_the_face_follows_age_shift_and_likeness(visit, model):
 
 
 def test_without_statistics_there_is_no_age_shift(model):
-    page = demo_page.build(model, likeness.Aging(None, 0, 1))
+    page = demo_page.build(model, likeness.AgingMethod(model, None, 0, 1))
     (slider,) = (b for b in page.blocks.values() if getattr(b, 'label', None) == 'Age shift')
     assert (slider.interactive, slider.value) == (False, 0)
     assert 'python -m init_model.codes' in slider.info
@@ -320,7 +320,7 @@ def test_a_port_that_is_taken(model):
     with contextlib.closing(socket.create_server(('127.0.0.1', 0))) as server:
         port = server.getsockname()[1]
         with pytest.raises(console.InputError, match=f'Port {port} cannot be used .* --port 7861'):
-            demo_page.serve(demo_page.build(model, likeness.Aging(None, 0, 1)), port)
+            demo_page.serve(demo_page.build(model, likeness.AgingMethod(model, None, 0, 1)), port)
 
 
 def test_the_program_asks_no_other_host(browser):

@@ -121,7 +121,7 @@ def program(vivid, tmp_path, monkeypatch):
     model = vivid()
     people = [landmarks_at((100, 120), 90), landmarks_at((280, 160), 70)]
     monkeypatch.setattr(detector, 'find_faces', lambda pixels: np.array(people))
-    method = likeness.Aging(None, 0, 1)
+    method = likeness.AgingMethod(model, None, 0, 1)
 
     def write(folder, **settings):
         paths = whole_photo.write(model, str(folder), method, ['female'], [5, 65], **settings)
