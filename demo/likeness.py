@@ -75,9 +75,18 @@ class Aging(typing.NamedTuple):
 def add_arguments(parser):
     """Add what a program that shows people at other ages asks."""
     parser.add_argument('--age', type=_number(0, tables.OLDEST), help='own, where it is known')
-    shift = _number(0, MOST_AGE_SHIFT)
-    parser.add_argument('--age_shift', type=shift, help="as main.py's")
-    parser.add_argument('--likeness', type=_number(0, 1), help="as main.py's")
+    parser.add_argument(
+        '--age_shift',
+        type=_number(0, MOST_AGE_SHIFT),
+        help=f"how far the age in the code is replaced by the target's, from 0, not at all, to "
+        f'{MOST_AGE_SHIFT:g} ({AGE_SHIFT})',
+    )
+    parser.add_argument(
+        '--likeness',
+        type=_number(0, 1),
+        help='how much of the photo stays, from 0, nothing, to 1, everything but the change '
+        f'({LIKENESS})',
+    )
 
 
 def _number(low, high):
