@@ -8,6 +8,7 @@ Write the faces in a folder at ten ages, as male and as female:
 
 import itertools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -21,18 +22,9 @@ MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
 FLAGS_TXT = 'flags.txt'  # in SAVEDIR
-# Flags that this program once had, with the words that its FLAGS_TXT then held for defaults.
-MOVED = {
-    'align': '--align=False',
-    'gender': '--gender=both',
-    'ages': None,
-    'gif': '--gif=False',
-    'age_shift': None,
-    'likeness': None,
-    'age': None,
-    'whole_photo': '--whole_photo=False',
-    'everyone': '--everyone=False',
-}
+# Flags that this program once had, and the defaults that its FLAGS_TXT then held.
+MOVED = 'align gender ages gif age_shift likeness age whole_photo everyone'.split()
+MOVED_DEFAULTS = 'align=False gender=both gif=False whole_photo=False everyone=False'.split()
 MOVED_TO = 'python -m demo.photos'
 
 
@@ -306,20 +298,20 @@ def _parse_flags(argv):
 
 
 def _without_moved(argv):
-    """Return a command line without the defaults of MOVED flags; end the program at other values.
+    """Return a command line without MOVED_DEFAULTS; end the program at other MOVED flags.
 
-    Files of flags are read into it: that of an older training holds such defaults.
+    Files of flags are read into it: that of an older training holds the defaults.
     """
     argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+    argv = [word for word in argv if word.removeprefix('--') not in MOVED_DEFAULTS]
     for word in argv[1:]:
-        name = word.split('=')[0].lstrip('-')
-        name = name if name in MOVED else name.removeprefix('no')
-        if word.startswith('-') and name in MOVED and word != MOVED[name]:
+        name = re.sub('^--?(no)?|=.*', '', word, flags=re.DOTALL)
+        if word.startswith('-') and name in MOVED:
             sys.exit(
                 f'\n\t--{name} has left this program: call {MOVED_TO} my_photos, which finds the '
                 'faces and writes strips, animations and whole photos (see its --help).'
             )
-    return [word for word in argv if word not in MOVED.values()]
+    return argv
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 """Two games with the photos of two people: python -m demo.games morph A B, and kids A B.
 
 morph turns one person into the other: the code, the age and the gender all glide. How old they are
-and as whom they are shown is read from names as UTKFace has them, 23_0_me.jpg for a man of 23, or
-else from --ages and --genders. Writes a strip, morph_<A>_<B>.png, and an animation, .gif.
+and as whom they are shown is said by --ages and --genders, or by names as UTKFace has them,
+23_0_me.jpg for a man of 23, or guessed. Writes a strip, morph_<A>_<B>.png, and an animation, .gif.
 
 kids shows children that the two might have: each component of a child's code is taken at random
 from that of one of the two. Writes kids_<A>_<B>.png.
@@ -15,7 +15,7 @@ import typing
 import numpy as np
 
 import face_aging
-from data import console, files, labels, readers
+from data import console, files, labels
 from demo import likeness, portraits, strips
 
 FRAMES = 25  # of the animation, one way
@@ -70,34 +70,6 @@ def morph_strip(
     return images, ['input', *years[::STRIP_STEP], 'input'], years
 
 
-def read_labels(
-    paths: typing.Sequence[str], ages: str | None = None, genders: str | None = None
-) -> tuple[typing.Sequence[int], list[int]]:
-    """Return the ages in years and the genders, 0 male, 1 female, of two people.
-
-    Args:
-        paths: of their photos, of which the names tell what is not given.
-        ages, genders: of both, as '30,60' and 'male,female'.
-
-    Raises:
-        InputError: these are no two ages or genders, or a name doesn't tell what is not given.
-    """
-    cure = {'ages': '30,60', 'genders': 'male,female'}
-    named = [readers.parse_name(path) for path in paths]
-    if None in named and not (ages and genders):
-        path = paths[named.index(None)]
-        raise console.InputError(
-            f'The name of {path} tells no age and gender, such as 23_0_me.jpg of a man of 23: '
-            'pass those of both people.',
-            **cure,
-        )
-    ages = labels.parse_ages(ages) if ages else [age for age, _ in named]
-    words = genders.split(',') if genders else [labels.GENDER_NAMES[gender] for _, gender in named]
-    if len(ages) != 2 or len(words) != 2 or not {*words} <= {*labels.GENDER_NAMES}:
-        raise console.InputError('A morph is of two people: pass two ages and two genders.', **cure)
-    return ages, [labels.GENDER_NAMES.index(word) for word in words]
-
-
 # ----------------------------------------------------------------------------------- kids
 
 
@@ -135,24 +107,34 @@ def kids_strip(first: Portrait, second: Portrait, faces: np.ndarray) -> tuple[li
 # -------------------------------------------------------------------------------- program
 
 
-def _open(args, ages=(None, None), genders=(None, None)):
+def _open(args):
     """Return the model, the portraits of both photos and the path of the result without suffix."""
     model = portraits.open_model(args)
-    method = likeness.Aging(None, 0, 0)  # codes are mixed as they are
-    people = []
-    for path, age, gender in zip(args.photos, ages, genders, strict=True):
+    method = likeness.open_aging(model, 0, 0)  # codes are mixed as they are
+    people, names = [], files.unique_names(args.photos)
+    for path, name in zip(args.photos, names, strict=True):
         photo = portraits.open_photo(path)
         portraits.require_face(photo, path)
-        people.append(portraits.portray(model, method, photo, age=age, gender=gender))
+        age, gender = portraits.known(name)
+        people.append(portraits.portray(model, method, photo, 0, name, age, gender))
     folder = portraits.result_folder(args)
     os.makedirs(folder, exist_ok=True)
-    name = '_'.join([args.game, *files.unique_names(args.photos)])
-    return model, people, os.path.join(folder, name)
+    return model, people, os.path.join(folder, '_'.join([args.game, *names]))
 
 
 def _play_morph(args):
-    ages, genders = read_labels(args.photos, args.ages, args.genders)
-    model, people, path = _open(args, ages, genders)
+    ages = labels.parse_ages(args.ages) if args.ages else None
+    words = args.genders.split(',') if args.genders else labels.GENDER_NAMES
+    if len(ages or words) != 2 or len(words) != 2 or not {*words} <= {*labels.GENDER_NAMES}:
+        raise console.InputError(
+            'A morph is of two people: pass two ages and two genders.',
+            ages='30,60',
+            genders='male,female',
+        )
+    model, people, path = _open(args)
+    genders = [labels.GENDER_NAMES.index(word) for word in words]
+    genders = genders if args.genders else [person.gender for person in people]
+    ages = ages or [person.age for person in people]
     faces = morph(model, *people, ages, genders)
     images, titles, years = morph_strip(*people, faces, ages)
     strips.save_strip(images, titles, path + '.png')
@@ -173,8 +155,8 @@ def main(argv=None):
     games = parser.add_subparsers(dest='game', required=True)
     turn = games.add_parser('morph', help='turn one person into another')
     turn.set_defaults(play=_play_morph)
-    turn.add_argument('--ages', help='of both, in years, such as 30,60; default: from the names')
-    turn.add_argument('--genders', help='of both, such as male,female; default: from the names')
+    turn.add_argument('--ages', help='of both, in years, such as 30,60')
+    turn.add_argument('--genders', help='of both, such as male,female')
     make = games.add_parser('kids', help='show children that the two might have')
     make.set_defaults(play=_play_kids)
     make.add_argument('--count', type=int, default=10, help='of the children (%(default)s)')

@@ -17,19 +17,9 @@ from data import align, console, files, labels
 from demo import likeness, portraits, strips, whole_photo
 
 TABLE = 'photos.csv'
-COLUMNS = (
-    'file',
-    'face',  # 1 is the largest one in the photo
-    'x',  # of the middle of the face's square in the photo, in pixels
-    'y',
-    'width',  # of the square, in pixels
-    'turned',  # clockwise, in degrees
-    'age',
-    'age_is',  # given or guessed
-    'gender',
-    'gender_is',
-    'written',  # files, separated by a semicolon and a blank
-)
+# Face 1 is the largest in its photo; x, y and width are of its square, in pixels; it is turned
+# clockwise, by degrees; what is known of the person is given or guessed.
+COLUMNS = 'file face x y width turned age age_is gender gender_is written'.split()
 WHOLE_PHOTO_AGES = 5, 30, 65  # years, where none are asked for
 
 
@@ -40,7 +30,8 @@ class Writer:
     each has its number behind the name, 1 for the largest. The folder is made for the first face.
 
     Attributes:
-        rows: dicts by COLUMNS, one for each face.
+        rows: lists by COLUMNS, one for each face.
+        written: set of the names of the files.
         failures: dict from the paths of photos without a face to the reasons, for
             `align.warn_of_failures`.
     """
@@ -61,7 +52,7 @@ class Writer:
         self.genders, self.years, self.age = genders, years, age
         self.gif, self.whole_photos, self.everyone = gif, whole_photos, everyone
         self.rows, self.failures = [], {}
-        self.taken = set()  # names of faces, case-folded
+        self.written, self.taken = set(), set()  # the latter: names of faces, case-folded
 
     def write(self, paths: list[str]):
         """Write strips, and what else is asked for, of all faces in photos."""
@@ -80,19 +71,19 @@ class Writer:
         if not count:
             self.failures[path] = align.NO_FACE
             return
-        people, rows = [], []
+        people, written = [], []
         for index in range(count):
             progress.set_postfix(face=f'{index + 1}/{count}')
             number = f'_{index + 1:0{len(str(count))}}' if count > 1 else ''
             own_name = files.unique_name(name + number, self.taken)
-            portrait, written = self._write_face(photo, index, own_name)
+            portrait, names = self._write_face(photo, index, own_name)
             people.append(portrait)
-            rows.append(_row(path, portrait, written))
+            written.append(names)
+        together = []
         if self.whole_photos and self.everyone:
             together = self._write_whole(people, name)
-            for row in rows:
-                row['written'] += together
-        self.rows += rows
+        for portrait, names in zip(people, written, strict=True):
+            self._add_row(path, portrait, names + together)
 
     def _write_face(self, photo, index, name):
         """Write all pictures of a single face; return its Portrait and the files' names."""
@@ -137,50 +128,38 @@ class Writer:
                 whole_photo.save(os.path.join(self.out, written[-1]), pixels, photo)
         return written
 
+    def _add_row(self, path, portrait, written):
+        """Add the table's row of a face."""
+        x, y, width, angle = portraits.place_of(portrait.landmarks)
+        given = {True: 'given', False: 'guessed'}
+        if path.startswith(tuple('=+-@')):  # a spreadsheet would take it for a formula
+            path = os.path.join(os.curdir, path)
+        gender = labels.GENDER_NAMES[portrait.gender]
+        row = [path, portrait.index + 1, round(x), round(y), round(width), round(np.degrees(angle))]
+        row += [round(portrait.age), given[portrait.is_age_given]]
+        row += [gender, given[portrait.is_gender_given], '; '.join(written)]
+        self.rows.append(row)
+        self.written.update(written)
+
     def write_table(self, path: str):
         """Write the rows with a header of COLUMNS."""
         options = {'encoding': 'utf-8', 'errors': 'surrogateescape', 'newline': ''}
         with files.replacing(path) as aside, open(aside, 'w', **options) as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-            table.writeheader()
-            for row in self.rows:
-                table.writerow({**row, 'written': '; '.join(row['written'])})
+            csv.writer(file, lineterminator='\n').writerows([COLUMNS, *self.rows])
 
     def summary(self) -> str:
         """Return a phrase that counts what was written."""
-        names = {name for row in self.rows for name in row['written']}
-        photos = len({row['file'] for row in self.rows})
-        animations = sum(name.endswith('.gif') for name in names)
-        changed = sum(name.startswith('photo_') for name in names)
+        animations = sum(name.endswith('.gif') for name in self.written)
+        changed = sum(name.startswith('photo_') for name in self.written)
         counts = {
-            'strip': len(names) - animations - changed,
+            'strip': len(self.written) - animations - changed,
             'animation': animations,
             'photo': changed,
         }
         written = ', '.join(_count(number, word) for word, number in counts.items() if number)
         faces = _count(len(self.rows), 'face')
-        return f'{faces} in {_count(photos, "photo")}: {written} in {self.out}'
-
-
-def _row(path, portrait, written):
-    """Return the table's row of a face."""
-    x, y, width, angle = portraits.place_of(portrait.landmarks)
-    given = {True: 'given', False: 'guessed'}
-    if path.startswith(tuple('=+-@')):  # a spreadsheet would take it for a formula
-        path = os.path.join(os.curdir, path)
-    return {
-        'file': path,
-        'face': portrait.index + 1,
-        'x': round(x),
-        'y': round(y),
-        'width': round(width),
-        'turned': round(np.degrees(angle)),
-        'age': round(portrait.age),
-        'age_is': given[portrait.is_age_given],
-        'gender': labels.GENDER_NAMES[portrait.gender],
-        'gender_is': given[portrait.is_gender_given],
-        'written': written,
-    }
+        photos = _count(len({row[0] for row in self.rows}), 'photo')
+        return f'{faces} in {photos}: {written} in {self.out}'
 
 
 def _count(number, word):

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import re
+import shutil
 import sys
 import types
 import warnings
@@ -13,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
-from data import console, detector, labels, pictures
+from data import detector, labels, pictures
 from demo import games, likeness, photos, portraits, strips
 from face_aging import FaceAging
 from tests.conftest import TINY
@@ -21,6 +22,7 @@ from tests.test_main import ROOT
 from tests.test_photos import BAND, faces_of, frames_of
 
 MADE_UP = ROOT / 'demo' / 'faces'
+morph = games.morph
 MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '52_1_madeup007.jpg'
 
 
@@ -177,23 +179,22 @@ def test_mistaken_words_for_kids(folder, words, capsys):
     assert words.split()[0] in capsys.readouterr().err
 
 
-def test_who_is_who_in_a_morph():
-    named = ['a/23_0_x.jpg', 'b/52_1_y.jpg']
-    assert games.read_labels(named) == ([23, 52], [0, 1])
-    assert games.read_labels(named, ages='3,60') == ((3, 60), [0, 1])
-    assert games.read_labels(named, genders='female,male') == ([23, 52], [1, 0])
-    given = 'me.jpg', 'you.jpg'
-    assert games.read_labels(given, '3,60', 'female,female') == ((3, 60), [1, 1])
-    for ages, genders in ((None, None), ('3,60', None), (None, 'male,male')):
-        with pytest.raises(
-            console.InputError, match=r'me\.jpg tells no age .* pass those of both people'
-        ):
-            games.read_labels(['52_1_y.jpg', 'me.jpg'], ages, genders)
-    for ages, genders in (('3', 'male,male'), ('3,4,5', 'male,male'), ('3,4', 'male,men')):
-        with pytest.raises(
-            console.InputError, match='of two people: pass two ages and two genders'
-        ):
-            games.read_labels(given, ages, genders)
+def test_who_is_who_in_a_morph(folder, monkeypatch):
+    """By the flags, else by the names, else by a guess."""
+    asked = []
+    monkeypatch.setattr(games, 'morph', lambda *args: asked.append(args[3:]) or morph(*args))
+    shutil.copy(WOMAN, 'you.jpg')
+    start('morph', MAN, 'you.jpg')
+    (ages, genders) = asked.pop()
+    assert (ages[0], genders[0]) == (23, 0) and 0 <= ages[1] <= 80 and genders[1] in (0, 1)
+    start('morph', MAN, 'you.jpg', '--ages', '3,60')
+    assert asked.pop()[0] == (3, 60)
+    start('morph', MAN, 'you.jpg', '--genders', 'female,female')
+    assert asked.pop() == ([23, ages[1]], [1, 1])
+    cure = ' Try --ages 30,60 --genders male,female.'
+    for words in (['--ages', '3'], ['--ages', '3,4,5'], ['--genders', 'male,men']):
+        said = error_of('morph', MAN, WOMAN, *words)
+        assert 'of two people: pass two ages and two genders.' in said and said.endswith(cure)
 
 
 def test_where_the_model_is_and_where_the_results_go(folder, tiny, capsys):
@@ -255,10 +256,6 @@ def test_a_photo_without_a_face(folder):
     said = error_of('morph', '30_1_no.png', MAN)
     assert '30_1_no.png cannot be read' in said and said.endswith(': name a picture.')
     assert written() == ['30_1_wall.png']
-
-
-def test_the_flags_that_would_help(folder):
-    assert error_of('morph', MAN, 'me.jpg').endswith(' Try --ages 30,60 --genders male,female.')
 
 
 @pytest.mark.parametrize('words', [['photos', MAN], ['morph', MAN, WOMAN]], ids=str)

@@ -161,8 +161,7 @@ def _build_ages(studio):
     settings = [portrait, age, gender, age_shift, share]
     of_all_ages = [portrait, gender, age_shift, share]
     hidden = {'api_visibility': 'private', 'show_progress': 'hidden'}
-    _take(studio, box, portrait, gender)
-    _choose(studio, box, portrait, gender)
+    _keep(studio, box, portrait, gender)
     # One listener for a new face and for the sliders: the last of several events counts.
     moved = [portrait.change, age.input, gender.input, age_shift.input, share.input]
     gr.on(moved, studio.draw, settings, picture, trigger_mode='always_last', **hidden)
@@ -180,51 +179,34 @@ def _build_ages(studio):
         ).then(None, js=SAVE % '#download [data-name]')
 
 
-def _take(studio, box, portrait, gender, age=None):
-    """Let a box's photo be read when it is given; return the event.
+def _keep(studio, box, portrait, gender, age=None):
+    """Keep the portrait of the face that is chosen in a box's photo; at first it is the largest.
 
     Args:
         studio: a Studio.
-        box, portrait: the `photo_box` and the State in which its Portrait is kept.
+        box, portrait: the `photo_box` and the State in which the Portrait is kept.
         gender, age: components that then show what is guessed of the person.
     """
+    guessed = [component for component in (gender, age) if component]
+    shown = [portrait, box, *guessed]
+
+    def show(new):
+        guess = [gr.skip()] * 2
+        if studio.method.codes is not None:  # without, gender and age stay as they are
+            guess = [labels.GENDER_NAMES[new.gender], round(new.age)]
+        return [new, show_photo(new), *guess[: len(guessed)]]
 
     def take(event: gr.EventData):
         try:
-            taken = studio.open_photo(read_event(event))
+            return show(studio.open_photo(read_event(event)))
         except console.InputError as error:
             return [None, show_fault(error)] + [gr.skip()] * len(guessed)
-        return [taken, show_photo(taken), *_guess(studio, taken)[: len(guessed)]]
-
-    guessed = [component for component in (gender, age) if component]
-    return box.taken(
-        take, None, [portrait, box, *guessed], api_visibility='private', show_progress='minimal'
-    )
-
-
-def _choose(studio, box, portrait, gender, age=None):
-    """Let another face of a box's photo be chosen, as `_take` does for a photo."""
 
     def choose(portrait, event: gr.EventData):
-        chosen = studio.choose_face(portrait.photo, event._data['face'])
-        return [chosen, show_photo(chosen), *_guess(studio, chosen)[: len(guessed)]]
+        return show(studio.choose_face(portrait.photo, event._data['face']))
 
-    guessed = [component for component in (gender, age) if component]
-    return box.chosen(
-        choose,
-        portrait,
-        [portrait, box, *guessed],
-        api_visibility='private',
-        show_progress='hidden',
-    )
-
-
-def _guess(studio, portrait):
-    """Return what components show as gender and age of a person: a guess, or as before."""
-    guess = studio.guess(portrait)
-    if guess is None:
-        return gr.skip(), gr.skip()
-    return labels.GENDER_NAMES[guess[1]], round(guess[0])
+    box.taken(take, None, shown, api_visibility='private', show_progress='minimal')
+    box.chosen(choose, portrait, shown, api_visibility='private', show_progress='hidden')
 
 
 def _build_pairs(studio):
@@ -236,8 +218,7 @@ def _build_pairs(studio):
                 portrait, box = gr.State(), photo_box(name)
                 age = gr.Slider(0, OLDEST, 30, step=1, label='Age in years')
                 gender = gr.Radio([*labels.GENDER_NAMES], value=labels.GENDER_NAMES[k], label='Is')
-                for let in (_take, _choose):
-                    let(studio, box, portrait, gender, age)
+                _keep(studio, box, portrait, gender, age)
                 people.append((portrait, age, gender))
     with gr.Row():
         turn = gr.Button('Turn one into the other', variant='primary')

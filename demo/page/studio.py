@@ -51,10 +51,6 @@ class Studio:
         """Return the Portrait of one of the faces in a photo."""
         return portraits.portray(self.model, self.method, photo, index)
 
-    def guess(self, portrait: Portrait) -> tuple[float, int] | None:
-        """Return the guessed age in years and gender, 0 male, 1 female; without Codes None."""
-        return None if self.method.codes is None else (portrait.age, portrait.gender)
-
     def show(
         self,
         portrait: Portrait,
@@ -65,10 +61,7 @@ class Studio:
     ) -> np.ndarray:
         """Return a face at N ages, float32 [N, S, S, C] in [-1, 1].
 
-        Args:
-            portrait, years: as for `portraits.show`.
-            gender: of labels.GENDER_NAMES.
-            age_shift, share: of `likeness.show`, the latter its likeness.
+        Args: as for `portraits.show`, but for one gender, and by this strength of the method.
         """
         method = self.method._replace(age_shift=age_shift, likeness=share)
         return portraits.show(self.model, method, portrait, years, [gender])[:, 0]
