@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 
 import ops
 from data import detector, files, labels, pictures
-from demo import likeness, photos, portraits, strips, whole_photo
+from demo import games, likeness, photos, portraits, strips, whole_photo
+from demo.page.studio import Studio
 from face_aging import FaceAging
 from tests.conftest import TINY, mark
 from tests.test_align import NAMES, paste
@@ -277,6 +278,26 @@ def test_each_photo_is_searched_once_and_each_face_encoded_once(calls, folder, c
 def test_everyone_is_encoded_once(calls, folder):
     run('photos/two.png', '--everyone', '--age_shift', 0, '--gender', 'male', '--ages', '5')
     assert calls == {'list_images': 1, 'open_picture': 1, 'find_faces': 1, 'E': [1, 1]}
+
+
+def test_games_take_one_pass_too(calls, folder):
+    games.main(['kids', 'photos/two.png', 'photos/me.png'])
+    assert calls == {'list_images': 0, 'open_picture': 2, 'find_faces': 2, 'E': [1, 1]}
+
+
+def test_the_page_takes_one_pass_too(calls, model, folder):
+    encode = model.E
+    model.E = lambda images: calls['E'].append(len(images)) or encode(images)
+    studio = Studio(model, likeness.Aging(None, 0, 0.2))
+    one = studio.open_photo((folder / 'me.png').read_bytes())
+    strength = 'male', 0, 0.2
+    for show in (studio.draw_strip, studio.animate):
+        show(one, *strength)
+    for show in (studio.draw, studio.draw_whole):
+        show(one, 30, *strength)
+    studio.turn_into(one, 30, 'male', one, 60, 'female')
+    studio.make_children(one, one, 1)
+    assert calls == {'list_images': 0, 'open_picture': 1, 'find_faces': 1, 'E': [1]}
 
 
 def test_a_photo_is_gone_before_the_next_one_is_opened(model, folder, monkeypatch):
