@@ -1,5 +1,6 @@
 """What the tests share: golden numbers, tiny models, made-up faces."""
 
+import functools
 import json
 import os
 import pathlib
@@ -106,6 +107,16 @@ def vivid(tiny):
         return model
 
     return make
+
+
+@pytest.fixture
+def bundled(vivid, tmp_path, monkeypatch):
+    """A tiny model, which programs open as the bundled weights; they run in tmp_path."""
+    model = vivid(save_dir=str(tmp_path / 'bundled'))
+    monkeypatch.setattr('face_aging.FaceAging', functools.partial(FaceAging, **TINY))
+    monkeypatch.setattr('face_aging.INIT_MODEL', 'bundled/checkpoint')
+    monkeypatch.chdir(tmp_path)
+    return model
 
 
 @pytest.fixture(scope='session')

@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import re
 import shutil
 import sys
 import types
@@ -16,27 +15,18 @@ from PIL import Image
 import ops
 from data import detector, labels, pictures
 from demo import games, likeness, photos, portraits, strips
-from face_aging import FaceAging
-from tests.conftest import TINY
-from tests.test_main import ROOT
-from tests.test_photos import BAND, faces_of, frames_of
+from tests import test_photos
+from tests.test_photos import BAND, MAN, WOMAN, faces_of, frames_of
 
-MADE_UP = ROOT / 'demo' / 'faces'
 morph = games.morph
-MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '52_1_madeup007.jpg'
 
 
 @pytest.fixture
-def model(vivid):
-    return vivid()
-
-
-@pytest.fixture
-def pair(model):
+def pair(bundled):
     """The portraits of two people."""
     method = likeness.Aging(None, 0, 0)
     shown = [portraits.open_photo(str(path)) for path in (MAN, WOMAN)]
-    return [portraits.portray(model, method, photo, age=30, gender=0) for photo in shown]
+    return [portraits.portray(bundled, method, photo, age=30, gender=0) for photo in shown]
 
 
 class Recorder:
@@ -63,11 +53,11 @@ class Recorder:
 # ------------------------------------------------------------------------------ functions
 
 
-def test_a_morph_goes_from_one_reconstruction_to_the_other(model, pair):
-    faces = games.morph(model, *pair, ages=(23, 52), genders=(0, 1), count=4)
+def test_a_morph_goes_from_one_reconstruction_to_the_other(bundled, pair):
+    faces = games.morph(bundled, *pair, ages=(23, 52), genders=(0, 1), count=4)
     age, gender = labels.age_label([23, 52]), labels.one_hot([0, 1], 2)
     codes = np.concatenate([portrait.people.z for portrait in pair])
-    ends = model.G([codes, age, gender])
+    ends = bundled.G([codes, age, gender])
     assert faces.shape == (4, 32, 32, 3) and faces.dtype == np.float32
     np.testing.assert_allclose(faces[[0, -1]], ends, atol=1e-5)
 
@@ -98,8 +88,8 @@ def test_children_have_each_component_of_one_of_the_two():
     np.testing.assert_array_equal(ages, labels.one_hot([0] * 120, 10))
 
 
-def test_a_seed_makes_the_same_children(model, pair):
-    first, again, other = (games.kids(model, *pair, count=3, seed=seed) for seed in (1, 1, 2))
+def test_a_seed_makes_the_same_children(bundled, pair):
+    first, again, other = (games.kids(bundled, *pair, count=3, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
 
@@ -107,20 +97,10 @@ def test_a_seed_makes_the_same_children(model, pair):
 # --------------------------------------------------------------------------- command line
 
 
-@pytest.fixture
-def folder(tmp_path, model, monkeypatch):
-    """The working directory of programs with a tiny model, which comes from box/ in it."""
-    monkeypatch.setattr('face_aging.FaceAging', functools.partial(FaceAging, **TINY))
-    (tmp_path / 'save').rename(tmp_path / 'box')
-    monkeypatch.setattr('face_aging.INIT_MODEL', 'box/checkpoint')
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def written():
     """Return the paths of all files that were added to the working directory."""
     paths = (path for path in pathlib.Path().rglob('*') if path.is_file())
-    return sorted(str(path) for path in paths if path.parts[0] != 'box')
+    return sorted(str(path) for path in paths if path.parts[0] != 'bundled')
 
 
 def start(game, *words):
@@ -129,22 +109,16 @@ def start(game, *words):
     photos.main(words) if game == 'photos' else games.main([game, *words])
 
 
-def error_of(*words):
-    """Return the sentence with which `start` ends."""
-    with pytest.raises(SystemExit) as exit:
-        start(*words)
-    assert isinstance(exit.value.code, str)  # then the status is 1
-    assert re.fullmatch(r'[^\n]+[^.\n]\.', exit.value.code.strip())
-    return exit.value.code
+error_of = functools.partial(test_photos.error_of, start=start)
 
 
-def test_the_program_morph(folder, model, pair):
+def test_the_program_morph(bundled, pair):
     games.main(['morph', str(MAN), str(WOMAN)])
     name = 'save/test/morph_23_0_madeup004_52_1_madeup007'
     assert written() == [name + '.gif', name + '.png']
     with Image.open(name + '.png') as strip:
         faces, titles = faces_of(strip)
-    expected = games.morph(model, *pair, (23, 52), (0, 1))
+    expected = games.morph(bundled, *pair, (23, 52), (0, 1))
     assert len(faces) == 11
     ends = ops.image_grid(expected[[0, -1]], size_frame=(2, 1)).reshape(2, 32, 32, 3)
     np.testing.assert_allclose(faces[[1, -2]], ends, atol=1)
@@ -157,14 +131,14 @@ def test_the_program_morph(folder, model, pair):
     assert np.abs(frames[0] - frames[24]).max() > 50  # two people, two ages
 
 
-def test_the_program_kids(folder, model, pair):
+def test_the_program_kids(bundled, pair):
     games.main(['kids', str(MAN), str(WOMAN), '--count', '3', '--seed', '7'])
     (name,) = written()
     assert name == 'save/test/kids_23_0_madeup004_52_1_madeup007.png'
     with Image.open(name) as picture:
         assert picture.size == (4 * 32, 2 * (BAND + 32))
         rows = [faces_of(picture.crop([0, y, 128, y + BAND + 32]))[0] for y in (0, BAND + 32)]
-    expected = games.kids(model, *pair, 3, seed=7)
+    expected = games.kids(bundled, *pair, 3, seed=7)
     for row, parent, children in zip(rows, (MAN, WOMAN), np.split(expected, 2), strict=True):
         np.testing.assert_array_equal(row[0], pictures.read_face(parent, 32))
         children = ops.image_grid(children, size_frame=(3, 1)).reshape(3, 32, 32, 3)
@@ -172,14 +146,14 @@ def test_the_program_kids(folder, model, pair):
 
 
 @pytest.mark.parametrize('words', ['--count 0', '--count 1000', '--seed -1'])
-def test_mistaken_words_for_kids(folder, words, capsys):
+def test_mistaken_words_for_kids(bundled, words, capsys):
     with pytest.raises(SystemExit) as exit:
         games.main(['kids', str(MAN), str(WOMAN), *words.split()])
     assert exit.value.code == 2
     assert words.split()[0] in capsys.readouterr().err
 
 
-def test_who_is_who_in_a_morph(folder, monkeypatch):
+def test_who_is_who_in_a_morph(bundled, monkeypatch):
     """By the flags, else by the names, else by a guess."""
     asked = []
     monkeypatch.setattr(games, 'morph', lambda *args: asked.append(args[3:]) or morph(*args))
@@ -197,7 +171,7 @@ def test_who_is_who_in_a_morph(folder, monkeypatch):
         assert 'of two people: pass two ages and two genders.' in said and said.endswith(cure)
 
 
-def test_where_the_model_is_and_where_the_results_go(folder, tiny, capsys):
+def test_where_the_model_is_and_where_the_results_go(bundled, tiny, capsys):
     """The weights in init_model stand in for the default folder's, wherever the results go."""
     games.main(['kids', str(MAN), str(WOMAN), '--out', 'a/b'])
     assert 'No checkpoint in save/checkpoint yet' in capsys.readouterr().out
@@ -209,7 +183,7 @@ def test_where_the_model_is_and_where_the_results_go(folder, tiny, capsys):
     assert f'save/test/{name}' in written()
 
 
-def test_of_several_faces_the_largest_plays(folder):
+def test_of_several_faces_the_largest_plays(bundled):
     with Image.open(MAN) as small, Image.open(WOMAN) as large:
         photo = Image.new('RGB', (700, 500), (90, 120, 90))
         photo.paste(small.resize((100, 100)), (20, 30))
@@ -222,7 +196,7 @@ def test_of_several_faces_the_largest_plays(folder):
     assert np.abs(face - own).mean() < 20 < np.abs(face - other).mean()
 
 
-def test_without_a_model_nothing_is_written(folder, monkeypatch):
+def test_without_a_model_nothing_is_written(bundled, monkeypatch):
     monkeypatch.setattr('face_aging.INIT_MODEL', 'nowhere')
     assert 'There is no trained model in save/checkpoint' in error_of('kids', MAN, WOMAN)
     assert written() == []
@@ -231,7 +205,7 @@ def test_without_a_model_nothing_is_written(folder, monkeypatch):
 @pytest.mark.parametrize(
     'words', [['photos', MAN], ['morph', MAN, WOMAN], ['kids', MAN, WOMAN]], ids=str
 )
-def test_a_program_ends_by_a_sentence(folder, monkeypatch, capsys, words):
+def test_a_program_ends_by_a_sentence(bundled, monkeypatch, capsys, words):
     """Where results cannot be written, and after Ctrl-C; Pillow's warnings are shown plainly."""
 
     def stop(_):
@@ -250,7 +224,7 @@ def test_a_program_ends_by_a_sentence(folder, monkeypatch, capsys, words):
     assert capsys.readouterr().err.endswith('\n\tStopped.\n')
 
 
-def test_a_photo_without_a_face(folder):
+def test_a_photo_without_a_face(bundled):
     Image.new('RGB', (300, 200), (90, 120, 90)).save('30_1_wall.png')
     assert 'No face is found in 30_1_wall.png: ' in error_of('morph', MAN, '30_1_wall.png')
     said = error_of('morph', '30_1_no.png', MAN)
@@ -260,7 +234,7 @@ def test_a_photo_without_a_face(folder):
 
 @pytest.mark.parametrize('words', [['photos', MAN], ['morph', MAN, WOMAN]], ids=str)
 @pytest.mark.parametrize('flag', ['--savedir', '--out'])
-def test_no_name_of_a_folder(folder, capsys, words, flag):
+def test_no_name_of_a_folder(bundled, capsys, words, flag):
     with pytest.raises(SystemExit, match='2'):
         start(*words, flag, '')
     assert f"{flag}: invalid path value: ''" in capsys.readouterr().err and written() == []
@@ -274,11 +248,11 @@ def no_detector(monkeypatch):
     detector._detector.cache_clear()
 
 
-def test_photos_without_a_detector(folder, no_detector):
+def test_photos_without_a_detector(bundled, no_detector):
     said = error_of('photos', MAN)
     assert said.startswith('\n\tTo find faces a detector is needed: install')
 
 
-def test_a_plain_test_without_a_detector(folder, no_detector, tiny_main):
+def test_a_plain_test_without_a_detector(bundled, no_detector, tiny_main):
     with pytest.raises(SystemExit, match='To find faces a detector is needed: install'):
         tiny_main('--is_train', 'False', '--testdir', MAN)

@@ -1,7 +1,6 @@
 """People's photos: strips, animations, whole photos, the table; one pass a photo."""
 
 import csv
-import functools
 import os
 import pathlib
 import re
@@ -17,7 +16,7 @@ from data import detector, files, labels, pictures
 from demo import games, likeness, photos, portraits, strips, whole_photo
 from demo.page.studio import Studio
 from face_aging import FaceAging
-from tests.conftest import TINY, mark
+from tests.conftest import mark
 from tests.test_align import NAMES, paste
 from tests.test_main import ROOT
 from tests.test_whole_photo import landmarks_at, places
@@ -29,24 +28,14 @@ GENDERS = ('female', 'male')
 BAND = 5  # height of the title above a face of 32 x 32
 
 
-@pytest.fixture
-def model(vivid, tmp_path, monkeypatch):
-    """A tiny model, which the program opens as the bundled weights; in tmp_path."""
-    model = vivid(save_dir=str(tmp_path / 'bundled'))
-    monkeypatch.setattr('face_aging.FaceAging', functools.partial(FaceAging, **TINY))
-    monkeypatch.setattr('face_aging.INIT_MODEL', str(tmp_path / 'bundled' / 'checkpoint'))
-    monkeypatch.chdir(tmp_path)
-    return model
-
-
 def run(*words):
     photos.main([str(word) for word in words])
 
 
-def error_of(*words):
+def error_of(*words, start=run):
     """Return the sentence with which the program ends."""
     with pytest.raises(SystemExit) as exit:
-        run(*words)
+        start(*words)
     assert isinstance(exit.value.code, str)  # then the status is 1
     assert re.fullmatch(r'[^\n]+[^.\n]\.', exit.value.code.strip())
     return exit.value.code
@@ -136,7 +125,7 @@ def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
 # ---------------------------------------------------------------------------------- faces
 
 
-def test_strips_are_the_input_and_the_age_groups(model):
+def test_strips_are_the_input_and_the_age_groups(bundled):
     run(MAN, *PLAIN)
     assert written() == [f'ages_23_0_madeup004_{gender}.png' for gender in GENDERS]
     for gender, word in enumerate(labels.GENDER_NAMES):
@@ -145,13 +134,13 @@ def test_strips_are_the_input_and_the_age_groups(model):
         assert faces.shape == (11, 32, 32, 3)
         np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
         groups = labels.one_hot(range(10), 10)
-        np.testing.assert_allclose(faces[1:], generated(model, MAN, gender, groups), atol=1)
+        np.testing.assert_allclose(faces[1:], generated(bundled, MAN, gender, groups), atol=1)
         words = strips.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
         np.testing.assert_array_equal(titles, words[:, :BAND])
 
 
 @pytest.mark.filterwarnings('ignore:The statistics of')
-def test_age_shift_and_likeness_are_the_best_ones_by_default(model):
+def test_age_shift_and_likeness_are_the_best_ones_by_default(bundled):
     run(MAN, '--gender', 'female', '--age', '40')
     run(MAN, '--gender', 'female', '--age', '40', '--age_shift', 0, '--out', 'given')
     run(MAN, '--gender', 'female', '--age', '40', *PLAIN, '--out', 'plain')
@@ -163,13 +152,13 @@ def test_age_shift_and_likeness_are_the_best_ones_by_default(model):
     assert 'Try --age_shift 0.' in error_of(MAN, '--age_shift', 1)
 
 
-def test_chosen_ages_gender_and_animation(model):
+def test_chosen_ages_gender_and_animation(bundled):
     run(WOMAN, *PLAIN, *'--gender female --ages 70,4,30 --gif'.split())
     name = 'save/test/ages_52_1_madeup007_female'
     assert written() == [os.path.basename(name) + suffix for suffix in ('.gif', '.png')]
     with Image.open(name + '.png') as strip:
         faces, titles = faces_of(strip)
-    expected = generated(model, WOMAN, 1, labels.age_label([70, 4, 30]))
+    expected = generated(bundled, WOMAN, 1, labels.age_label([70, 4, 30]))
     np.testing.assert_allclose(faces[1:], expected, atol=1)
     words = strips.titled(np.zeros([4, 32, 32, 3]), ['input', '70', '4', '30'])
     np.testing.assert_array_equal(titles, words[:, :BAND])
@@ -179,14 +168,14 @@ def test_chosen_ages_gender_and_animation(model):
     there_and_back = years + years[-2:0:-1]
     assert frames.shape == (len(there_and_back), BAND + 32, 32, 3)
     expected = strips.titled(
-        generated(model, WOMAN, 1, labels.age_label(there_and_back)),
+        generated(bundled, WOMAN, 1, labels.age_label(there_and_back)),
         there_and_back,
         image_value_range=(0, 255),
     )
     assert np.abs(frames - expected).mean() < 8  # of 256 colours
 
 
-def test_other_age_groups_and_grey_pictures(vivid, model):
+def test_other_age_groups_and_grey_pictures(vivid, bundled):
     settings = {'age_upper': (18, 40), 'num_input_channels': 1}
     writer = photos.Writer(vivid(**settings), likeness.Aging(None, 0, 0), 'out', gif=True)
     writer.write([str(MAN)])
@@ -202,7 +191,7 @@ def test_other_age_groups_and_grey_pictures(vivid, model):
     np.testing.assert_array_equal(titles, words[:, :BAND])
 
 
-def test_a_face_in_a_photo_is_cut_out_as_for_a_training(model):
+def test_a_face_in_a_photo_is_cut_out_as_for_a_training(bundled):
     """Also from a photo that only EXIF turns, and from a square one."""
     picture, _ = paste(NAMES[0], 2, 10)
     square = picture.resize([500, 500])
@@ -226,7 +215,7 @@ def test_a_face_in_a_photo_is_cut_out_as_for_a_training(model):
 
 
 @pytest.fixture
-def calls(model, monkeypatch):
+def calls(bundled, monkeypatch):
     """How often the program calls what takes long: a dict from names; of E the batches' sizes."""
     counts = {'E': []}
 
@@ -285,10 +274,10 @@ def test_games_take_one_pass_too(calls, folder):
     assert calls == {'list_images': 0, 'open_picture': 2, 'find_faces': 2, 'E': [1, 1]}
 
 
-def test_the_page_takes_one_pass_too(calls, model, folder):
-    encode = model.E
-    model.E = lambda images: calls['E'].append(len(images)) or encode(images)
-    studio = Studio(model, likeness.Aging(None, 0, 0.2))
+def test_the_page_takes_one_pass_too(calls, bundled, folder):
+    encode = bundled.E
+    bundled.E = lambda images: calls['E'].append(len(images)) or encode(images)
+    studio = Studio(bundled, likeness.Aging(None, 0, 0.2))
     one = studio.open_photo((folder / 'me.png').read_bytes())
     strength = 'male', 0, 0.2
     for show in (studio.draw_strip, studio.animate):
@@ -300,7 +289,7 @@ def test_the_page_takes_one_pass_too(calls, model, folder):
     assert calls == {'list_images': 0, 'open_picture': 1, 'find_faces': 1, 'E': [1]}
 
 
-def test_a_photo_is_gone_before_the_next_one_is_opened(model, folder, monkeypatch):
+def test_a_photo_is_gone_before_the_next_one_is_opened(bundled, folder, monkeypatch):
     held, open_photo = [], portraits.open_photo
 
     def watch(path):
@@ -314,7 +303,7 @@ def test_a_photo_is_gone_before_the_next_one_is_opened(model, folder, monkeypatc
     assert len(held) == 3
 
 
-def test_the_table(model, folder):
+def test_the_table(bundled, folder):
     run('photos', '--whole_photo', '--age_shift', 0)
     rows = rows_of()
     assert [(row['file'], row['face']) for row in rows] == [
@@ -342,7 +331,7 @@ def test_the_table(model, folder):
     assert (row['age'], row['age_is'], row['gender_is']) == ('34', 'given', 'guessed')
 
 
-def test_weights_and_results_are_two_folders(model, tiny, capsys):
+def test_weights_and_results_are_two_folders(bundled, tiny, capsys):
     run(MAN, '--out', 'a/b', '--age_shift', 0)
     assert 'No checkpoint in save/checkpoint yet: the weights in' in capsys.readouterr().out
     assert len(written('a/b')) == 2 and not os.path.exists('save')
@@ -361,7 +350,7 @@ def names_of(folder='save/test'):
     return [name[5:-9] for name in written(folder) if name.startswith('ages_')]
 
 
-@pytest.mark.usefixtures('find_marks', 'model')
+@pytest.mark.usefixtures('find_marks', 'bundled')
 def test_names_of_faces(tmp_path):
     """By their photos, counted where there are several; none takes the place of another."""
     counts = {'one.jpg': 1, 'two.jpg': 2, 'a.jpg': 1, 'A.png': 2, 'b.jpg': 2, 'b_1.jpg': 1}
@@ -380,7 +369,7 @@ def test_names_of_faces(tmp_path):
 # ------------------------------------------------------------------------------- failures
 
 
-@pytest.mark.usefixtures('find_marks', 'model')
+@pytest.mark.usefixtures('find_marks', 'bundled')
 def test_photos_without_a_face_are_named_and_left_out(tmp_path):
     for name, count in (('a.png', 1), ('none.png', 0), ('z.png', 2)):
         mark(tmp_path / 'photos' / name, count)
@@ -404,19 +393,17 @@ def test_photos_without_a_face_are_named_and_left_out(tmp_path):
         (['empty'], 'tif, tiff, webp files there.'),
         (['none.png', '--ages', 'old'], "'old' are no ages"),
         (['none.png', '--savedir', 'other'], 'There is no trained model in other/checkpoint'),
-        ([MAN, '--age_shift', '0', '--out', 'file'], 'file cannot be used (File exists): mend'),
     ],
 )
-def test_where_nothing_can_be_done(model, words, message):
+def test_where_nothing_can_be_done(bundled, words, message):
     for folder in ('both', 'empty'):
         os.mkdir(folder)
     for path in ('none.png', 'both/none.png'):
         Image.new('RGB', [64, 48]).save(path)
     pathlib.Path('both/text.jpg').write_text('no picture')
-    pathlib.Path('file').touch()
     assert message in error_of(*words, '--likeness', '0.2')
     left = {path.name for path in pathlib.Path().iterdir()}
-    assert left == {'both', 'empty', 'none.png', 'file', 'bundled'}
+    assert left == {'both', 'empty', 'none.png', 'bundled'}
 
 
 # --------------------------------------------------------------------------- whole photos
@@ -428,7 +415,7 @@ def photo():
 
 
 @pytest.fixture
-def change(model, monkeypatch):
+def change(bundled, monkeypatch):
     """Write whole photos of a folder, with two faces found at the same places in each."""
     people = [landmarks_at((100, 120), 90), landmarks_at((280, 160), 70)]
     monkeypatch.setattr(detector, 'find_faces', lambda pixels: np.array(people))
@@ -437,14 +424,14 @@ def change(model, monkeypatch):
     def write(**settings):
         settings |= {'genders': ['female'], 'years': [5, 65], 'whole_photos': True}
         method = likeness.Aging(None, 0, 1)
-        photos.Writer(model, method, 'out', **settings).write(files.list_images('photos'))
+        photos.Writer(bundled, method, 'out', **settings).write(files.list_images('photos'))
         names = [name for name in written('out') if name.startswith('photo_')]
         return {name: np.asarray(Image.open(f'out/{name}')).astype(int) for name in names}
 
     return write, [abs(places((300, 400), one) - 0.5 - 0.5j) for one in people]
 
 
-def test_a_photo_of_two_people(change, model, photo):
+def test_a_photo_of_two_people(change, bundled, photo):
     write, (first, second) = change
     Image.fromarray(photo).save('photos/we.png')
     changed_photos = write()
@@ -458,9 +445,9 @@ def test_a_photo_of_two_people(change, model, photo):
 
     it = portraits.open_photo('photos/we.png')
     face, span = portraits.cut_out(it, 1, 32)
-    people = likeness.look_at(model, None, face[None])
+    people = likeness.look_at(bundled, None, face[None])
     ages, genders = labels.age_label([65]), labels.one_hot([1], 2)
-    shown = likeness.show(model, None, people, ages, genders, 0, 1)
+    shown = likeness.show(bundled, None, people, ages, genders, 0, 1)
     expected = photo.copy()
     whole_photo.add_change(expected, it.landmarks[1], (shown[0] - face) * span / 2)
     np.testing.assert_allclose(changed_photos['photo_we_2_female_65.png'], expected, atol=1)
