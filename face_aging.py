@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 import ops
-from data import console, devices, labels, pipeline
+from data import align, console, devices, files, labels, pipeline
 from data.order import take_up
 from init_model import checkpoints, savedir, settings
 from init_model.run import Run
@@ -371,39 +371,38 @@ class FaceAging:
             rows.append(self.G([zs, np.repeat(age, len(z), axis=0), genders]).numpy())
         return np.concatenate(rows).reshape(len(ages), len(z), *rows[0].shape[1:])
 
-    def custom_test(self, testing_samples_dir, genders=labels.GENDER_NAMES, show=None):
+    def custom_test(self, testing_samples_dir: str | os.PathLike):
         """Write faces at all ages, as male and as female, to save_dir/test.
 
         The grids are test_as_male.png and test_as_female.png, the inputs test_input.png; from the
         21st face on they go on in test_as_male_2.png and so on. The newest checkpoint is restored
-        first, unless this model was trained or restored before.
+        first, unless this model was trained or restored before. A warning names pictures in which
+        the face does not lie as in UTKFace.
 
         Args:
-            testing_samples_dir: folder of the faces; or the faces themselves, uint8 [N, S, S, C].
-            genders: those of labels.GENDER_NAMES that are written.
-            show: used in place of `generate_ages`; takes images and genders [N, 2].
+            testing_samples_dir: folder of the faces, or one picture.
 
         Raises:
             InputError: no readable face, or no trained model; nothing is written then.
         """
+        paths = files.list_images(testing_samples_dir)  # before the model is opened
         if self.run.is_fresh:
             self.load_trained()
-        faces = testing_samples_dir
-        if isinstance(faces, (str, os.PathLike)):
-            _, faces = pipeline.read_folder(faces, self.size_image, self.num_input_channels)
-        total = len(faces) * len(genders) * self.num_categories
+        faces, kept, _ = pipeline.decode_faces(
+            paths, self.size_image, self.num_input_channels, most_unreadable=1
+        )
+        align.warn_of_unaligned([paths[i] for i in kept], faces)
+        total = len(faces) * len(labels.GENDER_NAMES) * self.num_categories
         with console.Progress(total=total, desc='Testing', unit=' faces') as progress:
             for first in range(0, len(faces), PAGE_COLUMNS):
                 images = pipeline.to_float(faces[first : first + PAGE_COLUMNS]).numpy()
                 page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
                 self._save('test', 'test_input' + page, [images] * self.num_categories)
                 z = self.E(images)
-                for gender in genders:
-                    label = labels.one_hot([labels.GENDER_NAMES.index(gender)] * len(images), 2)
-                    rows = show(images, label) if show else self.generate_ages(z, label)
+                for k, gender in enumerate(labels.GENDER_NAMES):
+                    rows = self.generate_ages(z, labels.one_hot([k] * len(images), 2))
                     self._save('test', f'test_as_{gender}{page}', rows)
                     progress.update(len(images) * self.num_categories)
-        print(f'\n\tDone! Results are saved as {self.save_dir}/test/test_as_xxx.png\n')
 
     def load_trained(self):
         """Restore the newest checkpoint in save_dir; if `SAVE_DIR` has none, init_model."""

@@ -8,6 +8,7 @@ Write the faces in a folder at ten ages, as male and as female:
 
 import itertools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -21,6 +22,10 @@ MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
 FLAGS_TXT = 'flags.txt'  # in SAVEDIR
+# Flags that this program once had, and the defaults that its FLAGS_TXT then held.
+MOVED = 'align gender ages gif age_shift likeness age whole_photo everyone'.split()
+MOVED_DEFAULTS = 'align=False gender=both gif=False whole_photo=False everyone=False'.split()
+MOVED_TO = 'python -m demo.photos'
 
 
 def _define(parser, name, default, text):
@@ -56,38 +61,6 @@ _HOLD_OUT = _define_boolean(
 )
 _SAVEDIR = _define_path('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
 _TESTDIR = _define_path('testdir', None, 'Folder of the faces to test on, or one picture.')
-_ALIGN = _define_boolean(
-    'align', False, 'Find the faces in the pictures of TESTDIR and test on these, aligned.'
-)
-_GENDER = flags.DEFINE_enum(
-    'gender', 'both', ['male', 'female', 'both'], 'As what a test shows the faces.'
-)
-_AGES = flags.DEFINE_string(
-    'ages', None, "Years on a test's strips, such as 5,30,65. Default: the age groups."
-)
-_GIF = _define_boolean('gif', False, 'A test animates each face through the ages too.')
-_AGE_SHIFT = _define(
-    flag_types.FloatParser(0, 2),
-    'age_shift',
-    None,
-    "How far a test replaces the age in the code: 0 not, 1 by the target's. Default: on strips, "
-    'animations and whole photos the best value, on grids 0.',
-)
-_LIKENESS = _define(
-    flag_types.FloatParser(0, 1),
-    'likeness',
-    None,
-    'How much of the photo a test keeps: 0 nothing, 1 all but the change. Default: as age_shift.',
-)
-_AGE = _define(
-    flag_types.IntegerParser(0, 120), 'age', None, 'Own age of those in TESTDIR, if it is known.'
-)
-_WHOLE_PHOTO = _define_boolean(
-    'whole_photo', False, 'With --align True, a test also changes the faces in their photos.'
-)
-_EVERYONE = _define_boolean(
-    'everyone', False, 'With --whole_photo True, all faces of a photo are changed at once.'
-)
 _USE_TRAINED_MODEL = _define_boolean(
     'use_trained_model',
     True,
@@ -193,7 +166,6 @@ def _run():
     keras.config.set_dtype_policy(_PRECISION.value)
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
-    ages = None if _AGES.value is None else labels.parse_ages(_AGES.value)
     age_upper = labels.parse_age_upper(_AGE_GROUPS.value)
     try:
         model = FaceAging(
@@ -217,7 +189,7 @@ def _run():
         if _IS_TRAIN.value:
             _train(model)
         else:
-            _test(model, ages)
+            _test(model)
     except console.Stopped as stopped:
         console.say(f'\n\t{stopped} To go on: {_call_to_go_on()}', sys.stderr)
         sys.exit(128 + stopped.signal)
@@ -270,36 +242,20 @@ def _train(model):
             codes.complete(folder, model, data_set, _LABELS.value)
 
 
-def _test(model, ages):
-    """Write the grids of the faces in TESTDIR, then a strip and an animation of each."""
-    from data import files
-    from data.labels import GENDER_NAMES
-    from demo import aging, likeness, photos, whole_photo
-
+def _test(model):
+    """Write the grids of the faces in TESTDIR."""
     print('\n\tTesting Mode')
     if not _TESTDIR.value:
         raise console.InputError('No faces to test on: name their folder.', testdir='my_photos')
-    if _WHOLE_PHOTO.value and not _ALIGN.value:
-        raise console.InputError('The faces in whole photos have to be found.', align=True)
-    files.list_images(_TESTDIR.value)  # a mistaken name is answered before the model is opened
-    model.load_trained()  # it knows the size of the faces
-    aligned = os.path.join(_SAVEDIR.value, 'test', 'aligned') if _ALIGN.value else None
-    names, faces = photos.read_faces(_TESTDIR.value, model, aligned, 'pass --align True')
-    genders = GENDER_NAMES if _GENDER.value == 'both' else [_GENDER.value]
-    method = likeness.open_aging(model, _AGE_SHIFT.value, _LIKENESS.value)
-    is_asked = (_AGE_SHIFT.value, _LIKENESS.value) != (None, None)
-    show = (
-        aging.all_ages(model, method, _AGE.value)
-        if is_asked and (method.age_shift or method.likeness)
-        else None
+    model.custom_test(_TESTDIR.value)
+    strips = [*MOVED_TO.split(), _TESTDIR.value]
+    if _SAVEDIR.value != _SAVEDIR.default:
+        strips += ['--savedir', _SAVEDIR.value]
+    console.say(
+        f'\n\tDone! {_SAVEDIR.value}/test has test_as_male.png and test_as_female.png, a column a '
+        'face, sorted by name, and a row an age group, youngest on top. For strips: '
+        f'{shlex.join(strips)}\n'
     )
-    model.custom_test(faces, genders, show)
-    aging.write(model, names, faces, genders, ages, _GIF.value, method, _AGE.value)
-    if _WHOLE_PHOTO.value:
-        years = ages or whole_photo.AGES
-        whole_photo.write(
-            model, _TESTDIR.value, method, genders, years, _EVERYONE.value, _AGE.value
-        )
 
 
 def _call_to_go_on():
@@ -336,9 +292,26 @@ def _parse_flags(argv):
         app.usage(shorthelp=True, writeto_stdout=True)
         sys.exit(0)
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS(_without_moved(argv))
     except (flags.Error, UnicodeDecodeError) as error:  # a file for --flagfile is not in UTF-8
         sys.exit(f'\n\t{error}: see --help.')
+
+
+def _without_moved(argv):
+    """Return a command line without MOVED_DEFAULTS; end the program at other MOVED flags.
+
+    Files of flags are read into it: that of an older training holds the defaults.
+    """
+    argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+    argv = [word for word in argv if word.removeprefix('--') not in MOVED_DEFAULTS]
+    for word in argv[1:]:
+        name = re.sub('^--?(no)?|=.*', '', word, flags=re.DOTALL)
+        if word.startswith('-') and name in MOVED:
+            sys.exit(
+                f'\n\t--{name} has left this program: call {MOVED_TO} my_photos, which finds the '
+                'faces and writes strips, animations and whole photos (see its --help).'
+            )
+    return argv
 
 
 if __name__ == '__main__':

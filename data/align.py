@@ -24,7 +24,6 @@ from data.console import InputError, Progress
 from data.detector import CROP_SIZE
 
 CROP_QUALITY = 95  # of JPEG and WebP: the loss of a second compression is not visible
-CROPS_ASIDE = '.new'  # sub-folder where the crops of a call lie until all are written
 NO_FACE = 'no face'  # why there is no crop of a readable picture
 NO_FACE_LIST = 'no_face.txt'  # in DEST: the names of the pictures without a face
 NAMED = 3  # a warning names at most this many pictures and counts the rest
@@ -32,21 +31,7 @@ FACES_PER_WORKER = 50  # one process aligns this many while another one starts
 WORKER_MEMORY = 2**30  # bytes that a process which finds faces takes
 
 
-def align(pixels, size=CROP_SIZE):
-    """Cut every face out of a picture, so that it lies as the faces of UTKFace do.
-
-    Args:
-        pixels: uint8 array [H, W, 3].
-        size: height and width of a crop.
-
-    Returns:
-        list of uint8 arrays [size, size, 3], the largest face first; empty where there is none.
-        What lies outside the picture is black, as in UTKFace.
-    """
-    return [detector.cut_out(pixels, landmarks, size) for landmarks in detector.find_faces(pixels)]
-
-
-def warn_of_unaligned(paths, faces, cure='align it'):
+def warn_of_unaligned(paths: list[str], faces: np.ndarray):
     """Warn of pictures in which the face does not lie as in UTKFace.
 
     Only the detector's last network looks at them. Of 1,004 faces of UTKFace it rejected 1.0%; of
@@ -56,7 +41,6 @@ def warn_of_unaligned(paths, faces, cure='align it'):
     Args:
         paths: list of N names of the pictures.
         faces: uint8 array [N, S, S, C], the complete pictures as `pictures.read_face` reads them.
-        cure: what to do about it, a phrase for the warning.
     """
     fits = []
     for first in range(0, len(faces), 100):
@@ -64,89 +48,10 @@ def warn_of_unaligned(paths, faces, cure='align it'):
         fits += [*detector.lie_in_place(colour)]
     if askew := [path for path, fit in zip(paths, fits, strict=True) if not fit]:
         warnings.warn(
-            f'No face lies as in UTKFace in {_names(askew)}: {cure}, else its ages come out poor.',
+            f'No face lies as in UTKFace in {_names(askew)}: cut it out by python -m data.align, '
+            'else its ages come out poor.',
             stacklevel=2,
         )
-
-
-def align_pictures(source, dest):
-    """Write every face in a few pictures to a folder, in place of the crops of an earlier call.
-
-    The crops are PNG files, without loss. The pictures are named by `files.unique_names`, as they
-    are without alignment. The only face in a picture is written to <picture>.png, several faces to
-    <picture>_<k>.png, the largest first; from ten faces on, k has leading zeros.
-
-    Args:
-        source: folder, sub-folders not included, or one picture.
-        dest: folder of the crops, or a link to one. The PNG files in it, crops of an earlier call,
-            are removed; nothing else is.
-
-    Returns:
-        dict from the paths of the crops, sorted, to the crops, uint8 [CROP_SIZE, CROP_SIZE, 3].
-
-    Raises:
-        InputError: no picture has a face, a picture lies in dest, or dest is not a folder. Nothing
-            in dest has changed then.
-    """
-    paths = files.list_images(source)
-    if inside := [path for path in paths if _lies_in(path, dest)]:
-        raise InputError(
-            f'{inside[0]} lies in {dest}, which is for the faces that are cut out: those are '
-            'aligned already, so do not align them again, or move your own pictures elsewhere.',
-            align=False,
-        )
-    _require_folder(dest)
-    aside = os.path.join(dest, CROPS_ASIDE)
-    os.makedirs(aside, exist_ok=True)
-    try:
-        _remove_crops(aside)  # left by a run that was killed
-        crops, failures = _cut_all_out(paths, aside)
-        if len(failures) == len(paths):
-            raise InputError(_nothing(source, failures))
-        _warn_of(failures)
-        _remove_crops(dest)
-        for name in crops:
-            os.replace(os.path.join(aside, name), os.path.join(dest, name))
-        return {os.path.join(dest, name): crops[name] for name in sorted(crops)}
-    finally:
-        _remove_crops(aside)
-        for folder in (aside, dest):
-            with contextlib.suppress(OSError):  # the folder is not empty
-                os.rmdir(folder)
-
-
-def _cut_all_out(paths, folder):
-    """Write every face in pictures to a folder.
-
-    Returns:
-        crops: dict from the names of the files to uint8 arrays.
-        failures: dict from the paths of pictures without a crop to the reasons.
-    """
-    crops, failures, taken = {}, {}, set()
-    names = dict(zip(paths, files.unique_names(paths), strict=True))
-    for path in Progress(paths, 'Aligning', unit=' pictures'):
-        try:
-            found = align(pictures.read_photo(path))
-        except InputError as error:
-            failures[path] = str(error)
-            continue
-        for k, crop in enumerate(found, 1):
-            number = f'_{k:0{len(str(len(found)))}}' if len(found) > 1 else ''  # sorted by name
-            name = files.unique_name(names[path] + number, taken) + '.png'
-            with console.naming(os.path.join(folder, name)) as crop_path:
-                Image.fromarray(crop).save(crop_path)
-            crops[name] = crop
-        if not found:
-            failures[path] = NO_FACE
-    return crops, failures
-
-
-def _remove_crops(folder):
-    """Remove the files that `_cut_all_out` wrote to a folder; others may be the user's."""
-    with os.scandir(folder) as entries:
-        crops = [e.path for e in entries if e.name.endswith('.png') and not e.is_dir()]
-    for path in crops:
-        os.remove(path)
 
 
 def _lies_in(path, folder):
@@ -204,8 +109,8 @@ def align_folder(source, dest):
             if failure == NO_FACE:
                 print(names[path], file=file, flush=True)
     if len(failures) == len(paths):
-        raise InputError(_nothing(source, failures))
-    _warn_of(failures)
+        raise InputError(nothing_found(source, failures))
+    warn_of_failures(failures)
     return len(paths) - len(failures)
 
 
@@ -267,8 +172,12 @@ def _align_file(path, target):
     return ''
 
 
-def _nothing(source, failures):
-    """Return the message for a source without any face; failures as for `_warn_of`."""
+def nothing_found(source: str, failures: dict[str, str]) -> str:
+    """Return the message for a source without any face.
+
+    Args:
+        failures: dict from the paths of all its pictures to NO_FACE or another reason.
+    """
     unreadable = [failure for failure in failures.values() if failure != NO_FACE]
     if len(failures) == len(unreadable) == 1:
         return unreadable[0]
@@ -279,8 +188,8 @@ def _nothing(source, failures):
     )
 
 
-def _warn_of(failures):
-    """Warn of pictures without a crop: a dict from paths to NO_FACE or another reason."""
+def warn_of_failures(failures: dict[str, str]):
+    """Warn of pictures without a face: a dict from their paths to NO_FACE or another reason."""
     unreadable = {path: failure for path, failure in failures.items() if failure != NO_FACE}
     for failure in [*unreadable.values()][:NAMED]:
         warnings.warn(failure, stacklevel=3)

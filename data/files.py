@@ -68,8 +68,8 @@ def list_images(folder, recursive=False):
         )
     if not paths:
         raise InputError(
-            f'No images in {folder}: put {", ".join(s[1:] for s in IMAGE_SUFFIXES)} files there '
-            '(data/README.md).'
+            f'No images in {folder}: put {", ".join(s[1:] for s in IMAGE_SUFFIXES)} files there'
+            + (' (data/README.md).' if recursive else '.')
         )
     return sorted(paths, key=lambda path: path.replace(os.sep, '/'))
 

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from data import copies, doubles, files, labels, limits, pictures
+from data import copies, doubles, labels, limits, pictures
 from data.console import InputError, Progress
 from data.order import digest
 
@@ -91,21 +91,6 @@ def decode_faces(
         )
     kept = np.delete(np.arange(len(paths)), sorted(failures))
     return _compact(faces, kept), kept, unreadable
-
-
-def read_folder(source, size_image=128, num_channels=3):
-    """Decode the pictures of a folder, or one picture, to test on.
-
-    Returns:
-        paths: list of N file names, sorted; unreadable ones are left out.
-        faces: uint8 array [N, S, S, C].
-
-    Raises:
-        InputError: no such folder or picture, or no readable one in it.
-    """
-    paths = files.list_images(source)
-    faces, kept, _ = decode_faces(paths, size_image, num_channels, most_unreadable=1)
-    return [paths[i] for i in kept], faces
 
 
 def find_photos(paths):

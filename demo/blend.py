@@ -13,13 +13,13 @@ from PIL import Image
 
 import ops
 from data import console, labels, pipeline
-from demo import photos
 from face_aging import FaceAging
 
 FACES, SET = 10, 300  # how many are made to test on, and as a data set
 PEOPLE = (2, 3, 4)  # in one face
 MAX_SHARE = 2  # how often the least share of a person in a face goes into the largest
 OLDEST_MADE_UP = 90  # years, in the group over 70
+SIZE_BATCH = 50  # faces encoded or generated at once
 JPEG_QUALITY = 92  # of the JPEG: 300 faces stay below 3 MB
 MADE_UP = re.compile(r'\d+_[01]_madeup\d{3}\.jpg')  # the names that this program gives
 
@@ -86,12 +86,20 @@ def make_faces(model, data_set, wanted, random):
     faces, _, _ = pipeline.decode_faces(
         [paths[i] for i in chosen], model.size_image, model.num_input_channels, most_unreadable=0
     )
-    codes = photos.in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
+    codes = in_batches('Encoding', lambda face: model.E(pipeline.to_float(face)), faces)
     z = blend(codes, [np.searchsorted(chosen, who) for who in people], shares)
     groups, genders = zip(*wanted, strict=True)
     ages, genders = labels.one_hot(groups, model.num_categories), labels.one_hot(genders, 2)
-    made = photos.generate(model, z, ages, genders)
+    made = in_batches('Generating', lambda *batch: model.G([*batch]), z, ages, genders)
     return np.stack([ops.image_grid(face[None]) for face in made])
+
+
+def in_batches(title, network, *inputs):
+    """Run a network over inputs [N, ...] with a progress bar; return its outputs [N, ...]."""
+    starts = range(0, len(inputs[0]), SIZE_BATCH)
+    batches = ([x[i : i + SIZE_BATCH] for x in inputs] for i in starts)
+    progress = console.Progress(batches, title, len(starts), unit='batch')
+    return np.concatenate([network(*batch).numpy() for batch in progress])
 
 
 def years_of(group):

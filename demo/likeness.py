@@ -38,7 +38,7 @@ OVERSHOOT_FROM = 40
 ERROR_ODDS = 400
 # The change is STRENGTH times that of the person, of which a part is replaced by that of the mean
 # face of the person's age and gender: people are known better by it, and it has less mottle.
-STRENGTH, PROTOTYPE = 1.2, 0.5
+STRENGTH, PROTOTYPE = 1.17, 0.5
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
@@ -198,9 +198,18 @@ class AgingMethod:
 def add_arguments(parser):
     """Add what a program that shows people at other ages asks."""
     parser.add_argument('--age', type=_number(0, tables.OLDEST), help='own, where it is known')
-    shift = _number(0, MOST_AGE_SHIFT)
-    parser.add_argument('--age_shift', type=shift, help="as main.py's")
-    parser.add_argument('--likeness', type=_number(0, 1), help="as main.py's")
+    parser.add_argument(
+        '--age_shift',
+        type=_number(0, MOST_AGE_SHIFT),
+        help=f"how far the age in the code is replaced by the target's, from 0, not at all, to "
+        f'{MOST_AGE_SHIFT:g} ({AGE_SHIFT})',
+    )
+    parser.add_argument(
+        '--likeness',
+        type=_number(0, 1),
+        help='how much of the photo stays, from 0, nothing, to 1, everything but the change '
+        f'({LIKENESS})',
+    )
 
 
 def _number(low, high):

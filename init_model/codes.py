@@ -206,10 +206,10 @@ def complete(folder, model, data_set, reader=None):
 @console.one_sentence()
 def main(argv=None):
     import face_aging  # here, since they import this folder: only the program needs a model
-    from demo import photos
+    from demo import portraits
 
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    photos.add_arguments(parser)
+    portraits.add_arguments(parser)
     parser.add_argument(
         '--datadir', type=console.path, default='data', help='folder of the data sets (%(default)s)'
     )
@@ -218,7 +218,7 @@ def main(argv=None):
     )
     parser.add_argument('--labels', help="as main.py's")
     words = parser.parse_args(argv)
-    model = photos.open_model(words)
+    model = portraits.open_model(words)
     codes = measure_data_set(model, os.path.join(words.datadir, words.dataset), words.labels)
     folder = os.path.join(words.savedir, savedir.CHECKPOINT)
     if checkpoints.is_in(folder):

@@ -282,7 +282,7 @@ def _readme(model, format, differences):
 
 @console.one_sentence()
 def main(argv=None):
-    from demo import photos  # only a program opens a model, from the room above
+    from demo import portraits  # only a program opens a model, from the room above
 
     parser = argparse.ArgumentParser(prog='python -m init_model.export', description=__doc__)
     parser.add_argument('dest', type=console.path, help='folder to be made')
@@ -292,9 +292,9 @@ def main(argv=None):
     parser.add_argument(
         '--float16', **flag, help='store weights in float16, with litert (%(default)s)'
     )
-    photos.add_arguments(parser)
+    portraits.add_arguments(parser)
     words = parser.parse_args(argv)
-    model = photos.open_model(words)
+    model = portraits.open_model(words)
     differences = export(model, words.dest, words.format, words.parts, words.float16)
     for name, difference in differences.items():
         console.say(f'Wrote {words.dest}/{name}, within {difference:.1g} of the model.')

@@ -1,5 +1,6 @@
 """What the tests share: golden numbers, tiny models, made-up faces."""
 
+import functools
 import json
 import os
 import pathlib
@@ -12,8 +13,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from data import labels
+from data import detector, labels
 from face_aging import FaceAging
 from tests import draw_faces
 
@@ -107,6 +109,16 @@ def vivid(tiny):
     return make
 
 
+@pytest.fixture
+def bundled(vivid, tmp_path, monkeypatch):
+    """A tiny model, which programs open as the bundled weights; they run in tmp_path."""
+    model = vivid(save_dir=str(tmp_path / 'bundled'))
+    monkeypatch.setattr('face_aging.FaceAging', functools.partial(FaceAging, **TINY))
+    monkeypatch.setattr('face_aging.INIT_MODEL', 'bundled/checkpoint')
+    monkeypatch.chdir(tmp_path)
+    return model
+
+
 @pytest.fixture(scope='session')
 def drawn_faces(tmp_path_factory):
     """A folder of 14 made-up faces, not to be changed."""
@@ -123,6 +135,25 @@ def faces(tmp_path, drawn_faces):
     for path in drawn_faces.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
+
+
+@pytest.fixture
+def find_marks(monkeypatch):
+    """Find faces of 50 x 50 pixels side by side, as many as `mark` wrote."""
+
+    def find(pixels):
+        return np.array([detector.PLACES * 50 + [50 * k, 0] for k in range(pixels[0, 0, 0] // 20)])
+
+    monkeypatch.setattr(detector, 'find_faces', find)
+    monkeypatch.setattr(detector, 'lie_in_place', lambda faces: np.zeros(len(faces), bool))
+
+
+def mark(path, faces, colour=10):
+    """Write a picture in which `find_marks` finds so many faces, up to ten."""
+    pixels = np.full([50, 50 * max(faces, 1), 3], colour, np.uint8)
+    pixels[0, 0] = 20 * faces + 10
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, 'png')
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from data import align, console, detector, files, pictures, pipeline, tables
+from tests.conftest import mark
 
 ROOT = pathlib.Path(align.__file__).parents[1]
 FACES = ROOT / 'demo' / 'faces'
@@ -97,7 +98,8 @@ def test_a_large_picture_is_searched_reduced(monkeypatch):
 def test_a_crop_holds_the_face_and_black_around():
     """The crop's pixels, against the face as it was before it was turned, scaled and pasted."""
     picture, _ = paste(NAMES[0], 3, 20, centre=330 + 130j)  # its top is cut off
-    (crop,) = align.align(np.asarray(picture), size=128)
+    (face,) = detector.find_faces(np.asarray(picture))
+    crop = detector.cut_out(np.asarray(picture), face, 128)
     assert crop.shape == (128, 128, 3) and crop.dtype == np.uint8
     face = np.asarray(Image.open(FACES / NAMES[0]).convert('RGB'), int)
     middle = np.s_[40:110, 30:100]
@@ -125,7 +127,7 @@ def test_several_faces_the_largest_first():
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 3000), (300, 200)])
 def test_no_face(size):
-    assert align.align(np.full([*size[::-1], 3], 99, np.uint8)) == []
+    assert detector.find_faces(np.full([*size[::-1], 3], 99, np.uint8)).shape == (0, 5, 2)
 
 
 def test_keras_policy_does_not_reach_the_detector():
@@ -215,186 +217,8 @@ def test_what_is_no_picture(tmp_path, content):
         pictures.read_photo(tmp_path / 'a.jpg')
 
 
-# -------------------------------------------------------------------- a few pictures: --align
-
-
-@pytest.fixture
-def find_marks(monkeypatch):
-    """Find faces of 50 x 50 pixels side by side, as many as the first pixel says."""
-
-    def find(pixels):
-        return np.array([detector.PLACES * 50 + [50 * k, 0] for k in range(pixels[0, 0, 0] // 50)])
-
-    monkeypatch.setattr(detector, 'find_faces', find)
-
-
-def mark(path, faces, colour=10):
-    """Write a picture in which `find_marks` finds so many faces."""
-    pixels = np.full([50, 50 * max(faces, 1), 3], colour, np.uint8)
-    pixels[0, 0] = 50 * faces + 25
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, 'png')
-
-
 def files_in(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
-
-
-@pytest.mark.usefixtures('find_marks')
-def test_names_of_crops(tmp_path):
-    counts = {'one.jpg': 1, 'two.jpg': 2, 'a.jpg': 1, 'A.png': 2, 'b.jpg': 2, 'b_1.jpg': 1}
-    counts |= {'none.jpg': 0, 'i_1.jpg': 1, 'i_2.jpg': 1}
-    for name, count in counts.items():
-        mark(tmp_path / 'raw' / name, count)
-    (tmp_path / 'raw' / 'bad.png').write_text('no picture')
-    with pytest.warns(UserWarning) as warned:
-        align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
-    said = sorted(str(warning.message) for warning in warned)
-    assert len(said) == 2 and 'bad.png cannot be read' in said[0]
-    assert said[1].startswith('No face was found in ') and said[1].endswith('none.jpg.')
-    assert files_in(tmp_path / 'out') == [
-        'A_1.png',
-        'A_2.png',
-        'a_2_2.png',
-        'b_1.png',
-        'b_1_2.png',
-        'b_2.png',
-        'i_1.png',
-        'i_2.png',
-        'one.png',
-        'two_1.png',
-        'two_2.png',
-    ]
-    assert Image.open(tmp_path / 'out' / 'one.png').size == (200, 200)
-
-
-@pytest.mark.usefixtures('find_marks')
-def test_crops_are_named_as_pictures_are(tmp_path):
-    for name in ('me.jpg', 'me.png', 'me_3.jpg'):
-        mark(tmp_path / 'raw' / name, 1)
-    crops = align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
-    names = files.unique_names(files.list_images(str(tmp_path / 'raw')))
-    assert files.unique_names(crops) == names == ['me', 'me_2', 'me_3']
-
-
-def test_ten_faces_of_a_picture_are_sorted_by_name(tmp_path, monkeypatch):
-    mark(tmp_path / 'a.jpg', 0)
-    crops = [np.full([2, 2, 3], k, np.uint8) for k in range(10)]
-    monkeypatch.setattr(align, 'align', lambda pixels: crops)
-    align.align_pictures(str(tmp_path / 'a.jpg'), str(tmp_path / 'out'))
-    names = files_in(tmp_path / 'out')
-    assert names == [f'a_{k:02}.png' for k in range(1, 11)]
-    assert [Image.open(tmp_path / 'out' / name).getpixel((0, 0))[0] for name in names] == [
-        *range(10)
-    ]
-
-
-@pytest.mark.usefixtures('find_marks')
-def test_long_names_are_cut(tmp_path):
-    """Of pictures that differ behind the cut only, each has crops of its own."""
-    short, long = 'a' * 40, 'a' * 250
-    for name in (short + '.jpg', long + 'b.jpg', long + '.jpg', 'x.jpg'):
-        mark(tmp_path / 'raw' / name, 2)
-    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
-    bases = [short, short + '_2', short + '_3', 'x']
-    crops = [f'{base}_{k}.png' for base in bases for k in (1, 2)]
-    assert files_in(tmp_path / 'out') == sorted(crops)
-    align.align_pictures(str(tmp_path / 'raw' / (long + '.jpg')), str(tmp_path / 'out'))
-    assert files_in(tmp_path / 'out') == [short + '_1.png', short + '_2.png']
-
-
-@pytest.mark.usefixtures('find_marks')
-def test_crops_of_an_earlier_call_go(tmp_path):
-    for name in ('old', 'new'):
-        mark(tmp_path / name / f'{name}.jpg', 1)
-    out = str(tmp_path / 'out')
-    align.align_pictures(str(tmp_path / 'old'), out)
-    align.align_pictures(str(tmp_path / 'new' / 'new.jpg'), out)
-    assert files_in(tmp_path / 'out') == ['new.png']
-    mark(tmp_path / 'none' / 'none.jpg', 0)
-    with pytest.raises(console.InputError, match=r'No face was found in .*none'):
-        align.align_pictures(str(tmp_path / 'none'), out)
-    with pytest.raises(console.InputError, match='aligned already'):
-        align.align_pictures(out, out)
-    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['new.png']
-
-
-@pytest.mark.usefixtures('find_marks')
-@pytest.mark.parametrize('source', ['out/mine', 'out/mine/a.png', 'link', 'links', 'out/.new'])
-def test_pictures_in_the_folder_of_the_crops_are_refused(tmp_path, source):
-    """Also those in a folder of their own there, and by links, which lead out of it or into it."""
-    for name in ('mine/a.png', 'mine/b.jpg', '.new/c.png', 'd.png'):
-        mark(tmp_path / 'out' / name, 1)
-    (tmp_path / 'link').symlink_to(tmp_path / 'out' / 'mine')
-    mark(tmp_path / 'links' / 'own.jpg', 1)
-    (tmp_path / 'links' / 'z.png').symlink_to(tmp_path / 'out' / 'd.png')
-    before = files_in(tmp_path / 'out')
-    with pytest.raises(console.InputError, match=r'lies in .*out, .* aligned already, so do not'):
-        align.align_pictures(str(tmp_path / source), str(tmp_path / 'out'))
-    assert files_in(tmp_path / 'out') == before
-
-
-@pytest.mark.usefixtures('find_marks')
-def test_only_crops_are_removed(tmp_path):
-    """From a folder behind a link too; a run that was killed left a crop aside."""
-    mark(tmp_path / 'raw' / 'a.jpg', 1)
-    for name in ('mine/a.png', 'b.jpg', 'old.png', '.new/half.png'):
-        mark(tmp_path / 'real' / name, 1)
-    (tmp_path / 'real' / 'folder.png').mkdir()
-    (tmp_path / 'out').symlink_to('real')
-    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
-    assert files_in(tmp_path / 'real') == ['a.png', 'b.jpg', 'mine/a.png']
-    assert (tmp_path / 'out').is_symlink()
-    left = {path.name for path in (tmp_path / 'real').iterdir()}
-    assert left == {'a.png', 'b.jpg', 'mine', 'folder.png'}
-
-
-@pytest.mark.usefixtures('find_marks')
-def test_crops_need_a_folder(tmp_path):
-    mark(tmp_path / 'raw' / 'a.jpg', 1)
-    (tmp_path / 'file').write_text('mine')
-    (tmp_path / 'link').symlink_to('nowhere')
-    for name in ('file', 'link'):
-        with pytest.raises(console.InputError, match=f'{name} is not a folder: remove it'):
-            align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'link', 'raw']
-
-
-@pytest.mark.usefixtures('find_marks')
-def test_a_call_that_is_stopped_leaves_the_crops_before_it(tmp_path, monkeypatch):
-    def stop(path):
-        if path.endswith('b.jpg'):
-            raise KeyboardInterrupt
-        return read(path)
-
-    for name in 'ab':
-        mark(tmp_path / 'raw' / f'{name}.jpg', 1)
-    mark(tmp_path / 'out' / 'old.png', 1)
-    read = pictures.read_photo
-    monkeypatch.setattr(pictures, 'read_photo', stop)
-    for name in ('out', 'new'):
-        with pytest.raises(KeyboardInterrupt):
-            align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / name))
-    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['old.png']
-    assert not (tmp_path / 'new').exists()
-
-
-def test_a_photo_that_the_camera_says_is_turned(tmp_path):
-    """Held upside down, which the detector does not mind, but cut out it must stand."""
-    photo, eyes = paste(NAMES[0], 2, 10)
-    exif = Image.Exif()
-    (tmp_path / 'raw').mkdir()
-    for orientation, turn in ((6, 90), (8, -90), (3, 180)):
-        exif[0x0112] = orientation
-        path = tmp_path / 'raw' / f'{orientation}.png'
-        photo.rotate(turn, expand=True).save(path, exif=exif)
-    align.align_pictures(str(tmp_path / 'raw'), str(tmp_path / 'out'))
-    ((a, b),) = eyes_in_crops(photo)
-    assert np.abs(a * eyes + b - WANTED).max() < TOLERANCE
-    (expected,) = align.align(np.asarray(photo))
-    for name in ('3.png', '6.png', '8.png'):
-        with Image.open(tmp_path / 'out' / name) as crop:
-            np.testing.assert_array_equal(np.asarray(crop), expected)
 
 
 # ----------------------------------------------------------------- a data set: data.align
@@ -555,20 +379,25 @@ def test_unreadable_pictures_among_others(raw, tmp_path):
 # ------------------------------------------------------------------ the warning, and main.py
 
 
+def warn(path):
+    paths = files.list_images(str(path))
+    align.warn_of_unaligned(paths, pipeline.decode_faces(paths)[0])
+
+
 def test_faces_that_lie_well_need_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        align.warn_of_unaligned(*pipeline.read_folder(str(FACES)))
+        warn(FACES)
 
 
-def test_the_warning_names_pictures_and_flag(tmp_path):
+def test_the_warning_names_pictures_and_cure(tmp_path):
     for name in (*NAMES, 'd.jpg'):
         paste(NAMES[0], 1, 20)[0].save(tmp_path / name)
     shutil.copy(FACES / NAMES[0], tmp_path / 'well.jpg')
     with pytest.warns(UserWarning) as warned:
-        align.warn_of_unaligned(*pipeline.read_folder(str(tmp_path)), 'pass --align True')
+        warn(tmp_path)
     ((message,),) = [[str(warning.message) for warning in warned]]
-    assert all(name in message for name in (*NAMES, ' and 1 more', '--align True'))
+    assert all(name in message for name in (*NAMES, ' and 1 more', 'python -m data.align'))
 
 
 @pytest.mark.parametrize(
@@ -576,50 +405,18 @@ def test_the_warning_names_pictures_and_flag(tmp_path):
 )
 def test_what_is_warned_of(tmp_path, moved):
     paste(NAMES[0], size=(128, 128), **{'centre': 64 + 64j, **moved})[0].save(tmp_path / 'a.png')
-    with pytest.warns(UserWarning, match=r'a\.png: align it'):
-        align.warn_of_unaligned(*pipeline.read_folder(str(tmp_path / 'a.png')))
-
-
-@pytest.fixture
-def trained(tiny, tmp_path):
-    """tmp_path/save with a tiny model."""
-    tiny().save_checkpoint()
-    return tmp_path / 'save'
+    with pytest.warns(UserWarning, match=r'a\.png: cut it out'):
+        warn(tmp_path / 'a.png')
 
 
 @pytest.mark.parametrize('source', ['photos', 'photos/me.png'])
-def test_the_flag(tiny_main, trained, tmp_path, source):
+def test_a_test_warns_of_photos(tiny_main, tiny, tmp_path, source):
+    tiny().save_checkpoint()
     (tmp_path / 'photos').mkdir()
     paste(NAMES[0], 2, 10)[0].save(tmp_path / 'photos' / 'me.png')
-    words = ['--is_train', 'False', '--testdir', tmp_path / source, '--savedir', trained]
-    with pytest.warns(UserWarning, match=r'me\.png: pass --align True'):
-        tiny_main(*words)
-    assert not (trained / 'test' / 'aligned').exists()
+    words = ['--is_train', 'False', '--savedir', tmp_path / 'save', '--testdir']
+    with pytest.warns(UserWarning, match=r'me\.png: cut it out by python -m data\.align, else'):
+        tiny_main(*words, tmp_path / source)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        warnings.filterwarnings('ignore', '(?s).*statistics of codes')  # a tiny model has none
-        tiny_main(*words, '--align', 'True')
-    assert files_in(trained / 'test' / 'aligned') == ['me.png']
-    with Image.open(trained / 'test' / 'test_input.png') as shown:
-        crop = Image.open(trained / 'test' / 'aligned' / 'me.png').resize([32, 32])
-        difference = np.asarray(shown.convert('RGB'), int)[:32, :32] - np.asarray(crop)
-        assert np.abs(difference).mean() < 20
-
-
-@pytest.mark.parametrize(
-    ('words', 'message'),
-    [
-        ([], 'No faces to test on'),
-        (['--testdir', '{}/none.png'], r'No face was found in .*none\.png'),
-        (['--testdir', '{}/text.jpg'], r'text\.jpg cannot be read as an image'),
-        (['--testdir', '{}/nowhere'], 'There is no folder'),
-    ],
-)
-def test_errors_of_the_flag(tiny_main, trained, tmp_path, words, message):
-    Image.new('RGB', [64, 64]).save(tmp_path / 'none.png')
-    (tmp_path / 'text.jpg').write_text('no picture')
-    words = [word.format(tmp_path) for word in words]
-    with pytest.raises(SystemExit, match=message) as error:
-        tiny_main('--is_train', 'False', '--align', 'True', '--savedir', trained, *words)
-    assert '\n' not in error.value.code.strip()
-    assert files_in(trained / 'test') == []
+        tiny_main(*words, FACES / NAMES[0])

@@ -40,7 +40,7 @@ def run(*words, path='', **variables):
         (['-m', 'data.check', 'nowhere'], '\tThere is no folder '),
         (['-m', 'data.align', 'nowhere', 'out'], '\tThere is no folder '),
         (['-m', 'init_model.pack', 'nowhere'], '\tThere is no checkpoint '),
-        (['-m', 'demo.kids', 'a.jpg', 'b.jpg', '--count', '0'], 'usage: '),
+        (['-m', 'demo.games', 'kids', 'a.jpg', 'b.jpg', '--count', '0'], 'usage: '),
     ],
 )
 def test_a_program_says_the_first_word(words, first, tmp_path):
@@ -92,7 +92,7 @@ def test_flags_are_answered_without_tensorflow(stub, words):
 
 
 @pytest.mark.parametrize(
-    'words', [['-m', 'data.check', 'x'], ['-m', 'demo.aging', 'x'], ['-m', 'init_model.pack', 'x']]
+    'words', [['-m', 'data.check', 'x'], ['-m', 'demo.photos', 'x'], ['-m', 'init_model.pack', 'x']]
 )
 def test_ctrl_c_during_the_imports(stub, words):
     done = run(*words, path=stub('raise KeyboardInterrupt'))
@@ -255,9 +255,9 @@ def test_paths(monkeypatch):
         ('demo.blend', ['save', '--datadir', '~/x']),
         ('demo.blend', ['save', '--dataset', '~/x']),
         ('demo.evaluate', ['--dataset', '~/x']),
-        ('demo.aging', ['~/x']),
-        ('demo.kids', ['~/x', 'b.jpg']),
-        ('demo.morph', ['~/x', 'b.jpg']),
+        ('demo.photos', ['~/x']),
+        ('demo.games', ['kids', '~/x', 'b.jpg']),
+        ('demo.games', ['morph', '~/x', 'b.jpg']),
     ],
 )
 def test_all_programs_expand_paths(program, words, monkeypatch, tmp_path):

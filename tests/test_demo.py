@@ -319,7 +319,7 @@ def test_each_face_is_of_its_own_people_and_labels(tmp_path, monkeypatch):
         'decode_faces',
         lambda paths, *args, **kw: decoded.extend(paths) or decode(paths, *args, **kw),
     )
-    monkeypatch.setattr('demo.photos.SIZE_BATCH', 4)
+    monkeypatch.setattr('demo.blend.SIZE_BATCH', 4)
     wanted = [(2, 0), (0, 1), (1, 1), (0, 0), (2, 1), (1, 0), (2, 0)]
     data_set = paths, np.array(groups), np.array(genders)
     faces = blend.make_faces(Painter(), data_set, wanted, np.random.default_rng(0))

@@ -7,7 +7,8 @@ import pytest
 from PIL import ExifTags
 
 from data import align, check, pictures
-from demo import studio, whole_photo
+from demo import portraits
+from demo.page import studio
 from tests.test_align import NAMES, paste
 
 
@@ -44,13 +45,9 @@ def align_a_data_set(folder):
     assert align.align_folder(str(folder), f'{folder}_aligned') == 2
 
 
-def align_a_few(folder):
-    assert len(align.align_pictures(str(folder), f'{folder}_aligned')) == 2
-
-
-def open_whole_photos(folder):
+def open_photos(folder):
     for path in sorted(folder.iterdir()):
-        assert len(whole_photo.open_photo(str(path)).landmarks) == 1
+        assert len(portraits.open_photo(str(path)).landmarks) == 1
 
 
 def check_a_data_set(folder):
@@ -65,7 +62,7 @@ def upload_to_the_page(folder, monkeypatch):
         assert len(studio.Studio(None, None).open_photo(path.read_bytes()).landmarks) == 1
 
 
-WAYS = [align_a_data_set, align_a_few, open_whole_photos, check_a_data_set, upload_to_the_page]
+WAYS = [align_a_data_set, open_photos, check_a_data_set, upload_to_the_page]
 
 
 @pytest.mark.parametrize('search', WAYS)

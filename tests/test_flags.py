@@ -71,9 +71,6 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
     monkeypatch.setattr('main._keep_flags', lambda: None)
     monkeypatch.setattr('init_model.savedir.running', lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr('data.files.list_images', lambda *_: [])
-    monkeypatch.setattr('demo.photos.read_faces', lambda *_: ([], []))
-    monkeypatch.setattr('demo.aging.write', lambda *_: None)
     monkeypatch.chdir(tmp_path)
     yield recorded
     assert not os.listdir(tmp_path)

@@ -1,9 +1,10 @@
-"""The games: one face at all ages, one person turned into another, children of two."""
+"""The games: one person turned into another, and children of two; photos that they open."""
 
 import functools
 import pathlib
-import re
+import shutil
 import sys
+import types
 import warnings
 
 import numpy as np
@@ -12,26 +13,20 @@ import tensorflow as tf
 from PIL import Image
 
 import ops
-from data import console, detector, labels, pictures
-from demo import aging, kids, likeness, morph, photos
-from face_aging import FaceAging
-from tests.conftest import TINY
-from tests.test_main import ROOT
-from tests.test_own_photo import BAND, faces_of, frames_of
+from data import detector, labels, pictures
+from demo import games, likeness, photos, portraits, strips
+from tests import test_photos
+from tests.test_photos import BAND, MAN, WOMAN, faces_of, frames_of
 
-MADE_UP = ROOT / 'demo' / 'faces'
-MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '52_1_madeup007.jpg'
+morph = games.morph
 
 
 @pytest.fixture
-def model(vivid):
-    return vivid()
-
-
-@pytest.fixture(scope='module')
-def pair():
-    """Two faces, float32 [2, 32, 32, 3] in [-1, 1]."""
-    return np.stack([ops.load_image(path, 32) for path in (MAN, WOMAN)])
+def pair(bundled):
+    """The portraits of two people."""
+    method = likeness.AgingMethod(bundled, None, 0, 0)
+    shown = [portraits.open_photo(str(path)) for path in (MAN, WOMAN)]
+    return [portraits.portray(method, photo, age=30, gender=0) for photo in shown]
 
 
 class Recorder:
@@ -41,10 +36,10 @@ class Recorder:
 
     def __init__(self):
         self.codes = np.linspace(-1, 1, 100).reshape(2, 50).astype(np.float32)
+        self.pair = [
+            types.SimpleNamespace(people=types.SimpleNamespace(z=z[None])) for z in self.codes
+        ]
         self.batches = []
-
-    def E(self, images):
-        return tf.constant(self.codes[: len(images)])
 
     def G(self, inputs):
         self.batches.append([np.asarray(values) for values in inputs])
@@ -58,29 +53,18 @@ class Recorder:
 # ------------------------------------------------------------------------------ functions
 
 
-def test_aging(model, pair):
-    image = pair[1]
-    plain = likeness.AgingMethod(model, None, 0, 0)
-    faces = aging.age(model, image, [5, 30, 65], 1, plain)
-    z = np.repeat(model.E(image[None]), 3, axis=0)
-    expected = model.G([z, labels.age_label([5, 30, 65]), labels.one_hot([1] * 3, 2)])
-    assert faces.shape == (3, 32, 32, 3) and faces.dtype == np.float32
-    np.testing.assert_allclose(faces, expected, atol=1e-5)
-    as_bytes = ops.image_grid(image[None])
-    np.testing.assert_allclose(aging.age(model, as_bytes, [5, 30, 65], 1, plain), faces, atol=1e-4)
-
-
-def test_a_morph_goes_from_one_reconstruction_to_the_other(model, pair):
-    faces = morph.morph(model, *pair, ages=(23, 52), genders=(0, 1), count=4)
+def test_a_morph_goes_from_one_reconstruction_to_the_other(bundled, pair):
+    faces = games.morph(bundled, *pair, ages=(23, 52), genders=(0, 1), count=4)
     age, gender = labels.age_label([23, 52]), labels.one_hot([0, 1], 2)
-    ends = model.G([model.E(pair).numpy(), age, gender])
+    codes = np.concatenate([portrait.people.z for portrait in pair])
+    ends = bundled.G([codes, age, gender])
     assert faces.shape == (4, 32, 32, 3) and faces.dtype == np.float32
     np.testing.assert_allclose(faces[[0, -1]], ends, atol=1e-5)
 
 
 def test_code_age_and_gender_of_a_morph_glide():
     recorder = Recorder()
-    morph.morph(recorder, *np.zeros([2, 2, 2, 3]), ages=(10, 70), genders=(1, 0), count=61)
+    games.morph(recorder, *recorder.pair, ages=(10, 70), genders=(1, 0), count=61)
     z, ages, genders = recorder.inputs
     share = np.linspace(0, 1, 61)[:, None]
     one, other = recorder.codes
@@ -91,7 +75,7 @@ def test_code_age_and_gender_of_a_morph_glide():
 
 def test_children_have_each_component_of_one_of_the_two():
     recorder = Recorder()
-    faces = kids.kids(recorder, *np.zeros([2, 2, 2, 3]), count=60, seed=3)
+    faces = games.kids(recorder, *recorder.pair, count=60, seed=3)
     z, ages, genders = recorder.inputs
     assert len(faces) == 120
     one, other = recorder.codes
@@ -104,144 +88,57 @@ def test_children_have_each_component_of_one_of_the_two():
     np.testing.assert_array_equal(ages, labels.one_hot([0] * 120, 10))
 
 
-def test_a_seed_makes_the_same_children(model, pair):
-    first, again, other = (kids.kids(model, *pair, count=3, seed=seed) for seed in (1, 1, 2))
+def test_a_seed_makes_the_same_children(bundled, pair):
+    first, again, other = (games.kids(bundled, *pair, count=3, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
-
-
-def test_faces_in_bytes_and_in_floats_may_be_mixed():
-    class Echo:
-        def E(self, images):
-            return tf.reshape(images, [len(images), -1])
-
-    as_bytes = np.random.RandomState(0).randint(0, 256, [2, 4, 4, 3], np.uint8)
-    as_floats = as_bytes.astype(np.float32) * 2 / 255 - 1
-    expected = photos.encode(Echo(), [*as_bytes])
-    assert expected.dtype == np.float32 and expected.min() < -0.9 < 0.9 < expected.max()
-    for images in ([*as_floats], [as_bytes[0], as_floats[1]], [as_floats[0], as_bytes[1]]):
-        np.testing.assert_allclose(photos.encode(Echo(), images), expected, atol=1e-6)
-    doubles = [as_bytes[0], as_floats[1].astype(float)]
-    np.testing.assert_allclose(photos.encode(Echo(), doubles), expected, atol=1e-6)
-
-
-# -------------------------------------------------------------------------------- photos
-
-
-def test_a_face_is_taken_out_of_a_photo_unless_it_lies_as_it_should(model, pair, tmp_path):
-    other = MADE_UP / '19_1_madeup003.jpg'
-    with Image.open(MAN) as small, Image.open(other) as large:
-        photo = Image.new('RGB', (700, 500), (90, 120, 90))
-        photo.paste(small.resize((100, 100)), (20, 30))
-        photo.paste(large.resize((300, 300)), (350, 150))
-    photo.save(tmp_path / 'photo.png')
-    images = photos.open_faces([MAN, tmp_path / 'photo.png'], model)
-    assert images.shape == (2, 32, 32, 3) and images.dtype == np.float32
-    np.testing.assert_array_equal(images[0], pair[0])
-    (expected,) = photos.open_faces([other], model)
-    assert np.abs(images[1] - expected).mean() < 0.1 < np.abs(images[1] - pair[0]).mean()
-
-
-def test_a_photo_taken_sideways(model, pair, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned to the right
-    with Image.open(MAN) as image:
-        image.rotate(90).save(tmp_path / 'me.png', exif=exif)
-    (image,) = photos.open_faces([tmp_path / 'me.png'], model)
-    np.testing.assert_array_equal(image, pair[0])
-
-
-def test_photos_in_grey(tiny):
-    model = tiny(is_training=False, num_input_channels=1)
-    (image,) = photos.open_faces([MAN], model)
-    np.testing.assert_array_equal(image[..., 0], ops.load_image(MAN, 32, is_gray=True))
 
 
 # --------------------------------------------------------------------------- command line
 
 
-@pytest.fixture
-def folder(tmp_path, model, monkeypatch):
-    """The working directory of programs with a tiny model, which comes from box/ in it."""
-    monkeypatch.setattr('face_aging.FaceAging', functools.partial(FaceAging, **TINY))
-    (tmp_path / 'save').rename(tmp_path / 'box')
-    monkeypatch.setattr('face_aging.INIT_MODEL', 'box/checkpoint')
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def written():
     """Return the paths of all files that were added to the working directory."""
     paths = (path for path in pathlib.Path().rglob('*') if path.is_file())
-    return sorted(str(path) for path in paths if path.parts[0] != 'box')
+    return sorted(str(path) for path in paths if path.parts[0] != 'bundled')
 
 
-def error_of(main, *words):
-    """Return the sentence with which a program ends."""
-    with pytest.raises(SystemExit) as exit:
-        main([str(word) for word in words])
-    assert isinstance(exit.value.code, str)  # then the status is 1
-    assert re.fullmatch(r'[^\n]+[^.\n]\.', exit.value.code.strip())
-    return exit.value.code
+def start(game, *words):
+    """Start demo.photos, or a game."""
+    words = [str(word) for word in words]
+    photos.main(words) if game == 'photos' else games.main([game, *words])
 
 
-def test_the_program_aging(folder, model, pair):
-    aging.main([str(MAN)])
-    assert written() == [
-        f'save/test/ages_23_0_madeup004_{gender}.{suffix}'
-        for gender in ('female', 'male')
-        for suffix in ('gif', 'png')
-    ]
-    for gender, word in enumerate(labels.GENDER_NAMES):
-        with Image.open(f'save/test/ages_23_0_madeup004_{word}.png') as strip:
-            faces, titles = faces_of(strip)
-        np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
-        own = {'own_age': 23, 'own_gender': 0}  # by the name
-        expected = aging.age(model, pair[0], labels.age_centres(), gender, **own)
-        np.testing.assert_allclose(
-            np.concatenate(faces[1:]), ops.image_grid(expected, size_frame=(10, 1)), atol=1
-        )
-        words = aging.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
-        np.testing.assert_array_equal(titles, words[:, :BAND])
-        frames, _ = frames_of(f'save/test/ages_23_0_madeup004_{word}.gif')
-        assert len(frames) == 52
+error_of = functools.partial(test_photos.error_of, start=start)
 
 
-def test_ages_and_gender_of_the_program_aging(folder):
-    aging.main([str(MAN), '--ages', '5,65', '--gender', 'female'])
-    name = 'save/test/ages_23_0_madeup004_female'
-    assert written() == [name + '.gif', name + '.png']
-    assert Image.open(name + '.png').size == (3 * 32, BAND + 32)
-    assert "'old' are no ages" in error_of(aging.main, MAN, '--ages', 'old')
-
-
-def test_the_program_morph(folder, model, pair):
-    morph.main([str(MAN), str(WOMAN)])
+def test_the_program_morph(bundled, pair):
+    games.main(['morph', str(MAN), str(WOMAN)])
     name = 'save/test/morph_23_0_madeup004_52_1_madeup007'
     assert written() == [name + '.gif', name + '.png']
     with Image.open(name + '.png') as strip:
         faces, titles = faces_of(strip)
-    expected = morph.morph(model, *pair, (23, 52), (0, 1))
+    expected = games.morph(bundled, *pair, (23, 52), (0, 1))
     assert len(faces) == 11
     ends = ops.image_grid(expected[[0, -1]], size_frame=(2, 1)).reshape(2, 32, 32, 3)
     np.testing.assert_allclose(faces[[1, -2]], ends, atol=1)
     for end, path in ((0, MAN), (-1, WOMAN)):
         np.testing.assert_array_equal(faces[end], pictures.read_face(path, 32))
-    words = aging.titled(np.zeros([2, 32, 32, 3]), ['23', '52'])
+    words = strips.titled(np.zeros([2, 32, 32, 3]), ['23', '52'])
     np.testing.assert_array_equal(titles[[1, -2]], words[:, :BAND])
     frames, _ = frames_of(name + '.gif')
     assert len(frames) == 48
     assert np.abs(frames[0] - frames[24]).max() > 50  # two people, two ages
 
 
-def test_the_program_kids(folder, model, pair):
-    kids.main([str(MAN), str(WOMAN), '--count', '3', '--seed', '7'])
+def test_the_program_kids(bundled, pair):
+    games.main(['kids', str(MAN), str(WOMAN), '--count', '3', '--seed', '7'])
     (name,) = written()
     assert name == 'save/test/kids_23_0_madeup004_52_1_madeup007.png'
     with Image.open(name) as picture:
         assert picture.size == (4 * 32, 2 * (BAND + 32))
         rows = [faces_of(picture.crop([0, y, 128, y + BAND + 32]))[0] for y in (0, BAND + 32)]
-    expected = kids.kids(model, *pair, 3, seed=7)
+    expected = games.kids(bundled, *pair, 3, seed=7)
     for row, parent, children in zip(rows, (MAN, WOMAN), np.split(expected, 2), strict=True):
         np.testing.assert_array_equal(row[0], pictures.read_face(parent, 32))
         children = ops.image_grid(children, size_frame=(3, 1)).reshape(3, 32, 32, 3)
@@ -249,87 +146,98 @@ def test_the_program_kids(folder, model, pair):
 
 
 @pytest.mark.parametrize('words', ['--count 0', '--count 1000', '--seed -1'])
-def test_mistaken_words_for_kids(folder, words, capsys):
+def test_mistaken_words_for_kids(bundled, words, capsys):
     with pytest.raises(SystemExit) as exit:
-        kids.main([str(MAN), str(WOMAN), *words.split()])
+        games.main(['kids', str(MAN), str(WOMAN), *words.split()])
     assert exit.value.code == 2
     assert words.split()[0] in capsys.readouterr().err
 
 
-def test_who_is_who_in_a_morph():
-    named = ['a/23_0_x.jpg', 'b/52_1_y.jpg']
-    assert morph.read_labels(named) == ([23, 52], [0, 1])
-    assert morph.read_labels(named, ages='3,60') == ((3, 60), [0, 1])
-    assert morph.read_labels(named, genders='female,male') == ([23, 52], [1, 0])
-    given = 'me.jpg', 'you.jpg'
-    assert morph.read_labels(given, '3,60', 'female,female') == ((3, 60), [1, 1])
-    for ages, genders in ((None, None), ('3,60', None), (None, 'male,male')):
-        with pytest.raises(
-            console.InputError, match=r'me\.jpg tells no age .* --ages 30,60 --gend'
-        ):
-            morph.read_labels(['52_1_y.jpg', 'me.jpg'], ages, genders)
-    for ages, genders in (('3', 'male,male'), ('3,4,5', 'male,male'), ('3,4', 'male,men')):
-        with pytest.raises(
-            console.InputError, match='of two people: pass two ages and two genders'
-        ):
-            morph.read_labels(given, ages, genders)
+def test_who_is_who_in_a_morph(bundled, monkeypatch):
+    """By the flags, else by the names, else by a guess."""
+    asked = []
+    monkeypatch.setattr(games, 'morph', lambda *args: asked.append(args[3:]) or morph(*args))
+    shutil.copy(WOMAN, 'you.jpg')
+    start('morph', MAN, 'you.jpg')
+    (ages, genders) = asked.pop()
+    assert (ages[0], genders[0]) == (23, 0) and 0 <= ages[1] <= 80 and genders[1] in (0, 1)
+    start('morph', MAN, 'you.jpg', '--ages', '3,60')
+    assert asked.pop()[0] == (3, 60)
+    start('morph', MAN, 'you.jpg', '--genders', 'female,female')
+    assert asked.pop() == ([23, ages[1]], [1, 1])
+    cure = ' Try --ages 30,60 --genders male,female.'
+    for words in (['--ages', '3'], ['--ages', '3,4,5'], ['--genders', 'male,men']):
+        said = error_of('morph', MAN, WOMAN, *words)
+        assert 'of two people: pass two ages and two genders.' in said and said.endswith(cure)
 
 
-def test_age_groups_of_ones_own(folder, vivid):
-    vivid(save_dir='three', age_upper=(18, 40))
-    aging.main([str(MAN), '--savedir', 'three', '--age_groups', '18,40', '--gender', 'male'])
-    with Image.open('three/test/ages_23_0_madeup004_male.png') as strip:
-        _, titles = faces_of(strip)
-    words = aging.titled(np.zeros([4, 32, 32, 3]), ['input', '0-18', '19-40', 'over 40'])
-    np.testing.assert_array_equal(titles, words[:, :BAND])
-
-
-def test_the_checkpoint_comes_before_init_model(folder, tiny, capsys):
+def test_where_the_model_is_and_where_the_results_go(bundled, tiny, capsys):
+    """The weights in init_model stand in for the default folder's, wherever the results go."""
+    games.main(['kids', str(MAN), str(WOMAN), '--out', 'a/b'])
+    assert 'No checkpoint in save/checkpoint yet' in capsys.readouterr().out
+    name = 'kids_23_0_madeup004_52_1_madeup007.png'
+    assert written() == [f'a/b/{name}']
     tiny(is_training=False, save_dir='save').save_checkpoint()
-    aging.main([str(MAN), '--gender', 'male'])
+    games.main(['kids', str(MAN), str(WOMAN)])
     assert 'Restored save/checkpoint/model-0' in capsys.readouterr().out
+    assert f'save/test/{name}' in written()
 
 
-def test_without_a_model_nothing_is_written(folder, monkeypatch):
+def test_of_several_faces_the_largest_plays(bundled):
+    with Image.open(MAN) as small, Image.open(WOMAN) as large:
+        photo = Image.new('RGB', (700, 500), (90, 120, 90))
+        photo.paste(small.resize((100, 100)), (20, 30))
+        photo.paste(large.resize((300, 300)), (350, 150))
+    photo.save('two.png')
+    games.main(['kids', 'two.png', str(MAN), '--count', '1'])
+    with Image.open('save/test/kids_two_23_0_madeup004.png') as picture:
+        face = faces_of(picture.crop([0, 0, 64, BAND + 32]))[0][0]
+    own, other = (pictures.read_face(path, 32).astype(int) for path in (WOMAN, MAN))
+    assert np.abs(face - own).mean() < 20 < np.abs(face - other).mean()
+
+
+def test_without_a_model_nothing_is_written(bundled, monkeypatch):
     monkeypatch.setattr('face_aging.INIT_MODEL', 'nowhere')
-    assert 'There is no trained model in save/checkpoint' in error_of(kids.main, MAN, WOMAN)
+    assert 'There is no trained model in save/checkpoint' in error_of('kids', MAN, WOMAN)
     assert written() == []
 
 
-@pytest.mark.parametrize(('game', 'people'), [(aging, 1), (morph, 2), (kids, 2)])
-def test_a_game_ends_by_a_sentence(folder, monkeypatch, capsys, game, people):
+@pytest.mark.parametrize(
+    'words', [['photos', MAN], ['morph', MAN, WOMAN], ['kids', MAN, WOMAN]], ids=str
+)
+def test_a_program_ends_by_a_sentence(bundled, monkeypatch, capsys, words):
     """Where results cannot be written, and after Ctrl-C; Pillow's warnings are shown plainly."""
 
     def stop(_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(warnings, 'formatwarning', lambda *_: 'code')
-    photo_paths = [str(MAN), str(WOMAN)][:people]
     pathlib.Path('save').mkdir()
     pathlib.Path('save/test').touch()
-    said = error_of(game.main, *photo_paths)
+    said = error_of(*words)
     assert said == '\n\tsave/test cannot be used (File exists): mend that, or name another path.'
     assert warnings.formatwarning('Odd.', UserWarning, 'a.py', 1) == '\tWarning: Odd.\n'
-    monkeypatch.setattr(photos, 'open_model', stop)
+    monkeypatch.setattr(portraits, 'open_model', stop)
     with pytest.raises(SystemExit) as exit:
-        game.main(photo_paths)
+        start(*words)
     assert exit.value.code == 130
     assert capsys.readouterr().err.endswith('\n\tStopped.\n')
 
 
-def test_a_photo_without_a_face(folder):
+def test_a_photo_without_a_face(bundled):
     Image.new('RGB', (300, 200), (90, 120, 90)).save('30_1_wall.png')
-    assert 'No face is found in 30_1_wall.png: ' in error_of(morph.main, MAN, '30_1_wall.png')
-    said = error_of(morph.main, '30_1_no.png', MAN)
+    assert 'No face is found in 30_1_wall.png: ' in error_of('morph', MAN, '30_1_wall.png')
+    said = error_of('morph', '30_1_no.png', MAN)
     assert '30_1_no.png cannot be read' in said and said.endswith(': name a picture.')
     assert written() == ['30_1_wall.png']
 
 
-@pytest.mark.parametrize(('game', 'photos'), [(aging, [MAN]), (morph, [MAN, WOMAN])])
-def test_no_name_of_a_folder(folder, capsys, game, photos):
+@pytest.mark.parametrize('words', [['photos', MAN], ['morph', MAN, WOMAN]], ids=str)
+@pytest.mark.parametrize('flag', ['--savedir', '--out'])
+def test_no_name_of_a_folder(bundled, capsys, words, flag):
     with pytest.raises(SystemExit, match='2'):
-        game.main([*map(str, photos), '--savedir', ''])
-    assert "--savedir: invalid path value: ''" in capsys.readouterr().err and written() == []
+        start(*words, flag, '')
+    assert f"{flag}: invalid path value: ''" in capsys.readouterr().err and written() == []
 
 
 @pytest.fixture
@@ -340,10 +248,11 @@ def no_detector(monkeypatch):
     detector._detector.cache_clear()
 
 
-def test_games_without_a_detector(folder, no_detector):
-    assert error_of(aging.main, MAN).startswith('\n\tTo find faces a detector is needed: install')
+def test_photos_without_a_detector(bundled, no_detector):
+    said = error_of('photos', MAN)
+    assert said.startswith('\n\tTo find faces a detector is needed: install')
 
 
-def test_a_plain_test_without_a_detector(folder, no_detector, tiny_main, tmp_path):
+def test_a_plain_test_without_a_detector(bundled, no_detector, tiny_main):
     with pytest.raises(SystemExit, match='To find faces a detector is needed: install'):
         tiny_main('--is_train', 'False', '--testdir', MAN)

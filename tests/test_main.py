@@ -1,23 +1,19 @@
 """The command line: flags, errors, and one real run of the program."""
 
-import os
 import pathlib
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
 import main
-from data import files, labels, pipeline, readers, tables
-from demo import likeness
+from data import labels, pipeline, readers
 from init_model.run import Run
 
 ROOT = pathlib.Path(main.__file__).parent
@@ -28,15 +24,6 @@ DEFAULTS = {
     'dataset': 'UTKFace',
     'savedir': 'save',
     'testdir': None,
-    'align': False,
-    'gender': 'both',
-    'ages': None,
-    'gif': False,
-    'age_shift': None,
-    'likeness': None,
-    'age': None,
-    'whole_photo': False,
-    'everyone': False,
     'use_trained_model': True,
     'use_init_model': True,
     'datadir': 'data',
@@ -80,8 +67,6 @@ class Recorder:
     """Stands in for FaceAging and remembers the calls."""
 
     is_chief = True
-    size_image, num_input_channels = 32, 3
-    num_categories, num_z_channels, save_dir = 10, 50, 'save'
     saved = None  # the run in save_dir
 
     def __init__(self, calls):
@@ -90,8 +75,6 @@ class Recorder:
 
     def load_checkpoint(self):
         self.run = self.saved
-
-    load_trained = lambda self: None  # noqa: E731
 
     def __call__(self, **settings):
         self.calls.append(('FaceAging', settings))
@@ -111,7 +94,6 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
     monkeypatch.setattr('init_model.checkpoints.is_in', lambda _: Recorder.saved is not None)
     monkeypatch.setattr('face_aging.INIT_MODEL', 'no_init_model')
-    monkeypatch.setattr('demo.aging.write', lambda *args: recorded.append(('write', *args[1:])))
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -131,9 +113,6 @@ def test_choices_are_those_of_the_code():
     """main.py spells them out, so that --help need not wait for TensorFlow."""
     assert flags.FLAGS['cache'].parser.enum_values == list(pipeline.CACHES)
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
-    assert flags.FLAGS['gender'].parser.enum_values == [*labels.GENDER_NAMES, 'both']
-    assert flags.FLAGS['age'].parser.upper_bound == tables.OLDEST
-    assert flags.FLAGS['age_shift'].parser.upper_bound == likeness.MOST_AGE_SHIFT
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 
 
@@ -165,7 +144,6 @@ def test_true_as_a_word_of_its_own(word):
         (['--labels', 'guess'], 'utkface|fgnet|morph|cacd|csv'),
         (['--summary_steps', '0'], 'range'),
         (['--checkpoint_steps', '0'], 'range'),
-        (['--gender', 'none'], 'male|female|both'),
         (['--weights', '0.0001,0'], 'three numbers'),
         (['--weights', '0,0,-1'], 'three numbers'),
         (['--weights', '0,0,nan'], 'three numbers'),
@@ -305,7 +283,7 @@ def test_nohup_before_the_first_step(monkeypatch):
     ('words', 'method', 'cure'),
     [
         ([], 'train', 'pass a smaller --batch_size'),
-        (['--is_train', 'no', '--testdir', main.__file__], 'load_trained', 'close other programs'),
+        (['--is_train', 'no', '--testdir', main.__file__], 'custom_test', 'close other programs'),
     ],
 )
 def test_memory_that_is_not_there(calls, monkeypatch, words, method, cure):
@@ -317,32 +295,49 @@ def test_memory_that_is_not_there(calls, monkeypatch, words, method, cure):
         calls(*words)
 
 
-@pytest.mark.filterwarnings('ignore:.*No face lies as in UTKFace', 'ignore:The statistics of')
-def test_testing_flags_reach_the_class(calls, drawn_faces):
-    shutil.copytree(drawn_faces, 'my_photos')
-    model, test, write = calls('--is_train', 'False', '--testdir', 'my_photos')
-    assert model[1]['is_training'] is False and model[1]['save_dir'] == 'save'
-    paths, faces = pipeline.read_folder('my_photos', 32)
-    assert test[0] == 'custom_test' and test[2] == ('male', 'female')
-    np.testing.assert_array_equal(test[1], faces)
-    name, names, shown, *rest = write
-    assert (name, names, rest) == (
-        'write',
-        files.unique_names(paths),
-        [('male', 'female'), None, False, likeness.Aging(None, 0, likeness.LIKENESS), None],
-    )
-    assert shown is test[1]  # decoded once
-    words = '--is_train False --testdir my_photos --gender female --ages 5,30 --gif yes'
-    _, test, write = calls(*words.split())
-    assert test[2:] == (['female'], None) and write[3:6] == (['female'], (5, 30), True)
-    words += ' --likeness 0.5 --age 40'
-    _, test, write = calls(*words.split())
-    assert callable(test[3])  # the grids follow what is asked for
-    assert write[6:] == (likeness.Aging(None, 0, 0.5), 40)
-    _, test, write = calls(*words.split(), '--likeness', '0', '--age_shift', '0')
-    assert test[3] is None  # the paper's method
-    assert write[6] == likeness.Aging(None, 0, 0)
-    assert not os.path.exists('save')
+def test_testing_flags_reach_the_class(calls, capsys):
+    model, test = calls('--is_train', 'False', '--testdir', 'my photos', '--savedir', 'mine')
+    assert model[1]['is_training'] is False and model[1]['save_dir'] == 'mine'
+    assert test == ('custom_test', 'my photos')
+    said = capsys.readouterr().out
+    assert 'mine/test has test_as_male.png and test_as_female.png, a column a face' in said
+    assert said.endswith("python -m demo.photos 'my photos' --savedir mine\n\n")
+
+
+MOVED = {
+    '--align True': 'align',
+    '--align': 'align',
+    '--gif=True': 'gif',
+    '-gif': 'gif',
+    '--noeveryone': 'everyone',
+    '--gender female': 'gender',
+    '--ages=5,30': 'ages',
+    '--age 40': 'age',
+    '--age_shift=0': 'age_shift',
+    '--likeness=0.5': 'likeness',
+    '--whole_photo=yes': 'whole_photo',
+}
+
+
+@pytest.mark.parametrize('words', MOVED)
+@pytest.mark.parametrize('in_file', [False, True])
+def test_flags_of_photos_are_sent_to_their_program(words, in_file, tmp_path):
+    (tmp_path / 'flags.txt').write_text('--epoch=2\n' + words.replace(' ', '=') + '\n')
+    argv = [f'--flagfile={tmp_path}/flags.txt'] if in_file else words.split()
+    with pytest.raises(SystemExit, match=r'python -m demo\.photos my_photos, which') as error:
+        main._parse_flags(['main.py', *argv])
+    assert re.fullmatch(rf'\n\t--{MOVED[words]} has left this program: [^\n]+\.', error.value.code)
+
+
+def test_the_flags_of_an_older_training_still_repeat_it(tmp_path):
+    """They hold the defaults of all flags of their time."""
+    gone = 'align=False gender=both gif=False whole_photo=False everyone=False'.split()
+    lines = ['--epoch=7', *(f'--{word}' for word in gone), '--dataset=mine']
+    (tmp_path / 'flags.txt').write_text('\n'.join(lines) + '\n')
+    with flagsaver.flagsaver():
+        rest = main._parse_flags(['main.py', f'--flagfile={tmp_path}/flags.txt', '--epoch', '8'])
+        assert rest == ['main.py']
+        assert (flags.FLAGS['epoch'].value, flags.FLAGS['dataset'].value) == (8, 'mine')
 
 
 def test_a_stray_argument_is_an_error(calls):
@@ -366,10 +361,6 @@ def test_a_stray_argument_is_an_error(calls):
         (['--is_train', 'False', '--testdir', '{}/empty'], r'No images in .*empty'),
         (['--is_train', 'False', '--testdir', '{}/faces'], r'There is no trained model in'),
         (['--age_groups', '10,10'], r"'10,10' are no upper limits"),
-        (
-            ['--is_train', 'False', '--ages', '5,old'],
-            r"'5,old' are no ages: pass .* 5,30,65",
-        ),
         (['--datadir', '{}', '--dataset', 'faces', '--labels', 'csv'], r'labels\.csv cannot be'),
         (['--savedir', '{}/occupied', '--datadir', '{}'], r'occupied'),
     ],
@@ -433,7 +424,9 @@ def test_a_real_run(faces, tmp_path):
         'Testing Mode',
         'Loading pre-trained model ...',
         'SUCCESS ^_^',
-        'Done! Results are saved as save/test/test_as_xxx.png',
+        'Done! save/test has test_as_male.png and test_as_female.png, a column a face, sorted by '
+        'name, and a row an age group, youngest on top. For strips: '
+        'python -m demo.photos my_photos',
     ]
     for name in ('test_as_male.png', 'test_as_female.png', 'test_input.png', 'input.png'):
         assert (tmp_path / 'save' / 'test' / name).exists()

@@ -26,7 +26,8 @@ def test_no_large_output_is_stored(notebook):
 @pytest.mark.slow
 def test_the_notebook_runs(notebook, tmp_path):
     (tmp_path / 'demo').mkdir()
-    for name in ('main.py', 'requirements.txt', 'data', 'init_model', 'demo/faces'):
+    names = ['main.py', 'face_aging.py', 'ops.py', 'requirements.txt', 'data', 'init_model']
+    for name in [*names, *(f'demo/{path.name}' for path in (ROOT / 'demo').iterdir())]:
         (tmp_path / name).symlink_to(ROOT / name)
     client = nbclient.NotebookClient(
         notebook, timeout=1800, resources={'metadata': {'path': tmp_path / 'demo'}}

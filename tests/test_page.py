@@ -21,8 +21,9 @@ from playwright.sync_api import expect, sync_playwright
 
 import ops
 from data import console, labels
-from demo import likeness, studio
-from demo import page as demo_page
+from demo import likeness
+from demo.page import layout
+from demo.portraits import Portrait
 from face_aging import INIT_MODEL, FaceAging
 from tests.test_main import ROOT
 
@@ -61,8 +62,8 @@ def served(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp('gradio')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('GRADIO_TEMP_DIR', str(folder))
-        page = demo_page.build(model, likeness.open_aging(model))
-        demo_page.serve(page, free_port())
+        page = layout.build(likeness.open_aging(model))
+        layout.serve(page, free_port())
         yield page, folder
         page.close(verbose=False)
 
@@ -110,7 +111,7 @@ def give(page, path, box='#photo'):
 
 
 def example(page, path, box='#photo'):
-    number = demo_page.EXAMPLES.index(path)
+    number = layout.EXAMPLES.index(path)
     page.locator(f'{box} [data-example="{number}"]').click()
     page.locator(f'{box} .photo').wait_for()
 
@@ -209,7 +210,7 @@ def test_the_face_follows_age_shift_and_likeness(visit, model):
 
 
 def test_without_statistics_there_is_no_age_shift(model):
-    page = demo_page.build(model, likeness.AgingMethod(model, None, 0, 1))
+    page = layout.build(likeness.AgingMethod(model, None, 0, 1))
     (slider,) = (b for b in page.blocks.values() if getattr(b, 'label', None) == 'Age shift')
     assert (slider.interactive, slider.value) == (False, 0)
     assert 'python -m init_model.codes' in slider.info
@@ -274,10 +275,10 @@ def test_a_photo_is_in_no_file_and_gone_with_its_page(visit, two_faces, served):
     result(page, 'ages_female.png')
     (name,) = set(blocks.state_holder.session_data) - known
     held = blocks.state_holder.session_data[name].state_data.values()
-    (guest,) = (value for value in held if isinstance(value, studio.Guest))
+    (portrait,) = (value for value in held if isinstance(value, Portrait))
     gone = threading.Event()
-    weakref.finalize(guest.photo.pixels, gone.set)
-    del guest, held
+    weakref.finalize(portrait.photo.pixels, gone.set)
+    del portrait, held
     assert [*folder.rglob('*')] == [] and not gone.is_set()
     page.context.close()
     assert gone.wait(60)
@@ -320,7 +321,7 @@ def test_a_port_that_is_taken(model):
     with contextlib.closing(socket.create_server(('127.0.0.1', 0))) as server:
         port = server.getsockname()[1]
         with pytest.raises(console.InputError, match=f'Port {port} cannot be used .* --port 7861'):
-            demo_page.serve(demo_page.build(model, likeness.AgingMethod(model, None, 0, 1)), port)
+            layout.serve(layout.build(likeness.AgingMethod(model, None, 0, 1)), port)
 
 
 def test_the_program_asks_no_other_host(browser):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
-from data import detector, labels, pictures, pipeline
-from demo import likeness, whole_photo
+from data import detector, pictures, pipeline
+from demo import portraits, whole_photo
 
 SIZE = 128
 SMOOTH = np.add.outer(np.arange(SIZE), np.arange(SIZE)) / SIZE * 40 - 40  # levels
@@ -87,14 +87,13 @@ def test_bands_have_no_seams(photo, monkeypatch):
 def test_what_is_cut_out_is_what_the_model_takes(photo):
     landmarks = landmarks_at((200, 150), 150)
     dull = (photo // 2 + 20).astype(np.uint8)
-    it = whole_photo.Photo('a.png', dull, landmarks[None], None)
-    faces, spans = whole_photo.cut_out(it, SIZE)
+    it = portraits.Photo(dull, landmarks[None], False, 'PNG', None)
+    face, span = portraits.cut_out(it, 0, SIZE)
     crop = detector.cut_out(dull, landmarks)
-    assert spans[0] == int(crop.max()) - int(crop.min())
-    assert faces.shape == (1, SIZE, SIZE, 3)
-    face = pictures.to_face(Image.fromarray(crop), SIZE)
-    np.testing.assert_array_equal(faces[0], pipeline.to_float(face).numpy())
-    assert whole_photo.cut_out(it, 32, channels=1)[0].shape == (1, 32, 32, 1)
+    assert span == int(crop.max()) - int(crop.min())
+    expected = pictures.to_face(Image.fromarray(crop), SIZE)
+    np.testing.assert_array_equal(face, pipeline.to_float(expected).numpy())
+    assert portraits.cut_out(it, 0, 32, channels=1)[0].shape == (32, 32, 1)
 
 
 def test_profiles_stay_if_they_fit(tmp_path, monkeypatch):
@@ -104,84 +103,9 @@ def test_profiles_stay_if_they_fit(tmp_path, monkeypatch):
     Image.new('L', (30, 20)).save(
         tmp_path / 'grey.jpg', icc_profile=profile.replace(b'RGB', b'GRA')
     )
-    photo = whole_photo.open_photo(str(tmp_path / 'rgb.jpg'))
+    photo = portraits.open_photo(str(tmp_path / 'rgb.jpg'))
     assert photo.profile == profile
-    assert whole_photo.open_photo(str(tmp_path / 'grey.jpg')).profile is None
-    whole_photo.save(str(tmp_path / 'out.jpg'), photo.pixels, profile)
+    assert portraits.open_photo(str(tmp_path / 'grey.jpg')).profile is None
+    whole_photo.save(str(tmp_path / 'out.jpg'), photo.pixels, photo)
     with Image.open(tmp_path / 'out.jpg') as image:
         assert (image.format, image.info['icc_profile']) == ('JPEG', profile)
-
-
-# ------------------------------------------------------------------------------------- files
-
-
-@pytest.fixture
-def program(vivid, tmp_path, monkeypatch):
-    """Write whole photos of a folder, with two faces found at the same places in each."""
-    model = vivid()
-    people = [landmarks_at((100, 120), 90), landmarks_at((280, 160), 70)]
-    monkeypatch.setattr(detector, 'find_faces', lambda pixels: np.array(people))
-    method = likeness.AgingMethod(model, None, 0, 1)
-
-    def write(folder, **settings):
-        paths = whole_photo.write(model, str(folder), method, ['female'], [5, 65], **settings)
-        assert sorted(paths) == sorted(str(path) for path in tmp_path.glob('save/test/*'))
-        return {path.rsplit('/', 1)[-1]: np.asarray(Image.open(path)).astype(int) for path in paths}
-
-    folder = tmp_path / 'photos'
-    folder.mkdir()
-    return model, folder, write, [abs(places((300, 400), one) - 0.5 - 0.5j) for one in people]
-
-
-def test_a_photo_of_two_people(program, photo):
-    model, folder, write, (first, second) = program
-    Image.fromarray(photo).save(folder / 'we.png')
-    written = write(folder)
-    assert sorted(written) == [f'photo_we_{k}_female_{a}.png' for k in (1, 2) for a in (5, 65)]
-    far = whole_photo.MASK_EDGE * np.sqrt(2)
-    for name, own, other in (('1_female_5', first, second), ('2_female_65', second, first)):
-        changed = (written[f'photo_we_{name}.png'] != photo).any(axis=-1)
-        assert not changed[own > far].any()  # to the pixel
-        assert changed[own < 0.4].mean() > 0.5 and not changed[other < 0.4].any()
-
-    it = whole_photo.open_photo(str(folder / 'we.png'))
-    faces, spans = whole_photo.cut_out(it, 32)
-    people = likeness.look_at(model, None, faces)
-    ages, genders = labels.age_label([65]), labels.one_hot([1], 2)
-    change = (likeness.show(model, None, people, ages, genders, 0, 1) - faces)[1] * spans[1] / 2
-    expected = photo.copy()
-    whole_photo.add_change(expected, it.landmarks[1], change)
-    np.testing.assert_allclose(written['photo_we_2_female_65.png'], expected, atol=1)
-
-
-def test_everyone_at_once(program, photo):
-    _, folder, write, people = program
-    Image.fromarray(photo).save(folder / 'we.png')
-    written = write(folder, everyone=True)
-    assert sorted(written) == ['photo_we_female_5.png', 'photo_we_female_65.png']
-    changed = (written['photo_we_female_65.png'] != photo).any(axis=-1)
-    assert all(changed[one < 0.4].mean() > 0.5 for one in people)
-
-
-def test_a_photo_is_written_as_it_is_seen_and_in_its_format(program, photo):
-    _, folder, write, people = program
-    exif = Image.Exif()
-    exif[0x112] = 6  # turned by a quarter: seen 300 high, 400 wide
-    Image.fromarray(np.rot90(photo)).save(folder / 'turned.JPG', exif=exif, quality=95)
-    Image.fromarray(photo).save(folder / 'plain.bmp')
-    written = write(folder, everyone=True)
-    assert {name.rsplit('_')[1] + name[-4:] for name in written} == {'turned.jpg', 'plain.png'}
-    outside = np.min(people, axis=0) > whole_photo.MASK_EDGE * np.sqrt(2)
-    seen = np.asarray(ImageOps.exif_transpose(Image.open(folder / 'turned.JPG'))).astype(int)
-    turned = written['photo_turned_female_5.jpg']
-    assert turned.shape == (300, 400, 3)
-    assert np.abs(turned - seen)[outside].mean() < 6  # of noise, another loss of JPEG
-    np.testing.assert_array_equal(written['photo_plain_female_5.png'][outside], photo[outside])
-
-
-def test_photos_without_a_face_are_left_out(program, photo, monkeypatch):
-    _, folder, write, _ = program
-    Image.fromarray(photo).save(folder / 'nobody.png')
-    (folder / 'broken.png').write_bytes(b'no picture')
-    monkeypatch.setattr(detector, 'find_faces', lambda pixels: np.empty([0, 5, 2]))
-    assert write(folder) == {}

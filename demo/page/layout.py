@@ -1,16 +1,9 @@
-"""A page to try the model in a browser: python -m demo.page, then open http://127.0.0.1:7860.
+"""The page itself: what is shown where, and what happens when something is moved or clicked."""
 
-Photos stay in this program's memory, and only as long as the page is open in the browser. Nothing
-is sent elsewhere, and the page needs no network.
-"""
-
-import argparse
 import base64
 import functools
 import os
 import pathlib
-import tempfile
-import threading
 
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # Gradio reads it when it is imported
 
@@ -19,18 +12,16 @@ import numpy as np
 from PIL import Image
 
 from data import console, labels, pictures, readers
-from demo import likeness, photos
-from demo.studio import EMPTY, Studio, encoded, show_fault, show_photo
+from demo import likeness
+from demo.page.studio import EMPTY, Studio, encoded, show_fault, show_photo
 from init_model import codes
 
 HERE = pathlib.Path(__file__).parent
-EXAMPLES = sorted((HERE / 'faces').glob('*.jpg'), key=lambda path: readers.parse_name(path) or (0,))
+FACES = HERE.parent / 'faces'
+EXAMPLES = sorted(FACES.glob('*.jpg'), key=lambda path: readers.parse_name(path) or (0,))
 OLDEST = 90  # years, of the slider; from the last central year on, 80, the label stays
 THUMBNAIL = 64  # pixels
 PAPER = 'https://arxiv.org/abs/1702.08423'
-
-
-# ------------------------------------------------------------------------------- the page
 
 INTRODUCTION = f"""
 # A face at every age
@@ -104,14 +95,13 @@ def read_event(event):
     return base64.b64decode(event._data['data'])
 
 
-def build(model, method):
+def build(method):
     """Return the page, a gr.Blocks.
 
     Args:
-        model: a FaceAging, trained.
-        method: its AgingMethod, from which the page starts; without Codes it has no age shift.
+        method: an AgingMethod, from which the page starts; without Codes it has no age shift.
     """
-    studio = Studio(model, method)
+    studio = Studio(method)
     with gr.Blocks(title='A face at every age', analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
         with gr.Tab('Ages'):
@@ -128,7 +118,7 @@ def build(model, method):
 
 def _build_ages(studio):
     """Add what is shown of one photo."""
-    guest, method = gr.State(), studio.method
+    portrait, method = gr.State(), studio.method
     has_codes = method.codes is not None
     with gr.Row():
         with gr.Column(min_width=320):
@@ -164,20 +154,19 @@ def _build_ages(studio):
     strip = gr.HTML(elem_id='strip', elem_classes='strip')
     download = gr.HTML(visible='hidden', elem_id='download')
 
-    def allow(guest):
-        return [gr.Button(interactive=guest is not None) for _ in buttons]
+    def allow(portrait):
+        return [gr.Button(interactive=portrait is not None) for _ in buttons]
 
-    settings = [guest, age, gender, age_shift, share]
-    of_all_ages = [guest, gender, age_shift, share]
+    settings = [portrait, age, gender, age_shift, share]
+    of_all_ages = [portrait, gender, age_shift, share]
     hidden = {'api_visibility': 'private', 'show_progress': 'hidden'}
-    _take(studio, box, guest, gender)
-    _choose(studio, box, guest, gender)
+    _keep(studio, box, portrait, gender)
     # One listener for a new face and for the sliders: the last of several events counts.
-    moved = [guest.change, age.input, gender.input, age_shift.input, share.input]
+    moved = [portrait.change, age.input, gender.input, age_shift.input, share.input]
     gr.on(moved, studio.draw, settings, picture, trigger_mode='always_last', **hidden)
-    moved = [guest.change, gender.input, age_shift.input, share.input]
+    moved = [portrait.change, gender.input, age_shift.input, share.input]
     gr.on(moved, studio.draw_strip, of_all_ages, strip, trigger_mode='always_last', **hidden).then(
-        allow, guest, buttons, **hidden
+        allow, portrait, buttons, **hidden
     )
     for button, part in zip(buttons, ('picture', 'strip'), strict=False):
         button.click(None, js=SAVE % f'#{part} [data-name]')
@@ -189,47 +178,34 @@ def _build_ages(studio):
         ).then(None, js=SAVE % '#download [data-name]')
 
 
-def _take(studio, box, guest, gender, age=None):
-    """Let a box's photo be read when it is given; return the event.
+def _keep(studio, box, portrait, gender, age=None):
+    """Keep the portrait of the face that is chosen in a box's photo; at first it is the largest.
 
     Args:
         studio: a Studio.
-        box, guest: the `photo_box` and the State in which its Guest is kept.
+        box, portrait: the `photo_box` and the State in which the Portrait is kept.
         gender, age: components that then show what is guessed of the person.
     """
+    guessed = [component for component in (gender, age) if component]
+    shown = [portrait, box, *guessed]
+
+    def show(new):
+        guess = [gr.skip()] * 2
+        if studio.method.codes is not None:  # without, gender and age stay as they are
+            guess = [labels.GENDER_NAMES[new.gender], round(new.age)]
+        return [new, show_photo(new), *guess[: len(guessed)]]
 
     def take(event: gr.EventData):
         try:
-            taken = studio.open_photo(read_event(event))
+            return show(studio.open_photo(read_event(event)))
         except console.InputError as error:
             return [None, show_fault(error)] + [gr.skip()] * len(guessed)
-        return [taken, show_photo(taken), *_guess(studio, taken)[: len(guessed)]]
 
-    guessed = [component for component in (gender, age) if component]
-    return box.taken(
-        take, None, [guest, box, *guessed], api_visibility='private', show_progress='minimal'
-    )
+    def choose(portrait, event: gr.EventData):
+        return show(studio.choose_face(portrait.photo, event._data['face']))
 
-
-def _choose(studio, box, guest, gender, age=None):
-    """Let another face of a box's photo be chosen, as `_take` does for a photo."""
-
-    def choose(guest, event: gr.EventData):
-        chosen = studio.choose_face(guest.photo, guest.format, event._data['face'])
-        return [chosen, show_photo(chosen), *_guess(studio, chosen)[: len(guessed)]]
-
-    guessed = [component for component in (gender, age) if component]
-    return box.chosen(
-        choose, guest, [guest, box, *guessed], api_visibility='private', show_progress='hidden'
-    )
-
-
-def _guess(studio, guest):
-    """Return what components show as gender and age of a person: a guess, or as before."""
-    guess = studio.guess(guest)
-    if guess is None:
-        return gr.skip(), gr.skip()
-    return labels.GENDER_NAMES[guess[1]], round(guess[0])
+    box.taken(take, None, shown, api_visibility='private', show_progress='minimal')
+    box.chosen(choose, portrait, shown, api_visibility='private', show_progress='hidden')
 
 
 def _build_pairs(studio):
@@ -238,12 +214,11 @@ def _build_pairs(studio):
     with gr.Row():
         for k, name in enumerate(('first', 'second')):
             with gr.Column(min_width=320):
-                guest, box = gr.State(), photo_box(name)
+                portrait, box = gr.State(), photo_box(name)
                 age = gr.Slider(0, OLDEST, 30, step=1, label='Age in years')
                 gender = gr.Radio([*labels.GENDER_NAMES], value=labels.GENDER_NAMES[k], label='Is')
-                for let in (_take, _choose):
-                    let(studio, box, guest, gender, age)
-                people.append((guest, age, gender))
+                _keep(studio, box, portrait, gender, age)
+                people.append((portrait, age, gender))
     with gr.Row():
         turn = gr.Button('Turn one into the other', variant='primary')
         make = gr.Button('Make children', variant='primary')
@@ -257,9 +232,6 @@ def _build_pairs(studio):
     turn.click(studio.turn_into, [value for person in people for value in person], result, **quiet)
     both = [person[0] for person in people]
     make.click(studio.make_children, [*both, seed], [result, seed], **quiet)
-
-
-# -------------------------------------------------------------------------------- serving
 
 
 def serve(page, port, share=False):
@@ -287,32 +259,3 @@ def serve(page, port, share=False):
         raise console.InputError(
             f'Port {port} cannot be used ({error}): name another one, as --port 7861.'
         ) from error
-
-
-@console.one_sentence()
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.page', description=__doc__)
-    parser.add_argument('--port', type=int, default=7860, help='at 127.0.0.1 (%(default)s)')
-    parser.add_argument(
-        '--share',
-        type=console.boolean,
-        default=False,
-        metavar='True|False',
-        help="make a public link through Gradio's servers (%(default)s)",
-    )
-    photos.add_arguments(parser)
-    words = parser.parse_args(argv)
-    model = photos.open_model(words)
-    page = build(model, likeness.open_aging(model))
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ['GRADIO_TEMP_DIR'] = folder
-        serve(page, words.port, words.share)
-        console.say(f'Open {page.share_url or page.local_url} in a browser; Ctrl-C ends.')
-        try:
-            threading.Event().wait()
-        finally:
-            page.close(verbose=False)
-
-
-if __name__ == '__main__':
-    main()

@@ -1,0 +1,1 @@
+"""A page to try the model in a browser: python -m demo.page."""

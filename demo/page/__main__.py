@@ -1,0 +1,43 @@
+"""A page to try the model in a browser: python -m demo.page, then open http://127.0.0.1:7860.
+
+Photos stay in this program's memory, and only as long as the page is open in the browser. Nothing
+is sent elsewhere, and the page needs no network.
+"""
+
+import argparse
+import os
+import tempfile
+import threading
+
+from data import console
+from demo import likeness, portraits
+from demo.page import layout
+
+
+@console.one_sentence()
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog='python -m demo.page', description=__doc__)
+    parser.add_argument('--port', type=int, default=7860, help='at 127.0.0.1 (%(default)s)')
+    parser.add_argument(
+        '--share',
+        type=console.boolean,
+        default=False,
+        metavar='True|False',
+        help="make a public link through Gradio's servers (%(default)s)",
+    )
+    portraits.add_arguments(parser)
+    args = parser.parse_args(argv)
+    model = portraits.open_model(args)
+    page = layout.build(likeness.open_aging(model))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ['GRADIO_TEMP_DIR'] = folder
+        layout.serve(page, args.port, args.share)
+        console.say(f'Open {page.share_url or page.local_url} in a browser; Ctrl-C ends.')
+        try:
+            threading.Event().wait()
+        finally:
+            page.close(verbose=False)
+
+
+if __name__ == '__main__':
+    main()

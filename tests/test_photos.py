@@ -1,0 +1,483 @@
+"""People's photos: strips, animations, whole photos, the table; one pass a photo."""
+
+import csv
+import os
+import pathlib
+import re
+import shutil
+import weakref
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+import ops
+from data import detector, files, labels, pictures
+from demo import games, likeness, photos, portraits, strips, whole_photo
+from demo.page.studio import Studio
+from face_aging import FaceAging
+from tests.conftest import mark
+from tests.test_align import NAMES, paste
+from tests.test_main import ROOT
+from tests.test_whole_photo import landmarks_at, places
+
+MADE_UP = ROOT / 'demo' / 'faces'
+MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '52_1_madeup007.jpg'
+PLAIN = '--age_shift 0 --likeness 0'.split()  # the paper's method
+GENDERS = ('female', 'male')
+BAND = 5  # height of the title above a face of 32 x 32
+
+
+def run(*words):
+    photos.main([str(word) for word in words])
+
+
+def error_of(*words, start=run):
+    """Return the sentence with which the program ends."""
+    with pytest.raises(SystemExit) as exit:
+        start(*words)
+    assert isinstance(exit.value.code, str)  # then the status is 1
+    assert re.fullmatch(r'[^\n]+[^.\n]\.', exit.value.code.strip())
+    return exit.value.code
+
+
+def written(folder='save/test'):
+    """Return the names of the results in a folder, but the table."""
+    return sorted({path.name for path in pathlib.Path(folder).iterdir()} - {photos.TABLE})
+
+
+def rows_of(folder='save/test'):
+    with open(f'{folder}/{photos.TABLE}', encoding='utf-8', newline='') as file:
+        return [*csv.DictReader(file)]
+
+
+def faces_of(picture):
+    """Return the faces of a strip, without their titles, and the titles, both [N, H, 32, 3]."""
+    pixels = np.asarray(picture.convert('RGB')).astype(int)
+    columns = np.stack(np.split(pixels, pixels.shape[1] // 32, axis=1))
+    return columns[:, BAND:], columns[:, :BAND]
+
+
+def frames_of(path):
+    """Return the frames of an animation, and how long each is shown, in ms."""
+    with Image.open(path) as image:
+        assert image.info['loop'] == 0  # for ever
+        frames, durations = [], []
+        for i in range(image.n_frames):
+            image.seek(i)
+            frames.append(np.asarray(image.convert('RGB')).astype(int))
+            durations.append(image.info['duration'])
+    return np.stack(frames), durations
+
+
+def generated(model, path, gender, ages):
+    """Return the faces of a picture by the labels of ages, uint8 [A, 32, 32, 3]."""
+    z = np.repeat(model.E(ops.load_image(path, 32)[None]), len(ages), axis=0)
+    faces = model.G([z, ages, labels.one_hot([gender] * len(ages), 2)])
+    return ops.image_grid(faces, size_frame=(len(ages), 1)).reshape(len(ages), 32, 32, 3)
+
+
+# ------------------------------------------------------------------ strips and animations
+
+
+def test_titles_stand_above_the_images():
+    images = np.random.RandomState(0).uniform(-1, 1, (3, 60, 60, 3))
+    for channels in (3, 1):
+        pixels = strips.titled(images[..., :channels], ['', '0-5', 25])
+        assert pixels.shape == (3, 70, 60, channels) and pixels.dtype == np.uint8
+        below = ops.image_grid(images[..., :channels], size_frame=(3, 1))
+        np.testing.assert_array_equal(pixels[:, 10:].reshape(below.shape), below)
+        assert (pixels[0, :10] == 255).all()
+        for title in pixels[1:, :10]:
+            assert title.min() < 100 and (title == 255).mean() > 0.5
+            across = np.flatnonzero((title < 200).any(axis=(0, 2)))
+            assert abs(across.mean() - 30) < 4  # in the middle
+
+
+def test_the_longest_title_of_an_age_group_fits():
+    (band,) = strips.titled(np.zeros([1, 128, 128, 3]), ['over 100'])[:, :21]
+    assert (band[:, [0, -1]] == 255).all() and (band[[0, -1]] == 255).all()
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_an_animation_goes_there_and_back(tmp_path, channels):
+    grey = np.linspace(-1, 1, 5)[:, None, None, None]
+    strips.save_gif(np.broadcast_to(grey, [5, 48, 48, channels]), range(5), tmp_path / 'a.gif')
+    frames, durations = frames_of(tmp_path / 'a.gif')
+    assert frames.shape == (8, 56, 48, 3)
+    shades = [0, 64, 128, 191, 255, 191, 128, 64]
+    np.testing.assert_allclose(frames[:, 8:].mean(axis=(1, 2, 3)), shades, atol=2)
+    assert durations == [800, 100, 100, 100, 800, 100, 100, 100]
+
+
+def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
+    """Its smooth shades stay apart; a palette not made for them would have a dozen of them."""
+    across, down = np.meshgrid(np.linspace(0, 1, 96), np.linspace(0, 1, 96))
+    skin = np.stack([0.6 + 0.4 * across, 0.3 + 0.4 * across * down, 0.2 * down], axis=-1)
+    images = np.stack([skin, skin * 0.9, skin * 0.8])
+    strips.save_gif(images, ['', '', ''], tmp_path / 'a.gif')
+    frames, _ = frames_of(tmp_path / 'a.gif')
+    expected = strips.titled(images, ['', '', ''])
+    assert np.abs(frames[:3] - expected).max() <= 8
+    assert len(np.unique(frames[0].reshape(-1, 3), axis=0)) > 60
+
+
+# ---------------------------------------------------------------------------------- faces
+
+
+def test_strips_are_the_input_and_the_age_groups(bundled):
+    run(MAN, *PLAIN)
+    assert written() == [f'ages_23_0_madeup004_{gender}.png' for gender in GENDERS]
+    for gender, word in enumerate(labels.GENDER_NAMES):
+        with Image.open(f'save/test/ages_23_0_madeup004_{word}.png') as strip:
+            faces, titles = faces_of(strip)
+        assert faces.shape == (11, 32, 32, 3)
+        np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
+        groups = labels.one_hot(range(10), 10)
+        np.testing.assert_allclose(faces[1:], generated(bundled, MAN, gender, groups), atol=1)
+        words = strips.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
+        np.testing.assert_array_equal(titles, words[:, :BAND])
+
+
+@pytest.mark.filterwarnings('ignore:The statistics of')
+def test_age_shift_and_likeness_are_the_best_ones_by_default(bundled):
+    run(MAN, '--gender', 'female', '--age', '40')
+    run(MAN, '--gender', 'female', '--age', '40', '--age_shift', 0, '--out', 'given')
+    run(MAN, '--gender', 'female', '--age', '40', *PLAIN, '--out', 'plain')
+    one, same, plain = (
+        pathlib.Path(folder, 'ages_23_0_madeup004_female.png').read_bytes()
+        for folder in ('save/test', 'given', 'plain')
+    )
+    assert one == same != plain  # without statistics the best age shift is 0
+    assert 'Try --age_shift 0.' in error_of(MAN, '--age_shift', 1)
+
+
+def test_chosen_ages_gender_and_animation(bundled):
+    run(WOMAN, *PLAIN, *'--gender female --ages 70,4,30 --gif'.split())
+    name = 'save/test/ages_52_1_madeup007_female'
+    assert written() == [os.path.basename(name) + suffix for suffix in ('.gif', '.png')]
+    with Image.open(name + '.png') as strip:
+        faces, titles = faces_of(strip)
+    expected = generated(bundled, WOMAN, 1, labels.age_label([70, 4, 30]))
+    np.testing.assert_allclose(faces[1:], expected, atol=1)
+    words = strips.titled(np.zeros([4, 32, 32, 3]), ['input', '70', '4', '30'])
+    np.testing.assert_array_equal(titles, words[:, :BAND])
+
+    frames, _ = frames_of(name + '.gif')
+    years = [*range(2, 81, 3)]
+    there_and_back = years + years[-2:0:-1]
+    assert frames.shape == (len(there_and_back), BAND + 32, 32, 3)
+    expected = strips.titled(
+        generated(bundled, WOMAN, 1, labels.age_label(there_and_back)),
+        there_and_back,
+        image_value_range=(0, 255),
+    )
+    assert np.abs(frames - expected).mean() < 8  # of 256 colours
+
+
+def test_other_age_groups_and_grey_pictures(vivid, bundled):
+    settings = {'age_upper': (18, 40), 'num_input_channels': 1}
+    writer = photos.Writer(likeness.AgingMethod(vivid(**settings), None, 0, 0), 'out', gif=True)
+    writer.write([str(MAN)])
+    with Image.open('out/ages_23_0_madeup004_male.png') as strip:
+        assert strip.size == (4 * 32, BAND + 32) and strip.mode == 'L'
+    frames, _ = frames_of('out/ages_23_0_madeup004_female.gif')
+    assert len(frames) == 2 * len(range(9, 51, 3)) - 2
+    vivid(save_dir='three', age_upper=(18, 40))
+    run(MAN, '--savedir', 'three', '--age_groups', '18,40', *PLAIN)
+    with Image.open('three/test/ages_23_0_madeup004_male.png') as strip:
+        _, titles = faces_of(strip)
+    words = strips.titled(np.zeros([4, 32, 32, 3]), ['input', '0-18', '19-40', 'over 40'])
+    np.testing.assert_array_equal(titles, words[:, :BAND])
+
+
+def test_a_face_in_a_photo_is_cut_out_as_for_a_training(bundled):
+    """Also from a photo that only EXIF turns, and from a square one."""
+    picture, _ = paste(NAMES[0], 2, 10)
+    square = picture.resize([500, 500])
+    square.save('0.png')
+    shown = {'0': square}
+    exif = Image.Exif()
+    for orientation, turn in ((6, 90), (8, -90), (3, 180)):
+        exif[0x0112] = orientation
+        picture.rotate(turn, expand=True).save(f'{orientation}.png', exif=exif)
+        shown[str(orientation)] = picture
+    run('.', *PLAIN, '--gender', 'male')
+    for name, seen in shown.items():
+        with Image.open(f'save/test/ages_{name}_male.png') as strip:
+            faces, _ = faces_of(strip)
+        (landmarks,) = detector.find_faces(np.asarray(seen))
+        crop = Image.fromarray(detector.cut_out(np.asarray(seen), landmarks))
+        np.testing.assert_array_equal(faces[0], pictures.to_face(crop, 32))
+
+
+# --------------------------------------------------------------------- one pass, one table
+
+
+@pytest.fixture
+def calls(bundled, monkeypatch):
+    """How often the program calls what takes long: a dict from names; of E the batches' sizes."""
+    counts = {'E': []}
+
+    def count(owner, name):
+        function, counts[name] = getattr(owner, name), 0
+
+        def spy(*args, **settings):
+            counts[name] += 1
+            return function(*args, **settings)
+
+        monkeypatch.setattr(owner, name, spy)
+
+    count(files, 'list_images')
+    count(pictures, 'open_picture')
+    count(detector, 'find_faces')
+    load = FaceAging.load_trained
+
+    def load_and_watch(self):
+        load(self)
+        encode = self.E
+        self.E = lambda images: counts['E'].append(len(images)) or encode(images)
+
+    monkeypatch.setattr(FaceAging, 'load_trained', load_and_watch)
+    return counts
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """tmp_path/photos: a photo of two people, one of one, and a face as in UTKFace."""
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    two, _ = paste(NAMES[1], 0.8, centre=150 + 250j)
+    two.paste(paste(NAMES[0], 1.5, size=(300, 500), centre=150 + 250j)[0], (300, 0))
+    two.save(folder / 'two.png')
+    paste(NAMES[0], 2, 10)[0].save(folder / 'me.png')
+    shutil.copy(MAN, folder)
+    return folder
+
+
+def test_each_photo_is_searched_once_and_each_face_encoded_once(calls, folder, capsys):
+    run('photos', '--gif', '--whole_photo', '--age_shift', 0)
+    # The made-up face lies as in UTKFace: it is not searched for.
+    assert calls == {'list_images': 1, 'open_picture': 3, 'find_faces': 2, 'E': [1, 1, 1, 1]}
+    assert len(written()) == 4 * 2 * (1 + 1 + 3)
+    said = capsys.readouterr().out.splitlines()[-2]
+    assert said.startswith('\t4 faces in 3 photos: 8 strips, 8 animations, 24 photos in save/test;')
+
+
+def test_everyone_is_encoded_once(calls, folder):
+    run('photos/two.png', '--everyone', '--age_shift', 0, '--gender', 'male', '--ages', '5')
+    assert calls == {'list_images': 1, 'open_picture': 1, 'find_faces': 1, 'E': [1, 1]}
+
+
+def test_games_take_one_pass_too(calls, folder):
+    games.main(['kids', 'photos/two.png', 'photos/me.png'])
+    assert calls == {'list_images': 0, 'open_picture': 2, 'find_faces': 2, 'E': [1, 1]}
+
+
+def test_the_page_takes_one_pass_too(calls, bundled, folder):
+    encode = bundled.E
+    bundled.E = lambda images: calls['E'].append(len(images)) or encode(images)
+    studio = Studio(likeness.AgingMethod(bundled, None, 0, 0.2))
+    one = studio.open_photo((folder / 'me.png').read_bytes())
+    strength = 'male', 0, 0.2
+    for show in (studio.draw_strip, studio.animate):
+        show(one, *strength)
+    for show in (studio.draw, studio.draw_whole):
+        show(one, 30, *strength)
+    studio.turn_into(one, 30, 'male', one, 60, 'female')
+    studio.make_children(one, one, 1)
+    assert calls == {'list_images': 0, 'open_picture': 1, 'find_faces': 1, 'E': [1]}
+
+
+def test_a_photo_is_gone_before_the_next_one_is_opened(bundled, folder, monkeypatch):
+    held, open_photo = [], portraits.open_photo
+
+    def watch(path):
+        assert all(pixels() is None for pixels in held)
+        photo = open_photo(path)
+        held.append(weakref.ref(photo.pixels))
+        return photo
+
+    monkeypatch.setattr(portraits, 'open_photo', watch)
+    run('photos', '--whole_photo', '--age_shift', 0)
+    assert len(held) == 3
+
+
+def test_the_table(bundled, folder):
+    run('photos', '--whole_photo', '--age_shift', 0)
+    rows = rows_of()
+    assert [(row['file'], row['face']) for row in rows] == [
+        ('photos/23_0_madeup004.jpg', '1'),
+        ('photos/me.png', '1'),
+        ('photos/two.png', '1'),
+        ('photos/two.png', '2'),
+    ]
+    known, _, large, small = rows
+    own = ('age', 'age_is', 'gender', 'gender_is')
+    assert [known[key] for key in own] == ['23', 'given', 'male', 'given']
+    assert (large['age_is'], small['gender_is']) == ('guessed', 'guessed')
+    place = [int(known[key]) for key in ('x', 'y', 'width', 'turned')]
+    assert place == [64, 64, 128, 0]
+    for row, expected in ((large, (450, 250, 192, 0)), (small, (150, 250, 102, 0))):
+        place = [int(row[key]) for key in ('x', 'y', 'width', 'turned')]
+        np.testing.assert_allclose(place, expected, atol=8)
+    names = [name for row in rows for name in row['written'].split('; ')]
+    assert sorted(names) == written()
+    assert 'photo_two_2_male_65.png' in small['written']
+    shutil.copy('photos/me.png', '=1+1.png')
+    run('=1+1.png', '--age', 34)
+    (row,) = rows_of()
+    assert row['file'] == './=1+1.png'  # no formula
+    assert (row['age'], row['age_is'], row['gender_is']) == ('34', 'given', 'guessed')
+
+
+def test_weights_and_results_are_two_folders(bundled, tiny, capsys):
+    run(MAN, '--out', 'a/b', '--age_shift', 0)
+    assert 'No checkpoint in save/checkpoint yet: the weights in' in capsys.readouterr().out
+    assert len(written('a/b')) == 2 and not os.path.exists('save')
+    tiny(is_training=False, save_dir='mine').save_checkpoint()
+    run(MAN, '--savedir', 'mine', '--age_shift', 0)
+    assert 'Restored mine/checkpoint/model-0' in capsys.readouterr().out
+    run(MAN, '--savedir', 'mine', '--out', 'c', '--age_shift', 0)
+    assert written('mine/test') == written('c')
+
+
+# ---------------------------------------------------------------------------------- names
+
+
+def names_of(folder='save/test'):
+    """Return the faces' names in the strips of a folder."""
+    return [name[5:-9] for name in written(folder) if name.startswith('ages_')]
+
+
+@pytest.mark.usefixtures('find_marks', 'bundled')
+def test_names_of_faces(tmp_path):
+    """By their photos, counted where there are several; none takes the place of another."""
+    counts = {'one.jpg': 1, 'two.jpg': 2, 'a.jpg': 1, 'A.png': 2, 'b.jpg': 2, 'b_1.jpg': 1}
+    counts |= {'many.png': 10, 'x' * 45 + '.jpg': 2, 'x' * 40 + '.jpg': 1}
+    for name, count in counts.items():
+        mark(tmp_path / 'photos' / name, count)
+    run('photos', '--gender', 'male', '--whole_photo', '--ages', '5', '--age_shift', 0)
+    expected = ['A_1', 'A_2', 'a_2_2', 'b_1', 'b_2', 'b_1_2', 'one', 'two_1', 'two_2']
+    expected += [f'many_{k:02}' for k in range(1, 11)]
+    expected += ['x' * 40, 'x' * 40 + '_2_1', 'x' * 40 + '_2_2']
+    assert sorted(names_of()) == sorted(expected)
+    whole = [name[6:-11] for name in written() if name.startswith('photo_')]
+    assert sorted(whole) == sorted(expected)
+
+
+# ------------------------------------------------------------------------------- failures
+
+
+@pytest.mark.usefixtures('find_marks', 'bundled')
+def test_photos_without_a_face_are_named_and_left_out(tmp_path):
+    for name, count in (('a.png', 1), ('none.png', 0), ('z.png', 2)):
+        mark(tmp_path / 'photos' / name, count)
+    for k in range(4):
+        (tmp_path / 'photos' / f'bad{k}.jpg').write_text('no picture')
+    with pytest.warns(UserWarning) as warned:
+        run('photos', '--age_shift', 0, '--gender', 'male')
+    said = [str(warning.message) for warning in warned]
+    assert [f'bad{k}.jpg cannot be read' in said[k] for k in range(3)] == [True] * 3
+    assert said[3:] == ['4 pictures cannot be read.', 'No face was found in photos/none.png.']
+    assert names_of() == ['a', 'z_1', 'z_2']
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['none.png'], 'No face was found in none.png (1 pictures): take pictures in which'),
+        (['both'], 'No face was found in both (2 pictures, and 1 cannot be read): take'),
+        (['both/text.jpg'], 'both/text.jpg cannot be read as an image'),
+        (['nowhere'], 'There is no folder or picture nowhere: name one that is there.'),
+        (['empty'], 'tif, tiff, webp files there.'),
+        (['none.png', '--ages', 'old'], "'old' are no ages"),
+        (['none.png', '--savedir', 'other'], 'There is no trained model in other/checkpoint'),
+    ],
+)
+def test_where_nothing_can_be_done(bundled, words, message):
+    for folder in ('both', 'empty'):
+        os.mkdir(folder)
+    for path in ('none.png', 'both/none.png'):
+        Image.new('RGB', [64, 48]).save(path)
+    pathlib.Path('both/text.jpg').write_text('no picture')
+    assert message in error_of(*words, '--likeness', '0.2')
+    left = {path.name for path in pathlib.Path().iterdir()}
+    assert left == {'both', 'empty', 'none.png', 'bundled'}
+
+
+# --------------------------------------------------------------------------- whole photos
+
+
+@pytest.fixture
+def photo():
+    return np.random.RandomState(0).randint(60, 190, (300, 400, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def change(bundled, monkeypatch):
+    """Write whole photos of a folder, with two faces found at the same places in each."""
+    people = [landmarks_at((100, 120), 90), landmarks_at((280, 160), 70)]
+    monkeypatch.setattr(detector, 'find_faces', lambda pixels: np.array(people))
+    os.mkdir('photos')
+
+    def write(**settings):
+        settings |= {'genders': ['female'], 'years': [5, 65], 'whole_photos': True}
+        method = likeness.AgingMethod(bundled, None, 0, 1)
+        photos.Writer(method, 'out', **settings).write(files.list_images('photos'))
+        names = [name for name in written('out') if name.startswith('photo_')]
+        return {name: np.asarray(Image.open(f'out/{name}')).astype(int) for name in names}
+
+    return write, [abs(places((300, 400), one) - 0.5 - 0.5j) for one in people]
+
+
+def test_a_photo_of_two_people(change, bundled, photo):
+    write, (first, second) = change
+    Image.fromarray(photo).save('photos/we.png')
+    changed_photos = write()
+    names = [f'photo_we_{k}_female_{a}.png' for k in (1, 2) for a in (5, 65)]
+    assert sorted(changed_photos) == names
+    far = whole_photo.MASK_EDGE * np.sqrt(2)
+    for name, own, other in (('1_female_5', first, second), ('2_female_65', second, first)):
+        changed = (changed_photos[f'photo_we_{name}.png'] != photo).any(axis=-1)
+        assert not changed[own > far].any()  # to the pixel
+        assert changed[own < 0.4].mean() > 0.5 and not changed[other < 0.4].any()
+
+    it = portraits.open_photo('photos/we.png')
+    face, span = portraits.cut_out(it, 1, 32)
+    method = likeness.AgingMethod(bundled, None, 0, 1)
+    people = method.look_at(face[None])
+    ages, genders = labels.age_label([65]), labels.one_hot([1], 2)
+    shown = method.show(people, ages, genders)
+    expected = photo.copy()
+    whole_photo.add_change(expected, it.landmarks[1], (shown[0] - face) * span / 2)
+    np.testing.assert_allclose(changed_photos['photo_we_2_female_65.png'], expected, atol=1)
+
+
+def test_everyone_at_once(change, photo):
+    write, people = change
+    Image.fromarray(photo).save('photos/we.png')
+    changed_photos = write(everyone=True)
+    assert sorted(changed_photos) == ['photo_we_female_5.png', 'photo_we_female_65.png']
+    changed = (changed_photos['photo_we_female_65.png'] != photo).any(axis=-1)
+    assert all(changed[one < 0.4].mean() > 0.5 for one in people)
+
+
+def test_a_photo_is_written_as_it_is_seen_and_in_its_format(change, photo):
+    write, people = change
+    exif = Image.Exif()
+    exif[0x112] = 6  # turned by a quarter: seen 300 high, 400 wide
+    Image.fromarray(np.rot90(photo)).save('photos/turned.JPG', exif=exif, quality=95)
+    Image.fromarray(photo).save('photos/plain.bmp')
+    changed_photos = write(everyone=True)
+    assert {name.rsplit('_')[1] + name[-4:] for name in changed_photos} == {
+        'turned.jpg',
+        'plain.png',
+    }
+    outside = np.min(people, axis=0) > whole_photo.MASK_EDGE * np.sqrt(2)
+    seen = np.asarray(ImageOps.exif_transpose(Image.open('photos/turned.JPG'))).astype(int)
+    turned = changed_photos['photo_turned_female_5.jpg']
+    assert turned.shape == (300, 400, 3)
+    assert np.abs(turned - seen)[outside].mean() < 6  # of noise, another loss of JPEG
+    plain = changed_photos['photo_plain_female_5.png']
+    np.testing.assert_array_equal(plain[outside], photo[outside])
