@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -15,22 +16,21 @@ WITHOUT_TENSORFLOW = {'data', 'data.console', 'data.files', 'data.limits', 'data
 WITHOUT_TENSORFLOW |= {'data.tables'}
 TENSORFLOW = {'tensorflow', 'keras', 'tensorboard'}
 TOP = {'main.py', 'face_aging.py', 'ops.py', 'init_model', 'data', 'demo', 'findings', 'tests'}
-TOP |= {'requirements.txt', 'README.md', 'LICENSE', '.ci', '.gitignore', '.ruff.toml'}
+TOP |= {'requirements.txt', 'README.md', 'LICENSE', 'CITATION.cff', 'CONTRIBUTING.md'}
+TOP |= {'pyproject.toml', '.ci', '.gitignore'}
 MODULES = {
     '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
     for room in ROOMS
-    for path in [ROOT / f'{room}.py', *sorted((ROOT / room).glob('*.py'))]
+    for path in [ROOT / f'{room}.py', *sorted((ROOT / room).rglob('*.py'))]
     if path.exists()
 }
 
 
-def imported(source):
-    """Return the dotted names that a module's text imports, anywhere but in its function `main`.
-
-    A program may start whatever it needs: nothing imports its `main`.
-    """
+def imported(source, without=None):
+    """Return the dotted names that a module's text imports, but for those in a function of it."""
     tree, names = ast.parse(source), set()
-    tree.body = [node for node in tree.body if getattr(node, 'name', None) != 'main']
+    if without:
+        tree.body = [node for node in tree.body if getattr(node, 'name', None) != without]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -47,12 +47,17 @@ def test_imports_are_seen():
         'import os, data\ndef f():\n    from data import labels\n    from data.files import x\n'
         'def main():\n    import demo\n'
     )
-    assert imported(source) == {'os', 'data', 'data.labels', 'data.files'}
+    assert imported(source) == {'os', 'data', 'data.labels', 'data.files', 'demo'}
+    assert imported(source, 'main') == {'os', 'data', 'data.labels', 'data.files'}
 
 
 @pytest.mark.parametrize('name', MODULES)
 def test_imports_run_one_way(name):
-    room, names = name.split('.')[0], imported(MODULES[name].read_text(encoding='utf-8'))
+    source = MODULES[name].read_text(encoding='utf-8')
+    room, names = name.split('.')[0], imported(source)
+    if room == 'init_model':  # its programs open a model; nothing imports their `main`
+        assert 'demo' not in {other.split('.')[0] for other in names}
+        names = imported(source, 'main')
     for other in names:
         if other.split('.')[0] in ROOMS and other.split('.')[0] != room:
             assert ROOMS.index(other.split('.')[0]) > ROOMS.index(room), f'{name} imports {other}'
@@ -70,3 +75,14 @@ def test_names_at_the_top():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip('this is no clone')
     assert {line.strip('"').split('/')[0] for line in listed.stdout.splitlines()} <= TOP
+
+
+def test_the_version_is_the_same_everywhere():
+    versions = [
+        re.search(pattern, (ROOT / name).read_text(encoding='utf-8'), re.MULTILINE)[1]
+        for name, pattern in (
+            ('pyproject.toml', r'^version = "([\d.]+)"$'),
+            ('CITATION.cff', r'^version: ([\d.]+)$'),
+        )
+    ]
+    assert versions[0] == versions[1]
