@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import ops
-from data import console, files, labels, readers
+from data import console, files, flag_types, labels, readers
 from demo import likeness, photos
 
 TITLE_BAND = 1 / 6  # height of a title's band, as a part of the picture's width
@@ -168,7 +168,7 @@ def save_gif(images, titles, save_path):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.aging', description=__doc__)
-    parser.add_argument('photo', type=console.path, help='of a face')
+    parser.add_argument('photo', type=flag_types.path, help='of a face')
     parser.add_argument(
         '--ages', help='years on the strip, such as 5,30,65; default: the age groups'
     )

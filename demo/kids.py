@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 
 import ops
-from data import console, files, labels
+from data import console, files, flag_types, labels
 from demo import aging, photos
 
 MOST_CHILDREN = 100  # children in a picture
@@ -38,7 +38,7 @@ def kids(model, first, second, count, seed):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.kids', description=__doc__)
-    parser.add_argument('photos', type=console.path, nargs=2, metavar='PHOTO', help='of a face')
+    parser.add_argument('photos', type=flag_types.path, nargs=2, metavar='PHOTO', help='of a face')
     parser.add_argument('--count', type=int, default=10, help='of the children (%(default)s)')
     parser.add_argument('--seed', type=int, default=1, help='of the choices (%(default)s)')
     photos.add_arguments(parser)

@@ -206,9 +206,7 @@ def generate(model, *inputs):
         )
         for column in zip(*inputs, strict=True)
     ]
-    at_once = face_aging.GENERATED_AT_ONCE
-    starts = range(0, len(rows[0]), at_once)
-    faces = np.concatenate([model.G([x[i : i + at_once] for x in rows]).numpy() for i in starts])
+    faces = model.generate(*rows)
     parts = np.split(faces, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
     return [
         part.reshape(*shape, *faces.shape[1:]) for part, shape in zip(parts, shapes, strict=True)

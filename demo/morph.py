@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from data import console, files, labels, readers
+from data import console, files, flag_types, labels, readers
 from demo import aging, photos
 
 FRAMES = 25  # of the animation, one way
@@ -75,7 +75,7 @@ def read_labels(paths, ages=None, genders=None):
 @console.one_sentence()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m demo.morph', description=__doc__)
-    parser.add_argument('photos', type=console.path, nargs=2, metavar='PHOTO', help='of a face')
+    parser.add_argument('photos', type=flag_types.path, nargs=2, metavar='PHOTO', help='of a face')
     parser.add_argument('--ages', help='of both, in years, such as 30,60; default: from the names')
     parser.add_argument('--genders', help='of both, such as male,female; default: from the names')
     photos.add_arguments(parser)

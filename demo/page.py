@@ -18,7 +18,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from data import console, labels, pictures, readers
+from data import console, flag_types, labels, pictures, readers
 from demo import likeness, photos
 from demo.studio import EMPTY, Studio, encoded, show_fault, show_photo
 from init_model import codes
@@ -295,7 +295,7 @@ def main(argv=None):
     parser.add_argument('--port', type=int, default=7860, help='at 127.0.0.1 (%(default)s)')
     parser.add_argument(
         '--share',
-        type=console.boolean,
+        type=flag_types.boolean,
         default=False,
         metavar='True|False',
         help="make a public link through Gradio's servers (%(default)s)",

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 import face_aging
-from data import align, console, detector, files, labels, pictures, pipeline
+from data import align, console, detector, files, flag_types, labels, pictures, pipeline
 
 SIZE_BATCH = 50  # faces encoded or generated at once
 
@@ -51,7 +51,7 @@ def add_arguments(parser):
     """Add what every game asks of the model."""
     parser.add_argument(
         '--savedir',
-        type=console.path,
+        type=flag_types.path,
         default='save',
         help='folder of the checkpoint and of the results; the weights in init_model stand in for '
         'a checkpoint in the default one (%(default)s)',
