@@ -1,12 +1,11 @@
-"""Judge the age and the gender of faces: python -m demo.judge --dataset UTKFace trains the judge.
+"""Judge the age and the gender of faces: python -m demo.evaluate.judge trains the judge.
 
 The judge is a small residual network (He et al. 2016) that sees real faces alone, never a generated
 one. `demo.evaluate` asks it how old generated faces look. It learns from the faces of the data set
 for which `data.labels.held_out` is false; its errors are measured on the others, by age group.
-All faces of one photo are on the same side (of the judge in the box, those of one name were).
+All faces of one photo are on the same side (of the bundled judge, those of one name were).
 """
 
-import argparse
 import os
 import tempfile
 
@@ -15,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 import init_model
-from data import console, doubles, labels, pipeline, readers
+from data import console, flag_types, labels, pipeline
 from data.console import InputError, Progress
-from demo import lessons, report
-from demo.lessons import BATCH, OLDEST, SIZE
+from demo.evaluate import judge_data, report
+from demo.evaluate.judge_data import BATCH, OLDEST, SIZE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MANIFEST, WEIGHTS = 'judge.json', 'judge.npz'
-CURE = 'restore it (git checkout demo) or make it anew (python -m demo.judge --dataset UTKFace).'
+CURE = 'restore it (git checkout demo) or make it anew (python -m demo.evaluate.judge).'
 WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
 SHARPNESS = 2  # power of the years' probabilities before their mean: less drawn to middle ages
 STEPS = 1600
@@ -137,14 +136,11 @@ def named_variables(model):
 
 def raw(model, faces, size_batch=100):
     """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
-    judged = []
-    with Progress(total=len(faces), desc='Judging', unit=' faces') as progress:
-        for first in range(0, len(faces), size_batch):
-            batch = faces[first : first + size_batch]
-            judged.append(_infer(model, tf.convert_to_tensor(batch)))
-            progress.update(len(batch))
-    years, female = map(np.concatenate, zip(*judged, strict=True))
-    return years, female
+
+    def judge(batch):
+        return _infer(model, tf.convert_to_tensor(batch))
+
+    return pipeline.in_batches(judge, faces, size_batch=size_batch, title='Judging')
 
 
 def _infer(model, faces):
@@ -182,7 +178,7 @@ def train(faces, years, genders, seed, steps=STEPS):
     for cell in np.unique(cells):
         members = rng.permutation(np.flatnonzero(cells == cell))
         calibrating[members[: max(1, round(CALIBRATION * len(members)))]] = True
-    order = lessons.balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
+    order = judge_data.balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
     model = network()
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 20,
@@ -205,7 +201,7 @@ def train(faces, years, genders, seed, steps=STEPS):
             progress.set_postfix_str(f'loss {logs["loss"]:.3f}', refresh=False)
 
         model.fit(
-            lessons.batches(faces, years, genders, order, seed),
+            judge_data.batches(faces, years, genders, order, seed),
             shuffle=False,
             verbose=0,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
@@ -266,50 +262,17 @@ def errors(judge, faces, years, genders):
     ]
 
 
-def read_faces(folder, reader=None):
-    """Read a data set.
-
-    Args:
-        folder: of the data set.
-        reader: of the labels, as `labels.list_faces` takes it.
-
-    Returns:
-        faces: uint8 array [N, 128, 128, 3].
-        years, genders: int arrays [N].
-        held: bool array [N], whether `labels.held_out` is true of a face of the same photo.
-
-    Raises:
-        InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
-            or too few to learn from.
-    """
-    name, reading = readers.read(folder, reader)
-    labels.require_labels(folder, name, reading)
-    thumbnails = doubles.room(len(reading.faces))
-    faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory', thumbnails=thumbnails)
-    known = np.array([*reading.faces.values()])[kept]
-    held = np.array([labels.held_out(path) for path in reading.faces])[kept]
-    held = doubles.spread(doubles.find(thumbnails[kept]), held)
-    groups = np.searchsorted(labels.AGE_UPPER, known[~held, 0])
-    if held.all() or not held.any() or len(np.unique(groups)) < len(labels.age_names()):
-        raise InputError(
-            f'{folder} has no faces of some age groups, or none that are held out: name a data set '
-            'of thousands of faces of all ages.'
-        )
-    return faces, *known.T, held
-
-
 @console.one_sentence()
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.judge', description=__doc__)
-    parser.add_argument(
-        '--datadir', type=console.path, default='data', help='folder of the data sets'
-    )
-    parser.add_argument(
-        '--dataset', type=console.path, default='UTKFace', help='folder of the faces in DATADIR'
-    )
-    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
+    parser = flag_types.Parser('demo.evaluate.judge', __doc__)
+    flag_types.add_data_set(parser)
     parser.add_argument('--seed', type=int, default=1, help='of weights and batches (%(default)s)')
-    parser.add_argument('--steps', type=int, default=STEPS, help=f'of {BATCH} faces (%(default)s)')
+    parser.add_argument(
+        '--steps',
+        type=flag_types.integer(1, flag_types.MOST),
+        default=STEPS,
+        help=f'of {BATCH} faces (%(default)s)',
+    )
     parser.add_argument(
         '--precision',
         choices=['float32', 'mixed_bfloat16'],
@@ -317,31 +280,28 @@ def main(argv=None):
         help='of the training; the second is faster where the processor has bfloat16 (%(default)s)',
     )
     parser.add_argument(
-        '--out', type=console.path, default=HERE, help='folder for the files; default: demo'
+        '--out', type=flag_types.path, default=HERE, help='folder for the files (%(default)s)'
     )
-    words = parser.parse_args(argv)
-    if words.steps < 1:
-        parser.error('--steps is at least 1')
-    faces, years, genders, held = read_faces(
-        os.path.join(words.datadir, words.dataset), words.labels
-    )
-    keras.config.set_dtype_policy(words.precision)
-    judge = train(faces[~held], years[~held], genders[~held], words.seed, words.steps)
+    args = parser.parse_args(argv)
+    folder = os.path.join(args.datadir, args.dataset)
+    faces, years, genders, held = judge_data.read_faces(folder, args.labels)
+    keras.config.set_dtype_policy(args.precision)
+    judge = train(faces[~held], years[~held], genders[~held], args.seed, args.steps)
     rows = errors(judge, faces[held], years[held], genders[held])
     learnt = int(np.count_nonzero(~held))
     description = {
-        'epochs': round(words.steps * BATCH / learnt),
-        'steps': words.steps,
+        'epochs': round(args.steps * BATCH / learnt),
+        'steps': args.steps,
         'batch_size': BATCH,
-        'seed': words.seed,
-        'precision': words.precision,
-        'dataset': words.dataset,
+        'seed': args.seed,
+        'precision': args.precision,
+        'dataset': args.dataset,
         'faces': learnt,
         'held_out': rows,
     }
-    os.makedirs(words.out, exist_ok=True)
-    save(judge, description, words.out)
-    print(f'\n{report.judge(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {words.out}')
+    os.makedirs(args.out, exist_ok=True)
+    save(judge, description, args.out)
+    print(f'\n{report.judge(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {args.out}')
 
 
 if __name__ == '__main__':

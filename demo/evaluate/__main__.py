@@ -8,8 +8,8 @@ age group has few. Printed, as Markdown tables:
 reconstruction: each face goes through E and G with its own age and gender. The mean absolute
     difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,
     for all and for each group of people.
-ageing: --faces people of each age group and gender, each at all ages: how old does `demo.judge`
-    take them to be?
+ageing: --faces people of each age group and gender, each at all ages: how old does the judge of
+    `demo.evaluate.judge` take them to be?
 detail: are the faces as sharp as the photos, and does the border stay?
 identity: does a network that tells people apart take them for the same person?
 recognition: is a face nearest to its own photo, and nearer than other people are?
@@ -19,9 +19,7 @@ fairness: do the people of both genders and of all races age as much, and stay t
 demo/README.md says what each number means, and what the keys of the --json file are.
 """
 
-import argparse
 import csv
-import functools
 import json
 import os
 import pathlib
@@ -31,10 +29,10 @@ import tensorflow as tf
 from PIL import Image
 
 import face_aging
-from data import console, files, labels, pictures, pipeline, readers
-from data.console import InputError, Progress
-from demo import detail, judge, likeness, measures, recognition, report, subjects
-from init_model import codes, savedir
+from data import console, files, flag_types, labels, pictures, pipeline
+from data.console import InputError
+from demo import likeness
+from demo.evaluate import judge, measures, report, subjects
 
 
 def measure(reconstruct, faces, ages, genders, size_batch):
@@ -50,20 +48,20 @@ def measure(reconstruct, faces, ages, genders, size_batch):
     Returns:
         float32 array [N, 3], measures.RECONSTRUCTION; the PSNR of a perfect one is infinite.
     """
-    rows = []
-    with Progress(total=len(faces), desc='Measuring', unit=' faces') as progress:
-        for first in range(0, len(faces), size_batch):
-            batch = slice(first, first + size_batch)
-            image = pipeline.to_float(faces[batch])
-            face = reconstruct(image, ages[batch], genders[batch])
-            l1 = tf.reduce_mean(tf.abs(image - face), [1, 2, 3])
-            # SSIM compares local means, so that it asks where black lies: at 0.
-            image, face = image / 2 + 0.5, face / 2 + 0.5
-            psnr = tf.image.psnr(image, face, max_val=1)
-            ssim = tf.image.ssim(image, face, max_val=1)
-            rows.append(tf.stack([l1, psnr, ssim], axis=1).numpy())
-            progress.update(len(image))
-    return np.concatenate(rows)
+
+    def compare(face, age, gender):
+        image = pipeline.to_float(face)
+        made = reconstruct(image, age, gender)
+        l1 = tf.reduce_mean(tf.abs(image - made), [1, 2, 3])
+        # SSIM compares local means, so that it asks where black lies: at 0.
+        image, made = image / 2 + 0.5, made / 2 + 0.5
+        psnr = tf.image.psnr(image, made, max_val=1)
+        ssim = tf.image.ssim(image, made, max_val=1)
+        return tf.stack([l1, psnr, ssim], axis=1)
+
+    return pipeline.in_batches(
+        compare, faces, ages, genders, size_batch=size_batch, title='Measuring'
+    )
 
 
 def plain(model):
@@ -86,26 +84,15 @@ def shifted(model, aging):
     return method
 
 
-def open_method(model, folder, age_shift, strength):
+def open_method(model, age_shift, strength):
     """Return the method of --age_shift and --likeness: the paper's where both are 0.
 
-    Args:
-        model: a FaceAging, trained.
-        folder: of its weights, where the statistics of its codes are.
-        age_shift, strength: see likeness.shift_age and likeness.lay_over.
-
     Raises:
-        InputError: an age shift, but no statistics.
+        InputError: an age shift, but no statistics of the model's codes.
     """
     if not age_shift and not strength:
         return plain(model)
-    statistics = codes.read(folder, model.num_categories, model.num_z_channels)
-    if statistics is None and age_shift:
-        raise InputError(
-            f'{folder} has no statistics of codes, which an age shift needs: make them with '
-            f'{codes.COMMAND}.'
-        )
-    return shifted(model, likeness.Aging(statistics, age_shift, strength))
+    return shifted(model, likeness.open_aging(model, age_shift, strength))
 
 
 def evaluate(model, held_out, real, method, judge_age, describe, count, size_batch):
@@ -139,7 +126,7 @@ def evaluate(model, held_out, real, method, judge_age, describe, count, size_bat
     judged = judged.reshape(aged.shape[:2])
     real_faces = measures.real_ageing(real_ages, ages, model.num_categories, adult)
     results['ageing'] = measures.ageing(judged, adult) | {'real_faces': real_faces}
-    results['detail'] = detail.compare(aged, faces[chosen], *real[1:3])
+    results['detail'] = measures.detail(aged, faces[chosen], *real[1:3])
     taken = female[chosen], judge_age(own)[1], judge_age(other)[1]
     results['gender'] = measures.gender(*taken, genders[chosen])
 
@@ -173,8 +160,8 @@ def identity(describe, real, chosen, own, aged):
     found = found.reshape(*aged.shape[:2], -1)
     alike = (ages * 2 + genders)[chosen]
     row, distances = measures.identity(known[chosen], found, own, alike)
-    different = recognition.different_people(known, ages, genders, aged.shape[1])
-    recognised = recognition.compare(known[chosen], found, ages[chosen], different)
+    different = measures.different_people(known, ages, genders, aged.shape[1])
+    recognised = measures.recognition(known[chosen], found, ages[chosen], different)
     return {'identity': row, 'recognition': recognised}, distances
 
 
@@ -235,77 +222,31 @@ def write_csv(path, held_out, measured, age_upper):
 
 @console.one_sentence()
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        prog='python -m demo.evaluate',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_path = functools.partial(parser.add_argument, type=console.path)
-    add_path('--savedir', help='of a training to measure; default: init_model')
-    add_path('--datadir', default='data', help='folder of the data sets')
-    add_path('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
-    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
-    parser.add_argument('--age_groups', help="as main.py's")
-    parser.add_argument('--batch', type=int, default=100, help='faces at a time')
-    parser.add_argument(
-        '--faces',
-        type=int,
-        default=12,
-        help='people of each age group and gender for all but reconstruction (%(default)s)',
-    )
-    add_path('--judge', default=judge.HERE, help='folder of the judge; default: demo')
-    parser.add_argument('--age_shift', type=float, default=0, help="as main.py's (%(default)g)")
-    parser.add_argument('--likeness', type=float, default=0, help="as main.py's (%(default)g)")
-    add_path('--csv', metavar='FILE', help='to write, with a row per face')
-    add_path('--json', metavar='FILE', help='to write, with all results')
-    add_path('--plot', metavar='PNG', help='to write: judged age over target age')
-    add_path('--beside', metavar='JSON', nargs='+', default=[], help='results to show beside these')
-    add_path(
-        '--grid', metavar='PNG', help='judge only this grid of faces, a row for each age group'
-    )
-    words = parser.parse_args(argv)
-    if min(words.batch, words.faces) < 1:
-        parser.error('--batch and --faces are at least 1')
-    if not (0 <= words.age_shift <= likeness.MOST_AGE_SHIFT and 0 <= words.likeness <= 1):
-        parser.error(
-            f'--age_shift is from 0 to {likeness.MOST_AGE_SHIFT:g}, --likeness from 0 to 1'
-        )
-    age_upper = labels.parse_age_upper(words.age_groups) if words.age_groups else labels.AGE_UPPER
-    beside = {
-        pathlib.Path(path).stem: report.read_results(path, age_upper) for path in words.beside
-    }
-    beside_ages = {name: results['ageing'] for name, results in beside.items()}
-    judge_age = judge.load(words.judge)
-    if words.grid:
+    args = _parser().parse_args(argv)
+    age_upper = labels.parse_age_upper(args.age_groups)
+    beside = {pathlib.Path(path).stem: report.read_ageing(path, age_upper) for path in args.beside}
+    judge_age = judge.load(args.judge)
+    if args.grid:
         adult = labels.age_group(measures.ADULT, age_upper)
-        row = judge_grid(words.grid, judge_age, len(age_upper) + 1, adult)
-        print('\n' + report.ageing({os.path.basename(words.grid): row, **beside_ages}, age_upper))
+        row = judge_grid(args.grid, judge_age, len(age_upper) + 1, adult)
+        print('\n' + report.ageing({os.path.basename(args.grid): row, **beside}, age_upper))
         return
-    settings = {'save_dir': words.savedir or 'save', 'age_upper': age_upper}
-    model = face_aging.FaceAging(is_training=False, **settings)
-    if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
+    save_dir = args.savedir or face_aging.SAVE_DIR
+    model = face_aging.FaceAging(is_training=False, save_dir=save_dir, age_upper=age_upper)
+    if not model.load_checkpoint(None if args.savedir else face_aging.INIT_MODEL):
         raise InputError('There is no trained model to measure: name one with --savedir.')
-    folder = (
-        os.path.join(words.savedir, savedir.CHECKPOINT) if words.savedir else face_aging.INIT_MODEL
-    )
-    method = open_method(model, folder, words.age_shift, words.likeness)
-    held_out, real = subjects.read(
-        model, os.path.join(words.datadir, words.dataset), words.labels, subjects.REAL
-    )
+    method = open_method(model, args.age_shift, args.likeness)
+    folder = os.path.join(args.datadir, args.dataset)
+    held_out, real = subjects.read(model, folder, args.labels, subjects.REAL)
     try:
         describe = measures.Descriptor()
     except InputError as error:
         describe, missing = None, error
     measured, results = evaluate(
-        model, held_out, real, method, judge_age, describe, words.faces, words.batch
+        model, held_out, real, method, judge_age, describe, args.faces, args.batch
     )
-    ages = {
-        'real faces': results['ageing']['real_faces'],
-        'generated': results['ageing'],
-        **beside_ages,
-    }
-    details = {'generated': results['detail']}
-    details |= {name: of['detail'] for name, of in beside.items() if 'detail' in of}
+    ages = {'real faces': results['ageing']['real_faces'], 'generated': results['ageing']}
+    ages |= beside
     parts = {
         'Reconstruction': report.reconstruction(measured, *held_out[2:], age_upper),
         'Ageing': report.ageing(ages, age_upper),
@@ -320,16 +261,60 @@ def main(argv=None):
         parts['Identity'] = missing
     for title, text in parts.items():
         print(f'\n### {title}\n\n{text}')
-    if words.csv:
-        write_csv(words.csv, held_out, measured, age_upper)
-    if words.json:
+    if args.csv:
+        write_csv(args.csv, held_out, measured, age_upper)
+    if args.json:
         # What could not be measured is no number in Python, null in JSON.
         results = json.loads(json.dumps(results), parse_constant=lambda _: None)
         text = json.dumps(results, indent=1) + '\n'
-        with files.replacing(words.json) as aside:
+        with files.replacing(args.json) as aside:
             pathlib.Path(aside).write_text(text, encoding='utf-8')
-    if words.plot:
-        report.save_plot(report.draw(ages, details, age_upper), words.plot)
+
+
+def _parser():
+    parser = flag_types.Parser('demo.evaluate', __doc__)
+    flag_types.add_model(parser, default=None)
+    flag_types.add_data_set(parser)
+    parser.add_argument(
+        '--batch',
+        type=flag_types.integer(1, flag_types.MOST),
+        default=100,
+        help='faces at a time (%(default)s)',
+    )
+    parser.add_argument(
+        '--faces',
+        type=flag_types.integer(1, flag_types.MOST),
+        default=12,
+        help='people of each age group and gender for all but reconstruction (%(default)s)',
+    )
+    parser.add_argument(
+        '--age_shift',
+        type=flag_types.number(0, likeness.MOST_AGE_SHIFT),
+        default=0,
+        help="how far the code's age is replaced: 0 not, 1 by the target's (%(default)g)",
+    )
+    parser.add_argument(
+        '--likeness',
+        type=flag_types.number(0, 1),
+        default=0,
+        help='how much of the photo is kept: 0 nothing, 1 all but the change (%(default)g)',
+    )
+    parser.add_argument(
+        '--judge',
+        type=flag_types.path,
+        default=judge.HERE,
+        help='folder of the judge (%(default)s)',
+    )
+    path = {'type': flag_types.path, 'metavar': 'FILE'}
+    parser.add_argument('--csv', **path, help='to write, with a row per face')
+    parser.add_argument('--json', **path, help='to write, with all results')
+    parser.add_argument(
+        '--beside', **path, nargs='+', default=[], help='results of --json to show beside these'
+    )
+    parser.add_argument(
+        '--grid', **path, help='judge only this picture of faces, a row for each age group'
+    )
+    return parser
 
 
 if __name__ == '__main__':

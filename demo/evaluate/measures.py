@@ -1,7 +1,7 @@
-"""Whether generated faces age, stay the same person, and for whom: the numbers of demo.evaluate.
+"""Whether generated faces age, stay the same person, are sharp, and for whom: the numbers.
 
 Functions of arrays; only `Descriptor` reads files, those of the packages dlib and
-face_recognition_models.
+face_recognition_models. demo/README.md says what each number means.
 """
 
 import importlib.util
@@ -10,14 +10,22 @@ import os
 import numpy as np
 from PIL import Image
 from scipy import stats
+from scipy.spatial.distance import cdist
 
+from data import pipeline
 from data.console import InputError, Progress
+from demo.likeness import LUMINANCE
 
 RECONSTRUCTION = 'L1', 'PSNR', 'SSIM'
 ADULT = 25  # years: the adult swing starts at the age group that these are in
 RISE = 3  # years between that group and the oldest, from which on a face counts as older
 CHIP = 150  # pixels, height and width of the faces that dlib's network takes
 SAME_PERSON = 0.6  # distance of two descriptors of one person, at most: dlib's own limit
+FALSE_ACCEPTS = 0.01  # share of pairs of different people whom a limit takes for one person
+FEWEST_PAIRS = 100  # of a pair of age groups: with less the limit would be below all of them
+BAND = 3, 8  # pixels: the wavelengths of fine wrinkles, and of the mottle of generated faces
+FRAME = 6  # pixels at 128: the width of the border, where background and clothes are
+CHANGED = 10  # levels, from which on a border counts as painted anew
 FEWEST = 30  # people: the means of smaller groups are too uncertain to compare
 DESCRIPTORS = 'face_recognition_models'  # a package that carries the weights
 NEEDED = (
@@ -41,19 +49,17 @@ def generate(method, faces, ages, genders, size_batch):
         own: uint8 array [N, S, S, C], at the own age with the own gender: the reconstructions.
         other: uint8 array [N, S, S, C], at the own age with the other gender.
     """
-    size, count = faces.shape[1:], ages.shape[1]
-    aged = np.empty([len(faces), count, *size], np.uint8)
-    own, other = np.empty([2, len(faces), *size], np.uint8)
-    with Progress(total=len(faces), desc='Generating', unit=' faces') as progress:
-        for first in range(0, len(faces), size_batch):
-            batch = slice(first, first + size_batch)
-            show = method(faces[batch].astype(np.float32) * 2 / 255 - 1)
-            age, gender = ages[batch], genders[batch]
-            own[batch], other[batch] = (to_bytes(show(age, x)) for x in (gender, -gender))
-            for i, target in enumerate(2 * np.eye(count, dtype=np.float32) - 1):
-                aged[batch, i] = to_bytes(show(np.tile(target, [len(age), 1]), gender))
-            progress.update(len(age))
-    return aged, own, other
+    targets = 2 * np.eye(ages.shape[1], dtype=np.float32) - 1
+
+    def show_all(face, age, gender):
+        show = method(face.astype(np.float32) * 2 / 255 - 1)
+        own, other = to_bytes(show(age, gender)), to_bytes(show(age, -gender))
+        aged = [to_bytes(show(np.tile(x, [len(age), 1]), gender)) for x in targets]
+        return np.stack(aged, axis=1), own, other
+
+    return pipeline.in_batches(
+        show_all, faces, ages, genders, size_batch=size_batch, title='Generating'
+    )
 
 
 def to_bytes(images):
@@ -218,6 +224,206 @@ def _same(distances):
     return {
         'distance': float(distances.mean()),
         'same_person': float(np.mean(distances < SAME_PERSON)),
+    }
+
+
+# ------------------------------------------------------------------------------ recognition
+# A network takes two small children for one person far more easily than two adults: so limits come
+# from real people.
+
+
+def recognition(inputs, aged, groups, different):
+    """Recognise people in generated faces.
+
+    Args:
+        inputs: float array [N, D], descriptors of people.
+        aged: float array [N, L, D], of these at each target age.
+        groups: int array [N], age groups of the people.
+        different: from `different_people`.
+
+    Returns:
+        dict, see demo/README.md.
+    """
+    limits = np.array([[_limit(distances) for distances in row] for row in different])
+    distances = np.linalg.norm(aged - inputs[:, None], axis=-1)
+    recognised = np.where(np.isnan(limits[groups]), np.nan, distances < limits[groups])
+    first = found_first(inputs, aged)
+    return {
+        'people': len(inputs),
+        'found_first': float(first.mean()),
+        'recognised': _known_mean(recognised),
+        'by_target': {
+            'found_first': first.mean(axis=0).tolist(),
+            'recognised': [_known_mean(column) for column in recognised.T],
+        },
+        'limits': limits.tolist(),
+        'false_accepts': [
+            [_known_mean(distances < SAME_PERSON) for distances in row] for row in different
+        ],
+    }
+
+
+def found_first(inputs, aged):
+    """Return whether of all people the own one is nearest to a generated face.
+
+    Args:
+        inputs, aged: as for `compare`.
+
+    Returns:
+        bool array [N, L].
+    """
+    distances = cdist(aged.reshape(-1, aged.shape[-1]), inputs)
+    return distances.argmin(axis=1).reshape(aged.shape[:2]) == np.arange(len(inputs))[:, None]
+
+
+def different_people(real, groups, genders, num_groups):
+    """Return the distances of different people, one of each of two age groups.
+
+    Args:
+        real: float array [R, D], descriptors of real people.
+        groups: int array [R], their age groups, below num_groups.
+        genders: int array [R]: only people of the same gender are compared.
+
+    Returns:
+        num_groups lists of num_groups float arrays [P], the distances of all pairs of people.
+    """
+    distances, same_gender = cdist(real, real), genders[:, None] == genders
+    members = [np.flatnonzero(groups == group) for group in range(num_groups)]
+
+    def between(one, other):
+        block = np.ix_(one, other)
+        pairs = same_gender[block]
+        return distances[block][np.triu(pairs, 1) if one is other else pairs]
+
+    return [[between(one, other) for other in members] for one in members]
+
+
+def _limit(distances):
+    if len(distances) < FEWEST_PAIRS:
+        return np.nan
+    return np.quantile(distances, FALSE_ACCEPTS)
+
+
+def _known_mean(values):
+    """Return the mean of what is a number, NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float('nan')
+
+
+# ----------------------------------------------------------------------------------- detail
+# Luminance is in levels, 0 to 255; pixels are those of the model's faces.
+
+
+def detail(aged, inputs, real, groups):
+    """Compare generated faces with their inputs, and with real faces of the target's age.
+
+    Args:
+        aged: uint8 array [N, L, S, S, C], N people at each of L target ages.
+        inputs: uint8 array [N, S, S, C], the photos of these people.
+        real: uint8 array [R, S, S, C], real faces.
+        groups: int array [R], the age group of each, an index of the targets.
+
+    Returns:
+        dict, see demo/README.md: medians over people, of all faces and of each target age.
+    """
+    photo, energy = luminance(inputs), band_energy(luminance(real))
+    columns = []
+    for target in range(aged.shape[1]):
+        light, alike = luminance(aged[:, target]), energy[groups == target]
+        columns.append(
+            {
+                'sharpness': laplacian(light) / laplacian(photo),
+                'band_energy': band_energy(light) / (np.median(alike) if len(alike) else np.nan),
+                'contrast': contrast(light) / contrast(photo),
+                'border_change': border_change(aged[:, target], inputs),
+            }
+        )
+    return _medians({key: np.stack([x[key] for x in columns], 1) for key in columns[0]})
+
+
+def luminance(faces):
+    """Return the luminance (ITU-R BT.601) of faces uint8 [N, S, S, C], float32 [N, S, S]."""
+    faces = faces.astype(np.float32)
+    return faces @ LUMINANCE if faces.shape[-1] == 3 else faces[..., 0]
+
+
+def laplacian(light):
+    """Return the variance of the Laplacian, over a picture but for its outermost pixels.
+
+    The Laplacian is four times a pixel less its four neighbours. Its variance grows with sharp
+    edges, and with noise as well.
+
+    Args:
+        light: float array [N, S, S], luminance.
+
+    Returns:
+        float array [N].
+    """
+    inner = light[:, 1:-1, 1:-1]
+    around = light[:, :-2, 1:-1] + light[:, 2:, 1:-1] + light[:, 1:-1, :-2] + light[:, 1:-1, 2:]
+    return np.var(4 * inner - around, axis=(1, 2), dtype=np.float64)
+
+
+def band_energy(light):
+    """Return the energy of luminance in BAND, the variance that these wavelengths make up.
+
+    The mean is taken off, and a Hann window, whose energy is divided out, weighs the middle of the
+    picture, the face, and keeps the picture's edges from counting. Of its Fourier transform the
+    squares are summed where a wave is BAND pixels long, in any direction, and divided by the
+    number of pixels: white noise of variance v gives v times the band's share of the spectrum.
+
+    Args:
+        light: float array [N, S, S], luminance.
+
+    Returns:
+        float array [N], in squares of levels.
+    """
+    size = light.shape[-1]
+    hann = np.hanning(size + 2)[1:-1]
+    window = np.outer(hann, hann)
+    window /= np.sqrt(np.mean(window**2))
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
+    shortest, longest = BAND
+    band = (frequency >= 1 / longest) & (frequency <= 1 / shortest)
+    waves = np.fft.fft2((light - light.mean(axis=(1, 2), keepdims=True)) * window)
+    return np.sum(np.abs(waves[:, band]) ** 2, axis=1) / size**4
+
+
+def contrast(light):
+    """Return the standard deviation of luminance [N, S, S] over each picture, float array [N]."""
+    return light.std(axis=(1, 2), dtype=np.float64)
+
+
+def border_change(made, photos):
+    """Return by how much the border of photos changes: mean absolute difference over it.
+
+    The border is FRAME pixels wide (of 128) at the left and the right side, and at the upper edge
+    but for its middle half, where hair is.
+
+    Args:
+        made, photos: uint8 arrays [N, S, S, C].
+
+    Returns:
+        float array [N], in levels.
+    """
+    size = made.shape[1]
+    frame, quarter = max(round(FRAME * size / 128), 1), size // 4
+    border = np.zeros([size, size], bool)
+    border[:, :frame] = border[:, -frame:] = True
+    border[:frame, :quarter] = border[:frame, -quarter:] = True
+    difference = made[:, border].astype(np.float32) - photos[:, border]
+    return np.abs(difference).mean(axis=(1, 2))
+
+
+def _medians(values):
+    """Return medians, and the share of borders that changed, of arrays [N, L] by their names."""
+
+    def of(axis):
+        found = {key: np.median(x, axis) for key, x in values.items()}
+        return found | {'border_changed': np.mean(values['border_change'] > CHANGED, axis)}
+
+    return {k: float(x) for k, x in of(None).items()} | {
+        'by_target': {k: x.tolist() for k, x in of(0).items()}
     }
 
 
