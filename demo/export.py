@@ -27,7 +27,13 @@ TOLERANCE_FLOAT16 = 2e-2
 SUFFIXES = {'saved_model': '', 'litert': '.tflite', 'onnx': '.onnx'}  # of the formats' files
 
 
-def export(model, dest, format, parts=False, float16=False):
+def export(
+    model: face_aging.FaceAging,
+    dest: str,
+    format: str,
+    parts: bool = False,
+    float16: bool = False,
+) -> dict[str, float]:
     """Write a model to a new folder, with a README.
 
     Args:

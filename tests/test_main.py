@@ -132,7 +132,7 @@ def test_choices_are_those_of_the_code():
     assert flags.FLAGS['cache'].parser.enum_values == list(pipeline.CACHES)
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
     assert flags.FLAGS['gender'].parser.enum_values == [*labels.GENDER_NAMES, 'both']
-    assert flags.FLAGS['age'].parser.upper_bound == tables.OLDEST
+    assert flags.FLAGS['age'].parser.syntactic_help.endswith(f', {tables.OLDEST}]')
     assert flags.FLAGS['age_shift'].parser.upper_bound == likeness.MOST_AGE_SHIFT
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 

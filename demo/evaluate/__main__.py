@@ -23,6 +23,7 @@ import csv
 import json
 import os
 import pathlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -35,7 +36,9 @@ from demo import likeness
 from demo.evaluate import judge, measures, report, subjects
 
 
-def measure(reconstruct, faces, ages, genders, size_batch):
+def measure(
+    reconstruct: Callable, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray, size_batch: int
+) -> np.ndarray:
     """Compare faces with their reconstructions, with a progress bar.
 
     Args:
@@ -64,7 +67,7 @@ def measure(reconstruct, faces, ages, genders, size_batch):
     )
 
 
-def plain(model):
+def plain(model: face_aging.FaceAging) -> Callable:
     """Return the paper's method for `measures.generate`: G(E(x), age, gender)."""
 
     def method(images):
@@ -74,7 +77,7 @@ def plain(model):
     return method
 
 
-def shifted(model, aging):
+def shifted(model: face_aging.FaceAging, aging: likeness.Aging) -> Callable:
     """Return the method of a likeness.Aging for `measures.generate`."""
 
     def method(images):
@@ -84,7 +87,7 @@ def shifted(model, aging):
     return method
 
 
-def open_method(model, age_shift, strength):
+def open_method(model: face_aging.FaceAging, age_shift: float, strength: float) -> Callable:
     """Return the method of --age_shift and --likeness: the paper's where both are 0.
 
     Raises:
@@ -95,12 +98,21 @@ def open_method(model, age_shift, strength):
     return shifted(model, likeness.open_aging(model, age_shift, strength))
 
 
-def evaluate(model, held_out, real, method, judge_age, describe, count, size_batch):
+def evaluate(
+    model: face_aging.FaceAging,
+    held_out: subjects.People,
+    real: subjects.People,
+    method: Callable,
+    judge_age: judge.Judge,
+    describe: measures.Descriptor | None,
+    count: int,
+    size_batch: int,
+) -> tuple[np.ndarray, dict]:
     """Measure a model on held-out faces; see demo/README.md for each number.
 
     Args:
         model: a FaceAging, trained.
-        held_out, real: what `subjects.read` returns.
+        held_out, real: subjects.People, as from `subjects.read`.
         method: see `measures.generate`.
         judge_age: a judge.Judge.
         describe: a measures.Descriptor, or None: then identity is left out.
@@ -111,36 +123,49 @@ def evaluate(model, held_out, real, method, judge_age, describe, count, size_bat
         measured: float32 array [N, 3], measures.RECONSTRUCTION of each face.
         results: dict of dicts, as it goes into the JSON file.
     """
-    paths, faces, ages, genders, races = held_out
-    shown = labels.one_hot(ages, model.num_categories), labels.one_hot(genders, 2)
-    measured = measure(lambda image, *own: method(image)(*own), faces, *shown, size_batch)
-    results = {'reconstruction': measures.reconstruction(measured, ages)}
+    faces = held_out.faces
+    ages = labels.one_hot(held_out.ages, model.num_categories)
+    genders = labels.one_hot(held_out.genders, 2)
+    measured = measure(
+        lambda image, age, gender: method(image)(age, gender), faces, ages, genders, size_batch
+    )
+    results = {'reconstruction': measures.reconstruction(measured, held_out.ages)}
 
     adult = labels.age_group(measures.ADULT, model.age_upper)
     real_ages, female = judge_age(faces)
-    chosen = subjects.choose(paths, ages * 2 + genders, count)
+    chosen = subjects.choose(held_out.paths, held_out.cells, count)
     aged, own, other = measures.generate(
-        method, faces[chosen], *(x[chosen] for x in shown), size_batch
+        method, faces[chosen], ages[chosen], genders[chosen], size_batch
     )
     judged, _ = judge_age(_as_one(aged))
     judged = judged.reshape(aged.shape[:2])
-    real_faces = measures.real_ageing(real_ages, ages, model.num_categories, adult)
+    real_faces = measures.real_ageing(real_ages, held_out.ages, model.num_categories, adult)
     results['ageing'] = measures.ageing(judged, adult) | {'real_faces': real_faces}
-    results['detail'] = measures.detail(aged, faces[chosen], *real[1:3])
-    taken = female[chosen], judge_age(own)[1], judge_age(other)[1]
-    results['gender'] = measures.gender(*taken, genders[chosen])
+    results['detail'] = measures.detail(aged, faces[chosen], real.faces, real.ages)
+    _, own_female = judge_age(own)
+    _, other_female = judge_age(other)
+    results['gender'] = measures.gender(
+        female[chosen], own_female, other_female, held_out.genders[chosen]
+    )
 
     distances = None
     if describe:
         parts, distances = identity(describe, real, chosen, own, aged)
         results |= parts
-    groups = {name: genders[chosen] == i for i, name in enumerate(labels.GENDER_NAMES)}
-    groups |= {name: races[chosen] == i for i, name in enumerate(labels.RACE_NAMES)}
+    of_gender, of_race = held_out.genders[chosen], held_out.races[chosen]
+    groups = {name: of_gender == i for i, name in enumerate(labels.GENDER_NAMES)}
+    groups |= {name: of_race == i for i, name in enumerate(labels.RACE_NAMES)}
     results['fairness'] = measures.fairness(judged[:, -1] - judged[:, adult], distances, groups)
     return measured, results
 
 
-def identity(describe, real, chosen, own, aged):
+def identity(
+    describe: measures.Descriptor,
+    real: subjects.People,
+    chosen: np.ndarray,
+    own: np.ndarray,
+    aged: np.ndarray,
+) -> tuple[dict, np.ndarray]:
     """Describe real and generated faces, and say whether these are the same people.
 
     Args:
@@ -153,15 +178,13 @@ def identity(describe, real, chosen, own, aged):
         dict of dicts, as for `evaluate`.
         distances: float array [N, L], between input and output.
     """
-    _, faces, ages, genders, _ = real
-    known = describe(faces)
+    known = describe(real.faces)
     found = describe(np.concatenate([own, _as_one(aged)]))
     own, found = np.split(found, [len(chosen)])
     found = found.reshape(*aged.shape[:2], -1)
-    alike = (ages * 2 + genders)[chosen]
-    row, distances = measures.identity(known[chosen], found, own, alike)
-    different = measures.different_people(known, ages, genders, aged.shape[1])
-    recognised = measures.recognition(known[chosen], found, ages[chosen], different)
+    row, distances = measures.identity(known[chosen], found, own, real.cells[chosen])
+    different = measures.different_people(known, real.ages, real.genders, aged.shape[1])
+    recognised = measures.recognition(known[chosen], found, real.ages[chosen], different)
     return {'identity': row, 'recognition': recognised}, distances
 
 
@@ -170,7 +193,7 @@ def _as_one(images):
     return images.reshape(-1, *images.shape[2:])
 
 
-def judge_grid(path, judge_age, num_ages, adult):
+def judge_grid(path: str, judge_age: judge.Judge, num_ages: int, adult: int) -> dict:
     """Judge the faces of a published picture: a row for each age group, the youngest on top.
 
     Args:
@@ -204,17 +227,17 @@ def judge_grid(path, judge_age, num_ages, adult):
     return measures.ageing(judged.reshape(columns, num_ages), adult)
 
 
-def write_csv(path, held_out, measured, age_upper):
+def write_csv(path: str, held_out: subjects.People, measured: np.ndarray, age_upper: Sequence[int]):
     """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
     age_names = labels.age_names(age_upper)
-    paths, _, *known = held_out
+    columns = held_out.paths, held_out.ages, held_out.genders, held_out.races
     with (
         files.replacing(path) as aside,
         open(aside, 'x', encoding='utf-8', newline='') as file,
     ):
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
-        for face, age, gender, race, row in zip(paths, *known, measured, strict=True):
+        for face, age, gender, race, row in zip(*columns, measured, strict=True):
             race = labels.RACE_NAMES[race] if race >= 0 else ''
             names = age_names[age], labels.GENDER_NAMES[gender], race
             writer.writerow([os.path.basename(face), *names, *(f'{x:.6g}' for x in row)])
@@ -248,7 +271,9 @@ def main(argv=None):
     ages = {'real faces': results['ageing']['real_faces'], 'generated': results['ageing']}
     ages |= beside
     parts = {
-        'Reconstruction': report.reconstruction(measured, *held_out[2:], age_upper),
+        'Reconstruction': report.reconstruction(
+            measured, held_out.ages, held_out.genders, held_out.races, age_upper
+        ),
         'Ageing': report.ageing(ages, age_upper),
         'Detail': report.detail(results['detail'], age_upper),
         'Gender': report.gender(results['gender']),
@@ -303,7 +328,7 @@ def _parser():
         '--judge',
         type=flag_types.path,
         default=judge.HERE,
-        help='folder of the judge (%(default)s)',
+        help='folder of the judge; default: demo/evaluate',
     )
     path = {'type': flag_types.path, 'metavar': 'FILE'}
     parser.add_argument('--csv', **path, help='to write, with a row per face')

@@ -31,7 +31,7 @@ KNOTS = np.array([0.0, 50, 100])  # the network's years between which the calibr
 TRUST = 0.05  # weight of leaving years as they are, where the groups do not say better
 
 
-def network():
+def network() -> keras.Model:
     """Return the network: faces float32 [B, SIZE, SIZE, 3] -> logits of years and of female.
 
     The first output has a logit for each year from 0 to OLDEST, [B, OLDEST + 1], the second is
@@ -72,7 +72,7 @@ class Judge:
     def __init__(self, model, knots):
         self.model, self.knots = model, knots
 
-    def __call__(self, faces, size_batch=100):
+    def __call__(self, faces: np.ndarray, size_batch: int = 100) -> tuple[np.ndarray, np.ndarray]:
         """Judge faces, each together with its mirror image, with a progress bar.
 
         Args:
@@ -87,7 +87,7 @@ class Judge:
         return np.maximum(np.interp(years, *self.knots), 0), female
 
 
-def load(folder=HERE):
+def load(folder: str = HERE) -> Judge:
     """Return the Judge packed in a folder, by default the one that comes with the program.
 
     Raises:
@@ -103,7 +103,7 @@ def load(folder=HERE):
     return Judge(model, knots.astype(np.float64))
 
 
-def save(judge, description, folder=HERE):
+def save(judge: Judge, description: dict, folder: str = HERE):
     """Pack a Judge in float16; both files are replaced, or none.
 
     Args:
@@ -123,7 +123,7 @@ def save(judge, description, folder=HERE):
             os.replace(os.path.join(aside, name), os.path.join(folder, name))
 
 
-def named_variables(model):
+def named_variables(model: keras.Model) -> dict:
     """Return a dict from names to the variables of the network: 0_kernel, 1_gamma, ..."""
     layers = [layer for layer in model.layers if layer.variables]
     return {
@@ -134,7 +134,9 @@ def named_variables(model):
     }
 
 
-def raw(model, faces, size_batch=100):
+def raw(
+    model: keras.Model, faces: np.ndarray, size_batch: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
 
     def judge(batch):
@@ -157,7 +159,9 @@ def _infer(model, faces):
 # ---------------------------------------------------------------------------------- training
 
 
-def train(faces, years, genders, seed, steps=STEPS):
+def train(
+    faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int, steps: int = STEPS
+) -> Judge:
     """Train a judge, with a progress bar.
 
     Args:
@@ -210,7 +214,7 @@ def train(faces, years, genders, seed, steps=STEPS):
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
 
 
-def calibrate(judged, years, groups):
+def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the knots of a Judge: the network leans to the middle ages.
 
     Least squares: the means of the age groups come as near to the true ones as a line with one bend
@@ -232,7 +236,7 @@ def calibrate(judged, years, groups):
 # ---------------------------------------------------------------------------------- program
 
 
-def errors(judge, faces, years, genders):
+def errors(judge: Judge, faces: np.ndarray, years: np.ndarray, genders: np.ndarray) -> list[dict]:
     """Measure a judge on faces.
 
     Args:
@@ -266,7 +270,12 @@ def errors(judge, faces, years, genders):
 def main(argv=None):
     parser = flag_types.Parser('demo.evaluate.judge', __doc__)
     flag_types.add_data_set(parser)
-    parser.add_argument('--seed', type=int, default=1, help='of weights and batches (%(default)s)')
+    parser.add_argument(
+        '--seed',
+        type=flag_types.integer(0, 2**32 - 1),
+        default=1,
+        help='of weights and batches (%(default)s)',
+    )
     parser.add_argument(
         '--steps',
         type=flag_types.integer(1, flag_types.MOST),
@@ -280,7 +289,10 @@ def main(argv=None):
         help='of the training; the second is faster where the processor has bfloat16 (%(default)s)',
     )
     parser.add_argument(
-        '--out', type=flag_types.path, default=HERE, help='folder for the files (%(default)s)'
+        '--out',
+        type=flag_types.path,
+        default=HERE,
+        help='folder for the files; default: demo/evaluate',
     )
     args = parser.parse_args(argv)
     folder = os.path.join(args.datadir, args.dataset)

@@ -15,7 +15,9 @@ SOFT_SIZES = 28, 80  # pixels, from and to which they are scaled down before the
 SHIFT = 6  # pixels at 128
 
 
-def read_faces(folder, reader=None):
+def read_faces(
+    folder: str, reader: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Read a data set.
 
     Args:
@@ -47,7 +49,7 @@ def read_faces(folder, reader=None):
     return faces, *known.T, held
 
 
-def balanced_order(cells, count, rng):
+def balanced_order(cells: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return `count` indices of faces: of each cell as many, each of its faces as often.
 
     Args:
@@ -66,7 +68,9 @@ def balanced_order(cells, count, rng):
     return np.stack(drawn, 1).ravel()[:count]
 
 
-def batches(faces, years, genders, order, seed):
+def batches(
+    faces: np.ndarray, years: np.ndarray, genders: np.ndarray, order: np.ndarray, seed: int
+) -> tf.data.Dataset:
     """Return batches for Keras' fit: faces in the order given, changed, with their targets."""
     ages = np.arange(OLDEST + 1)
     distance = (np.minimum(years, OLDEST)[:, None] - ages) / SPREAD
@@ -86,7 +90,7 @@ def batches(faces, years, genders, order, seed):
     return changed.batch(BATCH // CHUNK, drop_remainder=True).map(whole).prefetch(2)
 
 
-def vary(faces, seed):
+def vary(faces: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Change faces at random: mirrored, shifted, lit and tinted otherwise, and softened.
 
     Args:

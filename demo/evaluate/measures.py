@@ -6,6 +6,7 @@ face_recognition_models. demo/README.md says what each number means.
 
 import importlib.util
 import os
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,9 @@ NEEDED = (
 )
 
 
-def generate(method, faces, ages, genders, size_batch):
+def generate(
+    method: Callable, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray, size_batch: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Generate faces at all ages and with both genders, with a progress bar.
 
     Args:
@@ -62,12 +65,12 @@ def generate(method, faces, ages, genders, size_batch):
     )
 
 
-def to_bytes(images):
+def to_bytes(images: np.ndarray) -> np.ndarray:
     """Round pixels in [-1, 1] to uint8, as picture files do."""
     return np.clip(np.round((np.asarray(images) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def reconstruction(measured, groups):
+def reconstruction(measured: np.ndarray, groups: np.ndarray) -> dict:
     """Sum up reconstructions.
 
     Args:
@@ -85,7 +88,7 @@ def reconstruction(measured, groups):
     }
 
 
-def confidence(values):
+def confidence(values: np.ndarray) -> float | None:
     """Return half of the 95% confidence interval of a mean, by Student's t.
 
     Args:
@@ -103,7 +106,7 @@ def confidence(values):
 # ---------------------------------------------------------------------------------- ageing
 
 
-def ageing(judged, adult):
+def ageing(judged: np.ndarray, adult: int) -> dict:
     """Sum up how old the same people look at all ages.
 
     Args:
@@ -121,7 +124,7 @@ def ageing(judged, adult):
     }
 
 
-def real_ageing(judged, groups, num_groups, adult):
+def real_ageing(judged: np.ndarray, groups: np.ndarray, num_groups: int, adult: int) -> dict:
     """Sum up how old real people of all age groups look; see `ageing`.
 
     Args:
@@ -174,20 +177,22 @@ class Descriptor:
         path = os.path.join(package.submodule_search_locations[0], 'models', name)
         self.network = dlib.face_recognition_model_v1(path)
 
-    def __call__(self, faces):
+    def __call__(self, faces: np.ndarray) -> np.ndarray:
         """Describe faces, uint8 array [N, S, S, C], with a progress bar: float32 array [N, 128]."""
         faces = Progress(faces, 'Describing', unit=' faces')
         described = [self.network.compute_face_descriptor(chip(face)) for face in faces]
         return np.array(described, np.float32)
 
 
-def chip(face):
+def chip(face: np.ndarray) -> np.ndarray:
     """Return the face, uint8 [S, S, C], as dlib's network takes it: uint8 [CHIP, CHIP, 3]."""
     image = Image.fromarray(face.squeeze()).convert('RGB')
     return np.asarray(image.resize([CHIP, CHIP], Image.Resampling.BILINEAR))
 
 
-def identity(inputs, aged, own, alike):
+def identity(
+    inputs: np.ndarray, aged: np.ndarray, own: np.ndarray, alike: np.ndarray
+) -> tuple[dict, np.ndarray]:
     """Compare descriptors of people with those of what was generated from them.
 
     Args:
@@ -211,7 +216,7 @@ def identity(inputs, aged, own, alike):
     }, distances
 
 
-def between(descriptors, alike):
+def between(descriptors: np.ndarray, alike: np.ndarray) -> np.ndarray:
     """Return the distances of all pairs of different people who are alike, float array [P]."""
     first, second = np.triu_indices(len(alike), 1)
     pairs = alike[first] == alike[second]
@@ -232,7 +237,9 @@ def _same(distances):
 # from real people.
 
 
-def recognition(inputs, aged, groups, different):
+def recognition(
+    inputs: np.ndarray, aged: np.ndarray, groups: np.ndarray, different: list[list[np.ndarray]]
+) -> dict:
     """Recognise people in generated faces.
 
     Args:
@@ -263,7 +270,7 @@ def recognition(inputs, aged, groups, different):
     }
 
 
-def found_first(inputs, aged):
+def found_first(inputs: np.ndarray, aged: np.ndarray) -> np.ndarray:
     """Return whether of all people the own one is nearest to a generated face.
 
     Args:
@@ -276,7 +283,9 @@ def found_first(inputs, aged):
     return distances.argmin(axis=1).reshape(aged.shape[:2]) == np.arange(len(inputs))[:, None]
 
 
-def different_people(real, groups, genders, num_groups):
+def different_people(
+    real: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_groups: int
+) -> list[list[np.ndarray]]:
     """Return the distances of different people, one of each of two age groups.
 
     Args:
@@ -314,7 +323,7 @@ def _known_mean(values):
 # Luminance is in levels, 0 to 255; pixels are those of the model's faces.
 
 
-def detail(aged, inputs, real, groups):
+def detail(aged: np.ndarray, inputs: np.ndarray, real: np.ndarray, groups: np.ndarray) -> dict:
     """Compare generated faces with their inputs, and with real faces of the target's age.
 
     Args:
@@ -341,13 +350,13 @@ def detail(aged, inputs, real, groups):
     return _medians({key: np.stack([x[key] for x in columns], 1) for key in columns[0]})
 
 
-def luminance(faces):
+def luminance(faces: np.ndarray) -> np.ndarray:
     """Return the luminance (ITU-R BT.601) of faces uint8 [N, S, S, C], float32 [N, S, S]."""
     faces = faces.astype(np.float32)
     return faces @ LUMINANCE if faces.shape[-1] == 3 else faces[..., 0]
 
 
-def laplacian(light):
+def laplacian(light: np.ndarray) -> np.ndarray:
     """Return the variance of the Laplacian, over a picture but for its outermost pixels.
 
     The Laplacian is four times a pixel less its four neighbours. Its variance grows with sharp
@@ -364,7 +373,7 @@ def laplacian(light):
     return np.var(4 * inner - around, axis=(1, 2), dtype=np.float64)
 
 
-def band_energy(light):
+def band_energy(light: np.ndarray) -> np.ndarray:
     """Return the energy of luminance in BAND, the variance that these wavelengths make up.
 
     The mean is taken off, and a Hann window, whose energy is divided out, weighs the middle of the
@@ -389,12 +398,12 @@ def band_energy(light):
     return np.sum(np.abs(waves[:, band]) ** 2, axis=1) / size**4
 
 
-def contrast(light):
+def contrast(light: np.ndarray) -> np.ndarray:
     """Return the standard deviation of luminance [N, S, S] over each picture, float array [N]."""
     return light.std(axis=(1, 2), dtype=np.float64)
 
 
-def border_change(made, photos):
+def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
     """Return by how much the border of photos changes: mean absolute difference over it.
 
     The border is FRAME pixels wide (of 128) at the left and the right side, and at the upper edge
@@ -430,7 +439,7 @@ def _medians(values):
 # ------------------------------------------------------------------------ gender and fairness
 
 
-def gender(real, own, other, genders):
+def gender(real: np.ndarray, own: np.ndarray, other: np.ndarray, genders: np.ndarray) -> dict:
     """Sum up for which gender the judge takes people, and what was generated from them.
 
     Args:
@@ -453,7 +462,9 @@ def gender(real, own, other, genders):
     return shares
 
 
-def fairness(swings, distances, groups):
+def fairness(
+    swings: np.ndarray, distances: np.ndarray | None, groups: dict[str, np.ndarray]
+) -> dict:
     """Compare groups of people.
 
     Args:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from data.console import InputError
 from demo.evaluate import measures
 
 
-def table(title, names, members, measured):
+def table(
+    title: str, names: Sequence[str], members: Sequence[np.ndarray], measured: np.ndarray
+) -> str:
     """Return a Markdown table of means, a row for each group that has a face.
 
     Args:
@@ -28,7 +31,13 @@ def table(title, names, members, measured):
     return _table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines)
 
 
-def reconstruction(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
+def reconstruction(
+    measured: np.ndarray,
+    ages: np.ndarray,
+    genders: np.ndarray,
+    races: np.ndarray,
+    age_upper: Sequence[int] = labels.AGE_UPPER,
+) -> str:
     """Return the tables: all faces, by age group, by gender, by both, and by race.
 
     Args:
@@ -59,7 +68,7 @@ def reconstruction(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
     return '\n\n'.join(tables)
 
 
-def ageing(rows, age_upper=labels.AGE_UPPER):
+def ageing(rows: dict[str, dict], age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
     """Return a Markdown table of judged ages.
 
     Args:
@@ -75,7 +84,7 @@ def ageing(rows, age_upper=labels.AGE_UPPER):
     return _table(['judged age', *labels.age_names(age_upper), *titles], lines)
 
 
-def detail(row, age_upper=labels.AGE_UPPER):
+def detail(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
     """Return a Markdown table of `measures.detail`."""
     rows = [
         ("sharpness, by the input's", 'sharpness', _hundredths),
@@ -87,7 +96,7 @@ def detail(row, age_upper=labels.AGE_UPPER):
     return _by_target(row, rows, age_upper)
 
 
-def identity(row, age_upper=labels.AGE_UPPER):
+def identity(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
     """Return Markdown tables of `measures.identity`."""
     limit = f'under {row["limit"]}'
     rows = [('distance', 'distance', _thousandths), (limit, 'same_person', _percent)]
@@ -104,7 +113,7 @@ def identity(row, age_upper=labels.AGE_UPPER):
     return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
 
 
-def recognition(row, age_upper=labels.AGE_UPPER):
+def recognition(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
     """Return Markdown tables of `measures.recognition`."""
     rows = [
         (f'found first among {row["people"]} people', 'found_first', _percent),
@@ -119,7 +128,7 @@ def recognition(row, age_upper=labels.AGE_UPPER):
     return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
 
 
-def gender(row):
+def gender(row: dict) -> str:
     """Return a Markdown table of `measures.gender`."""
     names = {
         'real_faces': 'real faces, for their gender',
@@ -132,7 +141,7 @@ def gender(row):
     return _table(['the judge takes', 'share'], lines)
 
 
-def fairness(rows):
+def fairness(rows: dict[str, dict]) -> str:
     """Return a Markdown table of `measures.fairness`."""
     lines = []
     for name, row in rows.items():
@@ -145,7 +154,7 @@ def fairness(rows):
     return _table(['people', 'faces', 'adult swing', 'identity: distance'], lines)
 
 
-def judge(rows):
+def judge(rows: list[dict]) -> str:
     """Return a Markdown table of `judge.errors`."""
     titles = 'age', 'faces', 'mean age', 'mean judged age', 'mean absolute error', 'gender right'
     lines = []
@@ -175,7 +184,7 @@ def _by_target(row, lines, age_upper):
     return _table(titles, cells)
 
 
-def read_ageing(path, age_upper):
+def read_ageing(path: str, age_upper: Sequence[int]) -> dict:
     """Return the ageing that --json of demo.evaluate wrote.
 
     Args:
