@@ -329,7 +329,7 @@ def test_a_photo_without_a_face(folder):
 def test_no_name_of_a_folder(folder, capsys, game, photos):
     with pytest.raises(SystemExit, match='2'):
         game.main([*map(str, photos), '--savedir', ''])
-    assert "--savedir: invalid path value: ''" in capsys.readouterr().err and written() == []
+    assert '--savedir: this names no file or folder' in capsys.readouterr().err and written() == []
 
 
 @pytest.fixture
