@@ -133,7 +133,9 @@ def test_choices_are_those_of_the_code():
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
     assert flags.FLAGS['gender'].parser.enum_values == [*labels.GENDER_NAMES, 'both']
     assert flags.FLAGS['age'].parser.syntactic_help.endswith(f', {tables.OLDEST}]')
-    assert flags.FLAGS['age_shift'].parser.upper_bound == likeness.MOST_AGE_SHIFT
+    assert flags.FLAGS['age_shift'].parser.syntactic_help.endswith(
+        f', {likeness.MOST_AGE_SHIFT:g}]'
+    )
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 
 
