@@ -364,12 +364,38 @@ class FaceAging:
         """
         if ages is None:
             ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
-        at_once, rows = max(GENERATED_AT_ONCE // len(z), 1), []
-        for first in range(0, len(ages), at_once):
-            age = ages[first : first + at_once]
-            zs, genders = (np.tile(x, [len(age), 1]).astype(np.float32) for x in (z, gender))
-            rows.append(self.G([zs, np.repeat(age, len(z), axis=0), genders]).numpy())
-        return np.concatenate(rows).reshape(len(ages), len(z), *rows[0].shape[1:])
+        whole_ages = max(GENERATED_AT_ONCE // len(z), 1) * len(z)
+        return self.generate(z, ages[:, None], gender, whole_ages)
+
+    def encode(self, faces, size_batch=GENERATED_AT_ONCE, title=None):
+        """Return the codes, float32 array [N, num_z_channels], of faces.
+
+        Args:
+            faces: [N, S, S, C], uint8 or float32 in [-1, 1].
+            size_batch: most faces at a time.
+            title: of a progress bar; None for no bar.
+        """
+
+        def encode(batch):
+            return self.E(pipeline.to_float(batch) if batch.dtype == np.uint8 else batch)
+
+        return pipeline.in_batches(encode, faces, size_batch=size_batch, title=title)
+
+    def generate(self, z, ages, genders, size_batch=GENERATED_AT_ONCE, title=None):
+        """Return faces, float32 array [..., S, S, C] in [-1, 1].
+
+        Args:
+            z: codes [..., num_z_channels].
+            ages, genders: labels [..., num_categories] and [..., 2]; NumPy broadcasts the three.
+            size_batch, title: as for `encode`.
+        """
+        inputs = [np.asarray(x, np.float32) for x in (z, ages, genders)]
+        shape = np.broadcast_shapes(*(x.shape[:-1] for x in inputs))
+        rows = [np.broadcast_to(x, [*shape, x.shape[-1]]).reshape(-1, x.shape[-1]) for x in inputs]
+        faces = pipeline.in_batches(
+            lambda *batch: self.G([*batch]), *rows, size_batch=size_batch, title=title
+        )
+        return faces.reshape(*shape, *faces.shape[1:])
 
     def custom_test(self, testing_samples_dir: str | os.PathLike):
         """Write faces at all ages, as male and as female, to save_dir/test.
@@ -495,6 +521,18 @@ def losses(image, outputs):
         'D_img_loss_G': bce(D_G_logits, 0),
         'D_img_loss_input': bce(outputs['D_input_logits'], 1),
     }
+
+
+def open_trained(save_dir: str, age_groups: str) -> FaceAging:
+    """Return the trained model of a program's --savedir and --age_groups.
+
+    Raises:
+        InputError: there is none, it is of other age groups, or these cannot be read.
+    """
+    age_upper = labels.parse_age_upper(age_groups)
+    model = FaceAging(is_training=False, save_dir=save_dir, age_upper=age_upper)
+    model.load_trained()
+    return model
 
 
 def bce(logits, label):

@@ -18,7 +18,6 @@ from absl import app, flags
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # python -P leaves it out
 from data import console, flag_types
 
-MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
 FLAGS_TXT = 'flags.txt'  # in SAVEDIR
@@ -28,20 +27,21 @@ MOVED_DEFAULTS = 'align=False gender=both gif=False whole_photo=False everyone=F
 MOVED_TO = 'python -m demo.photos'
 
 
-def _define(parser, name, default, text):
+def _define(convert, name, default, text):
+    parser = flag_types.AbslParser(convert)
     return flags.DEFINE(parser, name, default, text, serializer=flags.ArgumentSerializer())
 
 
 def _define_boolean(name, default, text):
-    return _define(flag_types.BooleanParser(), name, default, text)
+    return _define(flag_types.boolean, name, default, text)
 
 
 def _define_path(name, default, text):
-    return _define(flag_types.PathParser(), name, default, text)
+    return _define(flag_types.path, name, default, text)
 
 
 _IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
-_EPOCH = _define(flag_types.IntegerParser(1, MOST), 'epoch', 50, 'Epochs of training in all.')
+_EPOCH = _define(flag_types.integer(1, flag_types.MOST), 'epoch', 50, 'Epochs of training in all.')
 _DATASET = _define_path('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
 _DATADIR = _define_path('datadir', 'data', 'Folder of the data sets.')
 _CHANGE_DATASET = _define_boolean(
@@ -50,11 +50,11 @@ _CHANGE_DATASET = _define_boolean(
 _LABELS = flags.DEFINE_enum(
     'labels',
     None,
-    ['utkface', 'fgnet', 'morph', 'cacd', 'csv'],
+    flag_types.READERS,
     'Whose names and tables tell ages and genders. Default: what the folder holds.',
 )
 _AGE_GROUPS = flags.DEFINE_string(
-    'age_groups', '5,10,15,20,30,40,50,60,70', 'Last year of each age group but the last.'
+    'age_groups', flag_types.AGE_GROUPS, 'Last year of each age group but the last.'
 )
 _HOLD_OUT = _define_boolean(
     'hold_out', False, 'Leave one face in 20, and its copies, out of training (demo.evaluate).'
@@ -71,14 +71,12 @@ _USE_INIT_MODEL = _define_boolean(
     'use_init_model', True, 'Where SAVEDIR has no checkpoint, start from init_model.'
 )
 _BATCH_SIZE = _define(
-    flag_types.IntegerParser(1, MOST), 'batch_size', 100, 'Faces per training step.'
+    flag_types.integer(1, flag_types.MOST), 'batch_size', 100, 'Faces per training step.'
 )
-_LEARNING_RATE = _define(
-    flag_types.FloatParser(0, 1), 'learning_rate', 0.0002, "Adam's learning rate."
-)
-_BETA1 = _define(flag_types.FloatParser(0, 0.9999), 'beta1', 0.5, "Adam's beta1.")
+_LEARNING_RATE = _define(flag_types.number(0, 1), 'learning_rate', 0.0002, "Adam's learning rate.")
+_BETA1 = _define(flag_types.number(0, 0.9999), 'beta1', 0.5, "Adam's beta1.")
 _DECAY_RATE = _define(
-    flag_types.FloatParser(0, 1),
+    flag_types.number(0, 1),
     'decay_rate',
     1.0,
     'Factor of the learning rate after every second epoch.',
@@ -87,19 +85,19 @@ _WEIGHTS = flags.DEFINE_string(
     'weights', '0.0001,0,0', 'Weights in the loss of E and G: of G_img_loss, E_z_loss, tv_loss.'
 )
 _BALANCE = _define(
-    flag_types.FloatParser(0, 1),
+    flag_types.number(0, 1),
     'balance',
     0.0,
     'Draw faces of rare ages and genders more often: 0 not, 1 as often as the others.',
 )
 _SIZE_IMAGE = _define(
-    flag_types.IntegerParser(8, 4096), 'size_image', 128, 'Height and width of the faces.'
+    flag_types.integer(8, 4096), 'size_image', 128, 'Height and width of the faces.'
 )
 _NUM_Z_CHANNELS = _define(
-    flag_types.IntegerParser(1, 4096), 'num_z_channels', 50, 'Numbers in the code z.'
+    flag_types.integer(1, 4096), 'num_z_channels', 50, 'Numbers in the code z.'
 )
 _SEED = _define(
-    flag_types.IntegerParser(0, 2**32 - 1), 'seed', 2017, 'Seed of weights, file order and prior.'
+    flag_types.integer(0, 2**32 - 1), 'seed', 2017, 'Seed of weights, file order and prior.'
 )
 _PRECISION = flags.DEFINE_enum(
     'precision',
@@ -115,13 +113,13 @@ _CACHE = flags.DEFINE_enum(
     'Where decoded faces are kept. Default: the first of these that has the space.',
 )
 _SUMMARY_STEPS = _define(
-    flag_types.IntegerParser(1, MOST),
+    flag_types.integer(1, flag_types.MOST),
     'summary_steps',
     1,
     'Steps from one point of the summaries to the next.',
 )
 _CHECKPOINT_STEPS = _define(
-    flag_types.IntegerParser(1, MOST),
+    flag_types.integer(1, flag_types.MOST),
     'checkpoint_steps',
     None,
     'Steps between two checkpoints, besides one each fifth epoch.',

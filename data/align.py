@@ -5,7 +5,6 @@ that it lies as the faces of UTKFace do, and is written to DEST under the pictur
 run adds only what is missing.
 """
 
-import argparse
 import concurrent.futures
 import contextlib
 import multiprocessing
@@ -19,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from data import console, detector, files, limits, pictures, tables
+from data import console, detector, files, flag_types, limits, pictures, pipeline, tables
 from data.console import InputError, Progress
 from data.detector import CROP_SIZE
 
@@ -42,10 +41,8 @@ def warn_of_unaligned(paths: list[str], faces: np.ndarray):
         paths: list of N names of the pictures.
         faces: uint8 array [N, S, S, C], the complete pictures as `pictures.read_face` reads them.
     """
-    fits = []
-    for first in range(0, len(faces), 100):
-        colour = [np.broadcast_to(x, [*x.shape[:2], 3]) for x in faces[first : first + 100]]
-        fits += [*detector.lie_in_place(colour)]
+    colour = np.broadcast_to(faces, [*faces.shape[:-1], 3])
+    fits = pipeline.in_batches(detector.lie_in_place, colour)
     if askew := [path for path, fit in zip(paths, fits, strict=True) if not fit]:
         warnings.warn(
             f'No face lies as in UTKFace in {_names(askew)}: cut it out by python -m data.align, '
@@ -207,12 +204,12 @@ def _names(paths):
 
 @console.one_sentence('Stopped. Started again, it does what is missing.')
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m data.align', description=__doc__)
-    parser.add_argument('source', type=console.path, help='folder of the pictures')
-    parser.add_argument('dest', type=console.path, help='folder of the crops, made if need be')
-    words = parser.parse_args(argv)
-    count = align_folder(words.source, words.dest)
-    print(f'{words.dest} has {count:,} faces, {CROP_SIZE} x {CROP_SIZE} pixels each.')
+    parser = flag_types.Parser('python -m data.align', __doc__)
+    parser.add_argument('source', type=flag_types.path, help='folder of the pictures')
+    parser.add_argument('dest', type=flag_types.path, help='folder of the crops, made if need be')
+    args = parser.parse_args(argv)
+    count = align_folder(args.source, args.dest)
+    print(f'{args.dest} has {count:,} faces, {CROP_SIZE} x {CROP_SIZE} pixels each.')
 
 
 if __name__ == '__main__':

@@ -4,7 +4,6 @@ Prints the number of faces in each age group and gender, the pictures that are s
 whether a training could start; if it could not, the exit status is 1.
 """
 
-import argparse
 import collections
 import concurrent.futures
 import csv
@@ -12,7 +11,6 @@ import dataclasses
 import hashlib
 import os
 import random
-import sys
 
 import numpy as np
 from PIL import ImageChops
@@ -23,6 +21,7 @@ from data import (
     detector,
     doubles,
     files,
+    flag_types,
     labels,
     limits,
     pictures,
@@ -229,20 +228,20 @@ def _old_table(folder):
     return os.path.join(folder, 'labels.old.csv')
 
 
-def check(folder, words):
+def check(folder, args):
     """Print the findings about a data set.
 
     Args:
         folder: of the data set.
-        words: the arguments of `main`.
+        args: the arguments of `main`.
 
     Raises:
         InputError: a training could not start; the message says what to do.
     """
-    if words.csv and os.path.exists(_old_table(folder)):
+    if args.csv and os.path.exists(_old_table(folder)):
         raise InputError(f'{_old_table(folder)} is in the way of --csv True: move it elsewhere.')
-    age_upper = labels.parse_age_upper(words.age_groups)
-    reader, reading = readers.read(folder, words.labels)
+    age_upper = labels.parse_age_upper(args.age_groups)
+    reader, reading = readers.read(folder, args.labels)
     faces = reading.faces
     total = len(faces) + len(reading.skipped)
     print(f'{folder}: {total:,} images, {len(faces):,} with a label, read as {reader}.\n')
@@ -257,21 +256,21 @@ def check(folder, words):
     names = [short[path] for path in faces]
     found = findings(named, dict(zip(names, pictures, strict=True)))
     agree = [len({known[i] for i in copy}) == 1 for copy in groups]
-    lines = copies.lines(groups, contents, names, None if words.full else NAMED)
+    lines = copies.lines(groups, contents, names, None if args.full else NAMED)
     for title, same in (('the same labels', True), ('different labels', False)):
         if same in agree:
             found[f'photos more than once, with {title} (= the same file, ~ the same photo)'] = [
                 line for line, is_same in zip(lines, agree, strict=True) if is_same == same
             ]
     print('\n'.join(['', count_table(faces, age_upper), '', *reading.notes]))
-    print(describe(found, None if words.full else pipeline.LISTED) or 'Nothing is odd.')
+    print(describe(found, None if args.full else pipeline.LISTED) or 'Nothing is odd.')
     if groups:
         print('\n' + copies.describe(groups, contents, known, age_upper))
     labels.require_labels(folder, reader, reading)
     readable = [path for path, picture in zip(faces, pictures, strict=True) if not picture.error]
-    if words.faces:
+    if args.faces:
         print('\n' + check_alignment(readable))
-    if words.csv:
+    if args.csv:
         clean = copies.choose_clean(faces, readable, groups)
         write_labels(folder, clean)
         print(f'\nWrote {len(clean):,} faces to {os.path.join(folder, tables.LABELS_CSV)}.')
@@ -281,39 +280,37 @@ def check(folder, words):
             f'Training could not start, {len(faces) - len(readable)} of {len(faces)} images are '
             'unreadable: replace or remove them, or leave them out with --csv True.'
         )
-    labels.require_batches(folder, len(readable), words.batch_size)
-    batches = len(readable) // words.batch_size - 1
+    labels.require_batches(folder, len(readable), args.batch_size)
+    batches = len(readable) // args.batch_size - 1
     print(
-        f'\nTraining could start: {len(readable):,} faces, {words.batch_size} of them samples, '
-        f'{batches:,} batches of {words.batch_size}.'
+        f'\nTraining could start: {len(readable):,} faces, {args.batch_size} of them samples, '
+        f'{batches:,} batches of {args.batch_size}.'
     )
-
-
-def _positive(word):
-    if not word.isdecimal() or len(word) > 7 or int(word) < 1:
-        raise argparse.ArgumentTypeError(f'{word!r} is no number from 1 to 9,999,999')
-    return int(word)
 
 
 @console.one_sentence(flags=('batch_size',))
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m data.check', description=__doc__)
-    parser.error = lambda message: sys.exit(f'\n\t{message}: see --help.')
-    parser.add_argument('name', type=console.path, help='folder of the faces in DATADIR')
-    datadir = 'folder of the data sets (%(default)s)'
-    parser.add_argument('--datadir', type=console.path, default='data', help=datadir)
-    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
-    limits = labels.format_age_upper(labels.AGE_UPPER)
-    parser.add_argument('--age_groups', default=limits, help="as main.py's (%(default)s)")
-    parser.add_argument('--batch_size', type=_positive, default=100, help="as main.py's")
-    faces = f'look with a detector how well up to {SAMPLED} faces are aligned'
-    parser.add_argument('--faces', type=console.boolean, default=False, help=faces)
-    table = 'write labels.csv without unreadable images, with one face of each photo'
-    parser.add_argument('--csv', type=console.boolean, default=False, help=table)
-    full = 'list all names, not only the first'
-    parser.add_argument('--full', type=console.boolean, default=False, help=full)
-    words = parser.parse_args(argv)
-    check(os.path.join(words.datadir, words.name), words)
+    parser = flag_types.Parser('python -m data.check', __doc__)
+    flag_types.add_data_set(parser, first=True)
+    flag_types.add_age_groups(parser)
+    parser.add_argument(
+        '--batch_size',
+        type=flag_types.integer(1, flag_types.MOST),
+        default=100,
+        help='faces per training step (%(default)s)',
+    )
+    flag = {'type': flag_types.boolean, 'default': False, 'metavar': 'True|False'}
+    parser.add_argument(
+        '--faces', **flag, help=f'look with a detector how well up to {SAMPLED} faces are aligned'
+    )
+    parser.add_argument(
+        '--csv',
+        **flag,
+        help='write labels.csv without unreadable images, with one face of each photo',
+    )
+    parser.add_argument('--full', **flag, help='list all names, not only the first')
+    args = parser.parse_args(argv)
+    check(os.path.join(args.datadir, args.dataset), args)
 
 
 if __name__ == '__main__':

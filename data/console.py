@@ -23,8 +23,7 @@ from data import limits
 SECONDS_PER_LINE = 30  # between two lines of progress, where the output is no terminal
 LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'  # the variable from which TensorFlow reads its log level
 QUIET = '3'  # hides all but crashes; at '2' TensorFlow reports a missing GPU as an error
-BOOLEANS = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
-BOOLEANS |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
+ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), '')
 
 
 # -------------------------------------------------------------------------------- errors
@@ -173,28 +172,6 @@ class Progress(tqdm):
 # ------------------------------------------------------------------------------ programs
 
 
-def boolean(word):
-    """Return the value of a flag's word: True, yes, 1 and so on.
-
-    Raises:
-        ValueError: it is neither True nor False.
-    """
-    if str(word).lower() not in BOOLEANS:
-        raise ValueError('neither True nor False')
-    return BOOLEANS[str(word).lower()]
-
-
-def path(word):
-    """Return the path that a flag's word names; ~ is the home folder, also in --savedir=~/out.
-
-    Raises:
-        ValueError: no file can have this name.
-    """
-    if not word or '\0' in word:
-        raise ValueError('this names no file or folder')
-    return os.path.expanduser(word)
-
-
 @contextlib.contextmanager
 def one_sentence(stopped='Stopped.', flags=()):
     """End a program by one sentence, without a traceback; a decorator of its `main`.
@@ -234,26 +211,42 @@ def one_sentence(stopped='Stopped.', flags=()):
 
 
 def prepare():
-    """Prepare the start of a program, before anything imports TensorFlow or Keras.
+    """Prepare this process, before anything imports TensorFlow or Keras.
 
-    Ctrl-C ends it by one word, also during the imports. Keras runs on TensorFlow with its default
-    settings, whatever the user's other programs have set. TensorFlow's log level is set, and what
-    its C++ code writes while it is imported is hidden: up to eight lines on oneDNN, CUDA and the
-    processor, which the log level alone does not hide. If the user has set another log level than
-    QUIET, nothing is hidden.
+    Keras runs on TensorFlow with its default settings, whatever the user's other programs have set,
+    and TensorFlow's log level is set. In the programs of this project Ctrl-C also ends the imports
+    by one word, and what TensorFlow's C++ code writes meanwhile is hidden: up to eight lines on
+    oneDNN, CUDA and the processor, which the log level alone does not hide. If the user has set
+    another log level than QUIET, nothing is hidden.
     """
+    os.environ['KERAS_BACKEND'] = 'tensorflow'
+    os.environ['KERAS_HOME'] = os.devnull  # no folder: keras.json is neither read nor written
+    os.environ.pop('TF_USE_LEGACY_KERAS', None)  # mtcnn uses tf.keras, which is then Keras 2
+    limits.limit_tensorflow()
+    level = os.environ.setdefault(LOG_LEVEL, QUIET)
+    if not _is_program():
+        return
     show = sys.excepthook
     sys.excepthook = lambda kind, *rest: (
         say('\n\tStopped.', sys.stderr)
         if issubclass(kind, KeyboardInterrupt)
         else show(kind, *rest)
     )
-    os.environ['KERAS_BACKEND'] = 'tensorflow'
-    os.environ['KERAS_HOME'] = os.devnull  # no folder: keras.json is neither read nor written
-    limits.limit_tensorflow()
-    os.environ.pop('TF_USE_LEGACY_KERAS', None)  # mtcnn uses tf.keras, which is then Keras 2
-    if os.environ.setdefault(LOG_LEVEL, QUIET) == QUIET:
+    if level == QUIET:
         sys.meta_path.insert(0, _QuietFinder())
+
+
+def _is_program():
+    """Whether this process is a program of this project, or a worker that one has started.
+
+    Not one that imports its modules: that may show what it likes.
+    """
+    started = sys.argv[0] if sys.argv else ''
+    if started == '-m':  # Python is looking for the module, such as data.check
+        return True
+    path, environment = os.path.realpath(started), os.path.realpath(sys.prefix)
+    is_ours = path.startswith(ROOT) and not path.startswith(os.path.join(environment, ''))
+    return is_ours and os.path.isfile(path)
 
 
 class _QuietFinder(importlib.abc.MetaPathFinder):

@@ -1,53 +1,86 @@
-"""What main.py's flags take: booleans, numbers within bounds, paths."""
+"""What the programs take on their command lines: types of values, arguments that they share.
 
+main.py's flags are absl's, the arguments of the other programs are argparse's: both convert values
+by the same functions, which raise a ValueError that says what a value is not.
+"""
+
+import argparse
 import math
+import os
+import sys
 
 from absl import flags
 
-from data import console
+BOOLEANS = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
+BOOLEANS |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
+MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
+READERS = ('utkface', 'fgnet', 'morph', 'cacd', 'csv')  # those of data.readers, spared its imports
+AGE_GROUPS = '5,10,15,20,30,40,50,60,70'  # labels.AGE_UPPER
 
 
-class BooleanParser(flags.ArgumentParser):
-    """A flag with its own parser may be followed by its value; absl's booleans may not."""
-
-    def parse(self, argument):
-        return console.boolean(argument)
+class WrongValueError(argparse.ArgumentTypeError, ValueError):
+    """A value that cannot be used; argparse shows the message of the first kind of error alone."""
 
 
-class _NumberParser:
-    """Names in its errors what a flag takes; refuses nan, which absl finds within all bounds."""
+# -------------------------------------------------------------------------------- types
 
-    def convert(self, argument):
+
+def boolean(word: str) -> bool:
+    """Return the value of a word: True, yes, 1 and so on.
+
+    Raises:
+        ValueError: it is neither True nor False.
+    """
+    if str(word).lower() not in BOOLEANS:
+        raise WrongValueError('neither True nor False')
+    return BOOLEANS[str(word).lower()]
+
+
+def path(word: str) -> str:
+    """Return the path that a word names; ~ is the home folder, also in --savedir=~/out.
+
+    Raises:
+        ValueError: no file can have this name, or it cannot be printed.
+    """
+    is_text = word.encode(errors='replace').decode() == word  # else not to be printed
+    if not word or '\0' in word or '://' in word or not is_text:  # to TensorFlow a:// is remote
+        raise WrongValueError('this names no file or folder')
+    return os.path.expanduser(word)
+
+
+def integer(low: int, high: int):
+    """Return a function that converts a word to a whole number from low to high."""
+
+    def convert(word):
+        if isinstance(word, str):
+            return int(word, {'0x': 16, '0o': 8}.get(word[:2], 10))
+        return int(word)  # a default
+
+    return _within(convert, low, high, f'an integer in the range [{low}, {high}]')
+
+
+def number(low: float, high: float):
+    """Return a function that converts a word to a float from low to high."""
+    return _within(float, low, high, f'a number in the range [{low}, {high}]')
+
+
+def _within(convert, low, high, kind):
+    """Return a function that converts a word, or raises a ValueError: it is not of this kind."""
+
+    def parse(word):
         try:
-            return super().convert(argument)
+            value = convert(word)
         except (ValueError, TypeError):
-            raise ValueError(f'{argument!r} is not {self.syntactic_help}') from None
+            raise WrongValueError(f'{word!r} is not {kind}') from None
+        if not low <= value <= high:  # nan is not within any bounds
+            raise WrongValueError(f'{value} is not {kind}')
+        return value
 
-    def is_outside_bounds(self, value):
-        return not self.lower_bound <= value <= self.upper_bound
-
-
-class IntegerParser(_NumberParser, flags.IntegerParser):
-    """Whole numbers."""
-
-
-class FloatParser(_NumberParser, flags.FloatParser):
-    """Numbers."""
+    parse.kind = kind
+    return parse
 
 
-class PathParser(flags.ArgumentParser):
-    """Names of files and folders; ~ is the home folder."""
-
-    syntactic_help = 'a name of a file or folder'
-
-    def parse(self, argument):
-        is_text = argument.encode(errors='replace').decode() == argument  # else not to be printed
-        if not is_text or '://' in argument:  # to TensorFlow a:// is a remote address
-            raise ValueError('this names no file or folder')
-        return console.path(argument)
-
-
-def parse_weights(text):
+def parse_weights(text: str) -> tuple:
     """Return the weights of the losses, (w0, w1, w2), of a text such as 0.0001,0.01,0.
 
     Raises:
@@ -60,3 +93,82 @@ def parse_weights(text):
     if len(weights) != 3 or not all(0 <= weight < math.inf for weight in weights):
         raise flags.ValidationError(f'{text!r} is not three numbers from 0 up')
     return weights
+
+
+# --------------------------------------------------------------------------------- absl
+
+
+class AbslParser(flags.ArgumentParser):
+    """Converts a flag's value by one of the functions above.
+
+    A flag with its own parser may be followed by its value; absl's booleans may not.
+    """
+
+    def __init__(self, convert):
+        self.parse, self.syntactic_help = convert, getattr(convert, 'kind', '')
+
+
+# ------------------------------------------------------------------------------ argparse
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of command lines that ends a program by one sentence and status 1."""
+
+    def __init__(self, prog: str, description: str | None = None):
+        """Describe a program, such as 'python -m data.check', by the docstring of its module."""
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message):
+        sys.exit(f'\n\t{message}: see --help.')
+
+
+def add_model(parser: argparse.ArgumentParser, default: str | None = 'save'):
+    """Add what a program asks of a trained model, --savedir and --age_groups.
+
+    Args:
+        default: of --savedir; None where this means the bundled weights.
+    """
+    text = 'folder with the checkpoint of a training; by default '
+    text += 'save, or without a checkpoint in it ' if default else ''
+    parser.add_argument(
+        '--savedir', type=path, default=default, help=f'{text}the bundled weights in init_model'
+    )
+    add_age_groups(parser)
+
+
+def add_age_groups(parser: argparse.ArgumentParser):
+    """Add --age_groups, a text for `labels.parse_age_upper`."""
+    parser.add_argument(
+        '--age_groups',
+        default=AGE_GROUPS,
+        help='last year of each age group but the last (%(default)s)',
+    )
+
+
+def add_data_set(parser: argparse.ArgumentParser, first: bool = False):
+    """Add what a program asks of a data set: --datadir, --dataset and --labels.
+
+    Args:
+        first: whether the folder's name is the first word, in place of --dataset.
+    """
+    parser.add_argument(
+        '--datadir', type=path, default='data', help='folder of the data sets (%(default)s)'
+    )
+    if first:
+        parser.add_argument('dataset', type=path, help='folder of the faces in DATADIR')
+    else:
+        parser.add_argument(
+            '--dataset',
+            type=path,
+            default='UTKFace',
+            help='folder of the faces in DATADIR (%(default)s)',
+        )
+    parser.add_argument(
+        '--labels',
+        choices=READERS,
+        help='how ages and genders are read: naming scheme or table; default: as the folder has it',
+    )

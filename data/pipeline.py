@@ -273,6 +273,31 @@ def to_float(faces):
     return tf.cast(faces, tf.float32) * 2 / 255 - 1
 
 
+def in_batches(function, *arrays, size_batch: int = 100, title: str | None = None):
+    """Run a function, such as a network, over arrays batch by batch.
+
+    Args:
+        function: of a batch of each array, [B, ...], to an array or tensor [B, ...], or to a tuple
+            of these.
+        arrays: [N, ...] each; N is 1 or more.
+        size_batch: the largest B.
+        title: of a progress bar; None for no bar.
+
+    Returns:
+        array [N, ...], or a tuple of these.
+    """
+    results = []
+    count = len(arrays[0])
+    with Progress(total=count, desc=title, unit=' faces', disable=title is None) as progress:
+        for first in range(0, count, size_batch):
+            batch = [array[first : first + size_batch] for array in arrays]
+            results.append(function(*batch))
+            progress.update(len(batch[0]))
+    if isinstance(results[0], tuple):
+        return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
+    return np.concatenate(results)
+
+
 class _FacesOnDemand:
     """In place of the array of decoded faces: decodes the faces that are indexed.
 

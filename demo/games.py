@@ -8,14 +8,13 @@ kids shows children that the two might have: each component of a child's code is
 from that of one of the two. Writes kids_<A>_<B>.png.
 """
 
-import argparse
 import os
 import typing
 
 import numpy as np
 
 import face_aging
-from data import console, files, labels
+from data import console, files, flag_types, labels
 from demo import likeness, portraits, strips
 
 FRAMES = 25  # of the animation, one way
@@ -109,7 +108,7 @@ def kids_strip(first: Portrait, second: Portrait, faces: np.ndarray) -> tuple[li
 
 def _open(args):
     """Return the model, the portraits of both photos and the path of the result without suffix."""
-    model = portraits.open_model(args)
+    model = face_aging.open_trained(args.savedir, args.age_groups)
     method = likeness.open_aging(model, 0, 0)  # codes are mixed as they are
     people, names = [], files.unique_names(args.photos)
     for path, name in zip(args.photos, names, strict=True):
@@ -151,7 +150,7 @@ def _play_kids(args):
 
 @console.one_sentence(flags=('ages', 'genders'))
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.games', description=__doc__)
+    parser = flag_types.Parser('python -m demo.games', __doc__)
     games = parser.add_subparsers(dest='game', required=True)
     turn = games.add_parser('morph', help='turn one person into another')
     turn.set_defaults(play=_play_morph)
@@ -159,17 +158,25 @@ def main(argv=None):
     turn.add_argument('--genders', help='of both, such as male,female')
     make = games.add_parser('kids', help='show children that the two might have')
     make.set_defaults(play=_play_kids)
-    make.add_argument('--count', type=int, default=10, help='of the children (%(default)s)')
-    make.add_argument('--seed', type=int, default=1, help='of the choices (%(default)s)')
+    make.add_argument(
+        '--count',
+        type=flag_types.integer(1, MOST_CHILDREN),
+        default=10,
+        help='of the children (%(default)s)',
+    )
+    make.add_argument(
+        '--seed',
+        type=flag_types.integer(0, 2**32 - 1),
+        default=1,
+        help='of the choices (%(default)s)',
+    )
     for game in (turn, make):
-        game.add_argument('photos', type=console.path, nargs=2, metavar='PHOTO', help='of a face')
-        portraits.add_arguments(game)
+        game.add_argument(
+            'photos', type=flag_types.path, nargs=2, metavar='PHOTO', help='of a face'
+        )
+        flag_types.add_model(game)
         portraits.add_out(game)
     args = parser.parse_args(argv)
-    if args.game == 'kids' and not 1 <= args.count <= MOST_CHILDREN:
-        make.error(f'--count is from 1 to {MOST_CHILDREN}')
-    if args.game == 'kids' and not 0 <= args.seed < 2**32:
-        make.error('--seed is from 0 to 4294967295')
     args.play(args)
 
 

@@ -7,7 +7,6 @@ Arrays here may also be inputs of a network: so an export computes the same, see
 `AgingMethod.network`.
 """
 
-import argparse
 import functools
 import math
 import os
@@ -20,7 +19,7 @@ from keras import ops
 from scipy import ndimage
 
 import face_aging
-from data import detector, labels, tables
+from data import detector, flag_types, labels, tables
 from data.console import InputError
 from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
@@ -197,30 +196,23 @@ class AgingMethod:
 
 def add_arguments(parser):
     """Add what a program that shows people at other ages asks."""
-    parser.add_argument('--age', type=_number(0, tables.OLDEST), help='own, where it is known')
+    parser.add_argument(
+        '--age',
+        type=flag_types.number(0, tables.OLDEST),
+        help='own age of the people, where it is known; default: read from names, or guessed',
+    )
     parser.add_argument(
         '--age_shift',
-        type=_number(0, MOST_AGE_SHIFT),
+        type=flag_types.number(0, MOST_AGE_SHIFT),
         help=f"how far the age in the code is replaced by the target's, from 0, not at all, to "
         f'{MOST_AGE_SHIFT:g} ({AGE_SHIFT})',
     )
     parser.add_argument(
         '--likeness',
-        type=_number(0, 1),
+        type=flag_types.number(0, 1),
         help='how much of the photo stays, from 0, nothing, to 1, everything but the change '
         f'({LIKENESS})',
     )
-
-
-def _number(low, high):
-    """Return a parser of numbers from low to high, for argparse."""
-
-    def number(word):
-        if not low <= float(word) <= high:  # nan is not either
-            raise argparse.ArgumentTypeError(f'{word} is not from {low} to {high}')
-        return float(word)
-
-    return number
 
 
 def open_aging(model, age_shift=None, likeness=None):
@@ -270,9 +262,7 @@ def generate(model, *inputs):
         )
         for column in zip(*inputs, strict=True)
     ]
-    at_once = face_aging.GENERATED_AT_ONCE
-    starts = range(0, len(rows[0]), at_once)
-    faces = np.concatenate([model.G([x[i : i + at_once] for x in rows]).numpy() for i in starts])
+    faces = model.generate(*rows)
     parts = np.split(faces, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
     return [
         part.reshape(*shape, *faces.shape[1:]) for part, shape in zip(parts, shapes, strict=True)

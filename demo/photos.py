@@ -5,14 +5,14 @@ ages_<name>_female.png, and a table of all, photos.csv; where it is asked, also 
 photos. A picture that is a face as in UTKFace is taken as it is.
 """
 
-import argparse
 import csv
 import os
 import typing
 
 import numpy as np
 
-from data import align, console, files, labels
+import face_aging
+from data import align, console, files, flag_types, labels
 from demo import likeness, portraits, strips, whole_photo
 
 TABLE = 'photos.csv'
@@ -165,9 +165,9 @@ def _count(number, word):
 
 @console.one_sentence(flags=('age_shift',))
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.photos', description=__doc__)
-    parser.add_argument('photos', type=console.path, help='a photo, or a folder of photos')
-    portraits.add_arguments(parser)
+    parser = flag_types.Parser('python -m demo.photos', __doc__)
+    parser.add_argument('photos', type=flag_types.path, help='a photo, or a folder of photos')
+    flag_types.add_model(parser)
     portraits.add_out(parser)
     parser.add_argument('--gif', action='store_true', help='also write animations')
     parser.add_argument(
@@ -190,7 +190,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     years = labels.parse_ages(args.ages) if args.ages else None
     paths = files.list_images(args.photos)  # before the model is opened: a name may be mistaken
-    model = portraits.open_model(args)
+    model = face_aging.open_trained(args.savedir, args.age_groups)
     writer = Writer(
         likeness.open_aging(model, args.age_shift, args.likeness),
         portraits.result_folder(args),

@@ -12,8 +12,7 @@ import typing
 import numpy as np
 from PIL import Image
 
-import face_aging
-from data import console, detector, labels, pictures, pipeline, readers
+from data import console, detector, flag_types, labels, pictures, pipeline, readers
 from demo import likeness
 
 JPEG_START = b'\xff\xd8\xff'  # of every JPEG file
@@ -234,37 +233,11 @@ def _targets(model, years, genders):
 # ------------------------------------------------------------------------------- programs
 
 
-def add_arguments(parser: argparse.ArgumentParser):
-    """Add what every program here asks about the model."""
-    parser.add_argument(
-        '--savedir',
-        type=console.path,
-        default='save',
-        help='folder of the weights, which has checkpoint/ (%(default)s); while the default one '
-        'has none, the bundled weights are used',
-    )
-    parser.add_argument('--age_groups', help='of a model with other ones, as for main.py')
-
-
 def add_out(parser: argparse.ArgumentParser):
     """Add where a program writes its results, see `result_folder`."""
-    parser.add_argument('--out', type=console.path, help='folder of the results (SAVEDIR/test)')
+    parser.add_argument('--out', type=flag_types.path, help='folder of the results (SAVEDIR/test)')
 
 
 def result_folder(args: argparse.Namespace) -> str:
-    """Return the folder of the results by the arguments of `add_arguments` and `add_out`."""
+    """Return the folder of the results by the arguments of `add_out`."""
     return args.out or os.path.join(args.savedir, 'test')
-
-
-def open_model(args: argparse.Namespace) -> face_aging.FaceAging:
-    """Return the trained model that the arguments of `add_arguments` name.
-
-    Raises:
-        InputError: there is none, or one of other age groups.
-    """
-    settings = {}
-    if args.age_groups:
-        settings['age_upper'] = labels.parse_age_upper(args.age_groups)
-    model = face_aging.FaceAging(is_training=False, save_dir=args.savedir, **settings)
-    model.load_trained()
-    return model

@@ -6,7 +6,6 @@ replaces it. They are stored with the weights, in the newest checkpoint of SAVED
 is none, in init_model. Faces that `data.labels.held_out` leaves out are never used.
 """
 
-import argparse
 import os
 import typing
 import warnings
@@ -15,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 import init_model
-from data import console, files, labels, pipeline
-from data.console import InputError, Progress
+from data import console, files, flag_types, labels, pipeline
+from data.console import InputError
 from init_model import checkpoints, savedir
 
 # Faces of an age group and gender, at most. Where 400 move a code by 0.136 (rms), those of 100
@@ -114,13 +113,8 @@ def measure_data_set(model, folder, reader=None):
         [paths[i] for i in chosen], model.size_image, model.num_input_channels
     )
     chosen = chosen[kept]
-    z = []
-    with Progress(total=len(faces), desc='Encoding', unit=' faces') as progress:
-        for first in range(0, len(faces), SIZE_BATCH):
-            batch = faces[first : first + SIZE_BATCH]
-            z.append(model.E(pipeline.to_float(batch)).numpy())
-            progress.update(len(batch))
-    return measure(np.concatenate(z), groups[chosen], genders[chosen], model.num_categories)
+    z = model.encode(faces, SIZE_BATCH, 'Encoding')
+    return measure(z, groups[chosen], genders[chosen], model.num_categories)
 
 
 def _spread(cell):
@@ -205,24 +199,17 @@ def complete(folder, model, data_set, reader=None):
 
 @console.one_sentence()
 def main(argv=None):
-    import face_aging  # here, since they import this folder: only the program needs a model
-    from demo import portraits
+    import face_aging  # here, since it imports this folder: only the program needs a model
 
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    portraits.add_arguments(parser)
-    parser.add_argument(
-        '--datadir', type=console.path, default='data', help='folder of the data sets (%(default)s)'
-    )
-    parser.add_argument(
-        '--dataset', type=console.path, default='UTKFace', help='the faces (%(default)s)'
-    )
-    parser.add_argument('--labels', help="as main.py's")
-    words = parser.parse_args(argv)
-    model = portraits.open_model(words)
-    codes = measure_data_set(model, os.path.join(words.datadir, words.dataset), words.labels)
-    folder = os.path.join(words.savedir, savedir.CHECKPOINT)
+    parser = flag_types.Parser('python -m init_model.codes', __doc__)
+    flag_types.add_model(parser)
+    flag_types.add_data_set(parser)
+    args = parser.parse_args(argv)
+    model = face_aging.open_trained(args.savedir, args.age_groups)
+    codes = measure_data_set(model, os.path.join(args.datadir, args.dataset), args.labels)
+    folder = os.path.join(args.savedir, savedir.CHECKPOINT)
     if checkpoints.is_in(folder):
-        with savedir.locked(words.savedir):
+        with savedir.locked(args.savedir):
             store(folder, codes)
     else:
         folder = face_aging.INIT_MODEL

@@ -5,7 +5,6 @@ each epoch, the statistics of its codes where it has any, and manifest.json. The
 arguments give the same bytes.
 """
 
-import argparse
 import contextlib
 import csv
 import glob
@@ -22,7 +21,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import init_model
-from data import console, limits
+from data import console, flag_types, limits
 from data.console import InputError
 from data.labels import AGE_UPPER
 from init_model import checkpoints, codes
@@ -311,24 +310,27 @@ def _commit():
 
 @console.one_sentence()
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m init_model.pack', description=__doc__)
-    parser.add_argument('savedir', type=console.path, help='the --savedir of a training')
+    parser = flag_types.Parser('python -m init_model.pack', __doc__)
+    parser.add_argument('savedir', type=flag_types.path, help='the --savedir of a training')
     parser.add_argument(
-        '--out', type=console.path, default=HERE, help='folder for the files; default: init_model'
+        '--out',
+        type=flag_types.path,
+        default=HERE,
+        help='folder for the files; default: init_model',
     )
     parser.add_argument('--commit', help="of the training; default: the project's")
     parser.add_argument('--hardware', help="of the training; default: this machine's")
     parser.add_argument(
         '--mean_of',
-        type=console.path,
+        type=flag_types.path,
         nargs='+',
         default=[],
         metavar='FOLDER',
         help='of earlier checkpoints: pack E and G as the mean of these and the newest one',
     )
-    words = parser.parse_args(argv)
-    manifest = pack(words.savedir, words.out, words.commit, words.hardware, words.mean_of)
-    print(f'Packed epoch {manifest["epochs"]}, step {manifest["steps"]} into {words.out}:')
+    args = parser.parse_args(argv)
+    manifest = pack(args.savedir, args.out, args.commit, args.hardware, args.mean_of)
+    print(f'Packed epoch {manifest["epochs"]}, step {manifest["steps"]} into {args.out}:')
     for name, file in manifest['files'].items():
         print(f'\t{name}  {file["bytes"] / 1e6:.1f} MB')
 

@@ -191,6 +191,24 @@ def test_batches():
         np.testing.assert_array_equal(gender, genders[index])
 
 
+@pytest.mark.parametrize('size_batch', [1, 2, 5, 100])
+def test_a_function_is_run_batch_by_batch(size_batch, capsys):
+    seen, rows, more = [], np.arange(10).reshape(5, 2), np.arange(5)
+
+    def both(one, other):
+        seen.append(len(one))
+        return one + other[:, None], -other
+
+    summed, less = pipeline.in_batches(both, rows, more, size_batch=size_batch)
+    np.testing.assert_array_equal(summed, rows + more[:, None])
+    np.testing.assert_array_equal(less, -more)
+    assert sum(seen) == 5 and max(seen) <= size_batch and len(seen) == -(-5 // size_batch)
+    assert capsys.readouterr().err == ''
+    alone = pipeline.in_batches(lambda x: x, rows, size_batch=size_batch, title='Doing')
+    np.testing.assert_array_equal(alone, rows)
+    assert 'Doing: 100%, 5/5' in capsys.readouterr().err
+
+
 def test_to_float():
     scaled = pipeline.to_float(np.array([0, 51, 255], np.uint8))
     np.testing.assert_allclose(scaled, [-1, -0.6, 1], atol=1e-6)

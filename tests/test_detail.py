@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from demo import detail, measures, recognition, report
+from demo.evaluate import measures, report
 
 
 def photos(count=4, size=64, seed=0):
@@ -15,10 +15,10 @@ def photos(count=4, size=64, seed=0):
 
 
 def compare(change):
-    """Return detail.compare of photos and of these changed, at two ages of which one has real."""
+    """Return measures.detail of photos and of these changed, at two ages of which one has real."""
     faces = photos()
     aged = np.stack([np.clip(change(faces.astype(float)), 0, 255).astype(np.uint8)] * 2, 1)
-    return detail.compare(aged, faces, faces, np.ones(len(faces), int))
+    return measures.detail(aged, faces, faces, np.ones(len(faces), int))
 
 
 def test_the_photo_itself_is_as_sharp_as_it_is():
@@ -51,14 +51,14 @@ def test_the_band_holds_waves_of_3_to_8_pixels(period, inside):
     """A sine of amplitude a is a variance of a * a / 2, wherever it runs to."""
     phase = 2 * np.pi * np.arange(64) / period + 0.3
     wave = np.broadcast_to(10 * np.sin(phase), [64, 64])
-    energy = detail.band_energy(np.stack([wave, wave.T, wave + 100]))
+    energy = measures.band_energy(np.stack([wave, wave.T, wave + 100]))
     np.testing.assert_allclose(energy, 50 * inside, rtol=0.1, atol=1)
 
 
 def test_white_noise_has_its_share_of_the_spectrum_in_the_band():
     noise = np.random.RandomState(0).normal(0, 10, [40, 128, 128])
     share = np.pi * (1 / 3**2 - 1 / 8**2)  # a ring of frequencies, of a square of area 1
-    assert detail.band_energy(noise).mean() == pytest.approx(100 * share, rel=0.03)
+    assert measures.band_energy(noise).mean() == pytest.approx(100 * share, rel=0.03)
 
 
 def test_half_the_contrast():
@@ -74,17 +74,17 @@ def test_only_the_border_counts_as_border():
     made[:, :, 6:-6] += 50  # the face, and in it
     made[:, :6, 6:32] -= 50  # not these corners
     made[:, :6, -32:-6] -= 50
-    assert detail.border_change(made, photo) == 0
+    assert measures.border_change(made, photo) == 0
     made[:, :, :6] -= 20
     pixels = 2 * 6 * 128 + 2 * 6 * 26
-    assert detail.border_change(made, photo) == pytest.approx(20 * 6 * 128 / pixels)
+    assert measures.border_change(made, photo) == pytest.approx(20 * 6 * 128 / pixels)
     assert compare(lambda faces: faces * 0)['border_changed'] == 1
 
 
 def test_luminance_weighs_colours_and_takes_grey_faces():
     colours = np.array([[[[255, 0, 0], [0, 255, 0]]]], np.uint8)
-    np.testing.assert_allclose(detail.luminance(colours), [[[76.245, 149.685]]], rtol=1e-5)
-    np.testing.assert_array_equal(detail.luminance(colours[..., :1]), [[[255, 0]]])
+    np.testing.assert_allclose(measures.luminance(colours), [[[76.245, 149.685]]], rtol=1e-5)
+    np.testing.assert_array_equal(measures.luminance(colours[..., :1]), [[[255, 0]]])
 
 
 def test_the_table_of_detail():
@@ -102,7 +102,7 @@ def test_found_first_among_all_people():
     inputs = np.array([[0.0, 0], [1, 0], [0, 1]])
     aged = np.stack([inputs + 0.1, [[0.4, 0], [0.6, 0.1], [0.9, 0.3]]], 1)
     np.testing.assert_array_equal(
-        recognition.found_first(inputs, aged), [[True, True], [True, True], [True, False]]
+        measures.found_first(inputs, aged), [[True, True], [True, True], [True, False]]
     )
 
 
@@ -114,7 +114,7 @@ def line(places):
 def test_pairs_of_different_people():
     """Of the same gender, one from each group, nobody with himself, each pair once."""
     groups, genders = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1])
-    pairs = recognition.different_people(line([0, 1, 5, 10, 20]), groups, genders, 2)
+    pairs = measures.different_people(line([0, 1, 5, 10, 20]), groups, genders, 2)
     assert [[sorted(x.tolist()) for x in row] for row in pairs] == [
         [[1], [9, 10, 15]],
         [[9, 10, 15], []],
@@ -127,7 +127,7 @@ def test_recognised_under_the_limit_of_the_pair_of_groups():
     different = [[many / 2, many * 10], [many * 10, few]]
     inputs = line([0, 100])
     aged = inputs[:, None] + np.array([[[0.014], [0.35]], [[0.25], [0.01]]])
-    row = recognition.compare(inputs, aged, np.array([0, 1]), different)
+    row = measures.recognition(inputs, aged, np.array([0, 1]), different)
     np.testing.assert_allclose(row['limits'], [[0.01495, 0.299], [0.299, np.nan]])
     assert np.mean(many * 10 < row['limits'][0][1]) == 0.01
     # The first at the second age is too far; of the last there are too few real people.

@@ -12,7 +12,7 @@ from PIL import Image
 import ops
 from data import labels
 from data.console import InputError
-from init_model import export
+from demo import export
 from tests.test_games import MAN
 
 
@@ -104,7 +104,7 @@ def test_nothing_is_overwritten(vivid, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_program_exports_the_weights_in_the_box(tmp_path, capsys, monkeypatch):
+def test_the_program_exports_the_bundled_weights(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where save has no checkpoint
     for words in (['saved_model'], ['litert', '--parts', 'True'], ['onnx']):
         dest = tmp_path / words[0]

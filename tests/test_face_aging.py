@@ -419,3 +419,18 @@ def test_without_a_readable_face_nothing_is_written(trained, tmp_path):
     with pytest.raises(console.InputError, match=r'1 of 1 images .*broken\.png'):
         model.custom_test(str(tmp_path / 'photos'))
     assert not os.path.exists(os.path.join(model.save_dir, 'test'))
+
+
+def test_faces_are_encoded_and_generated_in_batches(vivid):
+    """Bytes as floats; codes, ages and genders as NumPy broadcasts them."""
+    model = vivid()
+    faces = np.random.RandomState(0).randint(0, 256, [3, 32, 32, 3]).astype(np.uint8)
+    z = model.encode(faces, size_batch=2)
+    np.testing.assert_allclose(z, model.E(pipeline.to_float(faces)), atol=1e-6)
+    np.testing.assert_array_equal(z, model.encode(pipeline.to_float(faces).numpy(), size_batch=2))
+    ages, genders = labels.one_hot([0, 5, 9, 2], 10), labels.one_hot([0, 1], 2)
+    made = model.generate(z, ages[:, None, None], genders[:, None], size_batch=5)
+    assert made.shape == (4, 2, 3, 32, 32, 3)
+    for i, k, n in np.ndindex(4, 2, 3):
+        own = model.G([z[n : n + 1], ages[i : i + 1], genders[k : k + 1]])
+        np.testing.assert_allclose(made[i, k, n], own[0], atol=1e-5)

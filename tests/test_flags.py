@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import main
-from data import check, console, labels, tables
+from data import check, flag_types, labels, tables
 from data.console import InputError
 from tests.test_main import DEFAULTS, Recorder
 
 RANGES = {
-    'epoch': (1, main.MOST),
-    'batch_size': (1, main.MOST),
+    'epoch': (1, flag_types.MOST),
+    'batch_size': (1, flag_types.MOST),
     'learning_rate': (0, 1),
     'seed': (0, 2**32 - 1),
-    'summary_steps': (1, main.MOST),
-    'checkpoint_steps': (1, main.MOST),
+    'summary_steps': (1, flag_types.MOST),
+    'checkpoint_steps': (1, flag_types.MOST),
 }
 CHOICES = ('precision', 'cache', 'labels')
 FOLDERS = ('dataset', 'datadir', 'savedir', 'testdir')
@@ -96,7 +96,7 @@ def test_numbers(calls, name, text):
 @each
 @given(text=WORDS)
 def test_choices(calls, name, text):
-    words = console.BOOLEANS if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
+    words = flag_types.BOOLEANS if name in BOOLEANS else flags.FLAGS[name].parser.enum_values
     known = text.lower() in words if name in BOOLEANS else text in words
     sentence = call(f'--{name}={text}', '--testdir=photos')
     assert sentence is None if known else f'--{name}=' in sentence
@@ -190,7 +190,60 @@ def test_a_folder_that_is_read_only(tiny_main, faces, tmp_path, monkeypatch):
     assert not (tmp_path / 'save').exists()
 
 
-# -------------------------------------------------------------------------- data.check
+# -------------------------------------------------------------------- other programs
+
+
+def test_paths(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    assert flag_types.path('~/out') == '/home/me/out' and flag_types.path('a/~b') == 'a/~b'
+    for word in ('', 'a\0b', 's3://x', 'not UTF-8 \udcff'):
+        with pytest.raises(ValueError, match='no file or folder'):
+            flag_types.path(word)
+
+
+@pytest.mark.parametrize(
+    ('word', 'value'), [('True', True), ('no', False), ('1', True), ('F', False), (True, True)]
+)
+def test_booleans(word, value):
+    assert flag_types.boolean(word) is value
+
+
+@pytest.mark.parametrize(
+    ('words', 'sentence'),
+    [
+        (['--count', '0'], 'argument --count: 0 is not an integer in the range [1, 9]'),
+        (['--count', 'x'], "argument --count: 'x' is not an integer in the range [1, 9]"),
+        (['--share', '1.5'], 'argument --share: 1.5 is not a number in the range [0, 1]'),
+        (['--share', 'nan'], 'argument --share: nan is not a number in the range [0, 1]'),
+        (['--gif', 'maybe'], 'argument --gif: neither True nor False'),
+        (['--savedir', ''], 'argument --savedir: this names no file or folder'),
+        (['--labels', 'x'], "argument --labels: invalid choice: 'x'"),
+        (['stray'], 'unrecognized arguments: stray'),
+    ],
+)
+def test_a_program_says_what_a_value_is_not(words, sentence, capsys):
+    parser = flag_types.Parser('demo.x', 'Do x.')
+    parser.add_argument('--count', type=flag_types.integer(1, 9), default=2)
+    parser.add_argument('--share', type=flag_types.number(0, 1), default=0.5)
+    parser.add_argument('--gif', type=flag_types.boolean, default=False)
+    flag_types.add_model(parser)
+    flag_types.add_data_set(parser)
+    assert vars(parser.parse_args(['--count', '9', '--share', '0', '--gif', 'yes'])) == {
+        'count': 9,
+        'share': 0,
+        'gif': True,
+        'savedir': 'save',
+        'age_groups': labels.format_age_upper(labels.AGE_UPPER),
+        'datadir': 'data',
+        'dataset': 'UTKFace',
+        'labels': None,
+    }
+    with pytest.raises(SystemExit) as error:
+        parser.parse_args(words)
+    assert error.value.code.startswith(f'\n\t{sentence}') and error.value.code.endswith(
+        ': see --help.'
+    )
+    assert capsys.readouterr() == ('', '')
 
 
 CHECK = ('--datadir', '--labels', '--age_groups', '--batch_size', '--faces', '--csv')

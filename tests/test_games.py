@@ -237,7 +237,7 @@ def test_a_photo_without_a_face(bundled):
 def test_no_name_of_a_folder(bundled, capsys, words, flag):
     with pytest.raises(SystemExit, match='2'):
         start(*words, flag, '')
-    assert f"{flag}: invalid path value: ''" in capsys.readouterr().err and written() == []
+    assert f'{flag}: this names no file or folder' in capsys.readouterr().err and written() == []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data import console, files, labels, pictures, readers
-from demo import judge, lessons
+from demo.evaluate import judge, judge_data
 from tests import draw_faces
 
 
@@ -46,7 +46,7 @@ def small(monkeypatch):
 def test_batches_are_balanced():
     """Of each cell as many, and within a cell each face as often as any other."""
     cells = np.repeat([0, 3, 4, -1], [2, 50, 7, 20])
-    order = lessons.balanced_order(cells, 84, np.random.default_rng(0))
+    order = judge_data.balanced_order(cells, 84, np.random.default_rng(0))
     counts = np.bincount(order, minlength=len(cells))
     assert len(order) == 84
     for cell in (0, 3, 4):
@@ -61,10 +61,10 @@ def test_batches_are_balanced():
 def test_faces_are_varied_anew_in_each_batch_and_alike_by_seed():
     faces = np.random.RandomState(0).randint(0, 256, [4, 128, 128, 3]).astype(np.uint8)
     first, again, other = (
-        lessons.vary(tf.constant(faces), tf.constant(seed, tf.int64)).numpy()
+        judge_data.vary(tf.constant(faces), tf.constant(seed, tf.int64)).numpy()
         for seed in ([1, 5], [1, 5], [1, 6])
     )
-    assert first.shape == (4, lessons.SIZE, lessons.SIZE, 3) and first.dtype == np.float32
+    assert first.shape == (4, judge_data.SIZE, judge_data.SIZE, 3) and first.dtype == np.float32
     assert first.min() >= -1 and first.max() <= 1
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).mean() > 0.01
@@ -74,9 +74,9 @@ def test_most_inputs_are_soft():
     """A pattern of single pixels is gone where a face was scaled down before."""
     board = np.indices([128, 128]).sum(0) // 2 % 2 * 255
     faces = np.broadcast_to(board[None, :, :, None], [2, 128, 128, 3]).astype(np.uint8)
+    vary = judge_data.vary
     sharp = [
-        np.ptp(lessons.vary(tf.constant(faces), tf.constant([0, i], tf.int64))[0, 20:-20, 20:-20])
-        > 0.8
+        np.ptp(vary(tf.constant(faces), tf.constant([0, i], tf.int64))[0, 20:-20, 20:-20]) > 0.8
         for i in range(60)
     ]
     assert 0.1 < np.mean(sharp) < 0.5
@@ -162,7 +162,7 @@ def test_a_packed_judge_judges_as_before(small, tmp_path):
 def test_the_seed_decides(drawn, small, tmp_path):
     """The same seed gives the same judge up to rounding, another one another."""
     judged = {}
-    faces, *_ = judge.read_faces(str(drawn / 'faces'))
+    faces, *_ = judge_data.read_faces(str(drawn / 'faces'))
     for name, seed in (('same', 1), ('other', 3)):
         judge.main(words(drawn, '--seed', seed, '--out', tmp_path / name))
         judged[name], _ = judge.load(str(tmp_path / name))(faces)
@@ -176,7 +176,7 @@ def test_held_out_faces_are_not_learnt_from(drawn, small, tmp_path, monkeypatch)
     monkeypatch.setattr(judge, 'train', lambda faces, *_: seen.update(faces=faces) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         judge.main(words(drawn, '--out', tmp_path))
-    faces, _, _, held = judge.read_faces(str(drawn / 'faces'))
+    faces, _, _, held = judge_data.read_faces(str(drawn / 'faces'))
     np.testing.assert_array_equal(seen['faces'], faces[~held])
 
 
@@ -217,7 +217,7 @@ def test_copies_of_held_out_faces_are_held_out(drawn, small, tmp_path):
         shutil.copy(drawn / 'faces' / name, tmp_path)
     shutil.copy(drawn / 'faces' / '3_0_drawn000.jpg', tmp_path / '25_1_copy001.jpg')
     names = sorted(os.listdir(tmp_path))
-    *_, held = judge.read_faces(str(tmp_path))
+    *_, held = judge_data.read_faces(str(tmp_path))
     assert held[names.index('3_0_drawn000.jpg')] and held[names.index('25_1_copy001.jpg')]
     assert held.sum() == 41
 

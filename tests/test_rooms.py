@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -15,7 +16,8 @@ WITHOUT_TENSORFLOW = {'data', 'data.console', 'data.files', 'data.limits', 'data
 WITHOUT_TENSORFLOW |= {'data.tables'}
 TENSORFLOW = {'tensorflow', 'keras', 'tensorboard'}
 TOP = {'main.py', 'face_aging.py', 'ops.py', 'init_model', 'data', 'demo', 'findings', 'tests'}
-TOP |= {'requirements.txt', 'README.md', 'LICENSE', '.ci', '.gitignore', '.ruff.toml'}
+TOP |= {'requirements.txt', 'README.md', 'LICENSE', 'CITATION.cff', 'CONTRIBUTING.md'}
+TOP |= {'pyproject.toml', '.ci', '.gitignore'}
 MODULES = {
     '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
     for room in ROOMS
@@ -24,15 +26,11 @@ MODULES = {
 }
 
 
-# Their function `main` opens a model, from a room above.
-PROGRAMS_ABOVE = {'init_model.codes', 'init_model.export'}
-
-
-def imported(source, but_main=False):
-    """Return the dotted names that a module's text imports; but_main: not in its `main`."""
+def imported(source, without=None):
+    """Return the dotted names that a module's text imports, but for those in a function of it."""
     tree, names = ast.parse(source), set()
-    if but_main:
-        tree.body = [node for node in tree.body if getattr(node, 'name', None) != 'main']
+    if without:
+        tree.body = [node for node in tree.body if getattr(node, 'name', None) != without]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -49,17 +47,17 @@ def test_imports_are_seen():
         'import os, data\ndef f():\n    from data import labels\n    from data.files import x\n'
         'def main():\n    import demo\n'
     )
-    names = {'os', 'data', 'data.labels', 'data.files'}
-    assert imported(source, but_main=True) == names
-    assert imported(source) == names | {'demo'}
+    assert imported(source) == {'os', 'data', 'data.labels', 'data.files', 'demo'}
+    assert imported(source, 'main') == {'os', 'data', 'data.labels', 'data.files'}
 
 
 @pytest.mark.parametrize('name', MODULES)
 def test_imports_run_one_way(name):
     source = MODULES[name].read_text(encoding='utf-8')
-    room, names = name.split('.')[0], imported(source, name in PROGRAMS_ABOVE)
-    if room == 'main':
-        assert not {other for other in names if other.split('.')[0] == 'demo'}
+    room, names = name.split('.')[0], imported(source)
+    if room in ('main', 'init_model'):  # the latter's programs open a model
+        assert 'demo' not in {other.split('.')[0] for other in names}
+        names = imported(source, 'main') if room == 'init_model' else names
     for other in names:
         if other.split('.')[0] in ROOMS and other.split('.')[0] != room:
             assert ROOMS.index(other.split('.')[0]) > ROOMS.index(room), f'{name} imports {other}'
@@ -77,3 +75,14 @@ def test_names_at_the_top():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip('this is no clone')
     assert {line.strip('"').split('/')[0] for line in listed.stdout.splitlines()} <= TOP
+
+
+def test_the_version_is_the_same_everywhere():
+    versions = [
+        re.search(pattern, (ROOT / name).read_text(encoding='utf-8'), re.MULTILINE)[1]
+        for name, pattern in (
+            ('pyproject.toml', r'^version = "([\d.]+)"$'),
+            ('CITATION.cff', r'^version: ([\d.]+)$'),
+        )
+    ]
+    assert versions[0] == versions[1]

@@ -4,30 +4,30 @@ Photos stay in this program's memory, and only as long as the page is open in th
 is sent elsewhere, and the page needs no network.
 """
 
-import argparse
 import os
 import tempfile
 import threading
 
-from data import console
-from demo import likeness, portraits
+import face_aging
+from data import console, flag_types
+from demo import likeness
 from demo.page import layout
 
 
 @console.one_sentence()
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.page', description=__doc__)
+    parser = flag_types.Parser('python -m demo.page', __doc__)
     parser.add_argument('--port', type=int, default=7860, help='at 127.0.0.1 (%(default)s)')
     parser.add_argument(
         '--share',
-        type=console.boolean,
+        type=flag_types.boolean,
         default=False,
         metavar='True|False',
         help="make a public link through Gradio's servers (%(default)s)",
     )
-    portraits.add_arguments(parser)
+    flag_types.add_model(parser)
     args = parser.parse_args(argv)
-    model = portraits.open_model(args)
+    model = face_aging.open_trained(args.savedir, args.age_groups)
     page = layout.build(likeness.open_aging(model))
     with tempfile.TemporaryDirectory() as folder:
         os.environ['GRADIO_TEMP_DIR'] = folder

@@ -1,12 +1,11 @@
-"""Judge the age and the gender of faces: python -m demo.judge --dataset UTKFace trains the judge.
+"""Judge the age and the gender of faces: python -m demo.evaluate.judge trains the judge.
 
 The judge is a small residual network (He et al. 2016) that sees real faces alone, never a generated
 one. `demo.evaluate` asks it how old generated faces look. It learns from the faces of the data set
 for which `data.labels.held_out` is false; its errors are measured on the others, by age group.
-All faces of one photo are on the same side (of the judge in the box, those of one name were).
+All faces of one photo are on the same side (of the bundled judge, those of one name were).
 """
 
-import argparse
 import os
 import tempfile
 
@@ -15,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 import init_model
-from data import console, doubles, labels, pipeline, readers
+from data import console, flag_types, labels, pipeline
 from data.console import InputError, Progress
-from demo import lessons, report
-from demo.lessons import BATCH, OLDEST, SIZE
+from demo.evaluate import judge_data, report
+from demo.evaluate.judge_data import BATCH, OLDEST, SIZE
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MANIFEST, WEIGHTS = 'judge.json', 'judge.npz'
-CURE = 'restore it (git checkout demo) or make it anew (python -m demo.judge --dataset UTKFace).'
+CURE = 'restore it (git checkout demo) or make it anew (python -m demo.evaluate.judge).'
 WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2.5 MB in float16
 SHARPNESS = 2  # power of the years' probabilities before their mean: less drawn to middle ages
 STEPS = 1600
@@ -32,7 +31,7 @@ KNOTS = np.array([0.0, 50, 100])  # the network's years between which the calibr
 TRUST = 0.05  # weight of leaving years as they are, where the groups do not say better
 
 
-def network():
+def network() -> keras.Model:
     """Return the network: faces float32 [B, SIZE, SIZE, 3] -> logits of years and of female.
 
     The first output has a logit for each year from 0 to OLDEST, [B, OLDEST + 1], the second is
@@ -73,7 +72,7 @@ class Judge:
     def __init__(self, model, knots):
         self.model, self.knots = model, knots
 
-    def __call__(self, faces, size_batch=100):
+    def __call__(self, faces: np.ndarray, size_batch: int = 100) -> tuple[np.ndarray, np.ndarray]:
         """Judge faces, each together with its mirror image, with a progress bar.
 
         Args:
@@ -88,7 +87,7 @@ class Judge:
         return np.maximum(np.interp(years, *self.knots), 0), female
 
 
-def load(folder=HERE):
+def load(folder: str = HERE) -> Judge:
     """Return the Judge packed in a folder, by default the one that comes with the program.
 
     Raises:
@@ -104,7 +103,7 @@ def load(folder=HERE):
     return Judge(model, knots.astype(np.float64))
 
 
-def save(judge, description, folder=HERE):
+def save(judge: Judge, description: dict, folder: str = HERE):
     """Pack a Judge in float16; both files are replaced, or none.
 
     Args:
@@ -124,7 +123,7 @@ def save(judge, description, folder=HERE):
             os.replace(os.path.join(aside, name), os.path.join(folder, name))
 
 
-def named_variables(model):
+def named_variables(model: keras.Model) -> dict:
     """Return a dict from names to the variables of the network: 0_kernel, 1_gamma, ..."""
     layers = [layer for layer in model.layers if layer.variables]
     return {
@@ -135,16 +134,15 @@ def named_variables(model):
     }
 
 
-def raw(model, faces, size_batch=100):
+def raw(
+    model: keras.Model, faces: np.ndarray, size_batch: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
-    judged = []
-    with Progress(total=len(faces), desc='Judging', unit=' faces') as progress:
-        for first in range(0, len(faces), size_batch):
-            batch = faces[first : first + size_batch]
-            judged.append(_infer(model, tf.convert_to_tensor(batch)))
-            progress.update(len(batch))
-    years, female = map(np.concatenate, zip(*judged, strict=True))
-    return years, female
+
+    def judge(batch):
+        return _infer(model, tf.convert_to_tensor(batch))
+
+    return pipeline.in_batches(judge, faces, size_batch=size_batch, title='Judging')
 
 
 def _infer(model, faces):
@@ -161,7 +159,9 @@ def _infer(model, faces):
 # ---------------------------------------------------------------------------------- training
 
 
-def train(faces, years, genders, seed, steps=STEPS):
+def train(
+    faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int, steps: int = STEPS
+) -> Judge:
     """Train a judge, with a progress bar.
 
     Args:
@@ -182,7 +182,7 @@ def train(faces, years, genders, seed, steps=STEPS):
     for cell in np.unique(cells):
         members = rng.permutation(np.flatnonzero(cells == cell))
         calibrating[members[: max(1, round(CALIBRATION * len(members)))]] = True
-    order = lessons.balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
+    order = judge_data.balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
     model = network()
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 20,
@@ -205,7 +205,7 @@ def train(faces, years, genders, seed, steps=STEPS):
             progress.set_postfix_str(f'loss {logs["loss"]:.3f}', refresh=False)
 
         model.fit(
-            lessons.batches(faces, years, genders, order, seed),
+            judge_data.batches(faces, years, genders, order, seed),
             shuffle=False,
             verbose=0,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
@@ -214,7 +214,7 @@ def train(faces, years, genders, seed, steps=STEPS):
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
 
 
-def calibrate(judged, years, groups):
+def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the knots of a Judge: the network leans to the middle ages.
 
     Least squares: the means of the age groups come as near to the true ones as a line with one bend
@@ -236,7 +236,7 @@ def calibrate(judged, years, groups):
 # ---------------------------------------------------------------------------------- program
 
 
-def errors(judge, faces, years, genders):
+def errors(judge: Judge, faces: np.ndarray, years: np.ndarray, genders: np.ndarray) -> list[dict]:
     """Measure a judge on faces.
 
     Args:
@@ -266,50 +266,22 @@ def errors(judge, faces, years, genders):
     ]
 
 
-def read_faces(folder, reader=None):
-    """Read a data set.
-
-    Args:
-        folder: of the data set.
-        reader: of the labels, as `labels.list_faces` takes it.
-
-    Returns:
-        faces: uint8 array [N, 128, 128, 3].
-        years, genders: int arrays [N].
-        held: bool array [N], whether `labels.held_out` is true of a face of the same photo.
-
-    Raises:
-        InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
-            or too few to learn from.
-    """
-    name, reading = readers.read(folder, reader)
-    labels.require_labels(folder, name, reading)
-    thumbnails = doubles.room(len(reading.faces))
-    faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory', thumbnails=thumbnails)
-    known = np.array([*reading.faces.values()])[kept]
-    held = np.array([labels.held_out(path) for path in reading.faces])[kept]
-    held = doubles.spread(doubles.find(thumbnails[kept]), held)
-    groups = np.searchsorted(labels.AGE_UPPER, known[~held, 0])
-    if held.all() or not held.any() or len(np.unique(groups)) < len(labels.age_names()):
-        raise InputError(
-            f'{folder} has no faces of some age groups, or none that are held out: name a data set '
-            'of thousands of faces of all ages.'
-        )
-    return faces, *known.T, held
-
-
 @console.one_sentence()
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.judge', description=__doc__)
+    parser = flag_types.Parser('python -m demo.evaluate.judge', __doc__)
+    flag_types.add_data_set(parser)
     parser.add_argument(
-        '--datadir', type=console.path, default='data', help='folder of the data sets'
+        '--seed',
+        type=flag_types.integer(0, 2**32 - 1),
+        default=1,
+        help='of weights and batches (%(default)s)',
     )
     parser.add_argument(
-        '--dataset', type=console.path, default='UTKFace', help='folder of the faces in DATADIR'
+        '--steps',
+        type=flag_types.integer(1, flag_types.MOST),
+        default=STEPS,
+        help=f'of {BATCH} faces (%(default)s)',
     )
-    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
-    parser.add_argument('--seed', type=int, default=1, help='of weights and batches (%(default)s)')
-    parser.add_argument('--steps', type=int, default=STEPS, help=f'of {BATCH} faces (%(default)s)')
     parser.add_argument(
         '--precision',
         choices=['float32', 'mixed_bfloat16'],
@@ -317,31 +289,31 @@ def main(argv=None):
         help='of the training; the second is faster where the processor has bfloat16 (%(default)s)',
     )
     parser.add_argument(
-        '--out', type=console.path, default=HERE, help='folder for the files; default: demo'
+        '--out',
+        type=flag_types.path,
+        default=HERE,
+        help='folder for the files; default: demo/evaluate',
     )
-    words = parser.parse_args(argv)
-    if words.steps < 1:
-        parser.error('--steps is at least 1')
-    faces, years, genders, held = read_faces(
-        os.path.join(words.datadir, words.dataset), words.labels
-    )
-    keras.config.set_dtype_policy(words.precision)
-    judge = train(faces[~held], years[~held], genders[~held], words.seed, words.steps)
+    args = parser.parse_args(argv)
+    folder = os.path.join(args.datadir, args.dataset)
+    faces, years, genders, held = judge_data.read_faces(folder, args.labels)
+    keras.config.set_dtype_policy(args.precision)
+    judge = train(faces[~held], years[~held], genders[~held], args.seed, args.steps)
     rows = errors(judge, faces[held], years[held], genders[held])
     learnt = int(np.count_nonzero(~held))
     description = {
-        'epochs': round(words.steps * BATCH / learnt),
-        'steps': words.steps,
+        'epochs': round(args.steps * BATCH / learnt),
+        'steps': args.steps,
         'batch_size': BATCH,
-        'seed': words.seed,
-        'precision': words.precision,
-        'dataset': words.dataset,
+        'seed': args.seed,
+        'precision': args.precision,
+        'dataset': args.dataset,
         'faces': learnt,
         'held_out': rows,
     }
-    os.makedirs(words.out, exist_ok=True)
-    save(judge, description, words.out)
-    print(f'\n{report.judge(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {words.out}')
+    os.makedirs(args.out, exist_ok=True)
+    save(judge, description, args.out)
+    print(f'\n{report.judge(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,9 +1,10 @@
-"""What demo.judge learns from: batches of faces, balanced, varied, and with their targets."""
+"""What the judge learns from: faces, in balanced batches, varied, and with their targets."""
 
 import numpy as np
 import tensorflow as tf
 
-from data import limits, pipeline
+from data import doubles, labels, limits, pipeline, readers
+from data.console import InputError
 
 SIZE = 96  # pixels, height and width of the network's input
 OLDEST = 100  # years; older faces count as of this age
@@ -14,7 +15,41 @@ SOFT_SIZES = 28, 80  # pixels, from and to which they are scaled down before the
 SHIFT = 6  # pixels at 128
 
 
-def balanced_order(cells, count, rng):
+def read_faces(
+    folder: str, reader: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read a data set.
+
+    Args:
+        folder: of the data set.
+        reader: of the labels, as `labels.list_faces` takes it.
+
+    Returns:
+        faces: uint8 array [N, 128, 128, 3].
+        years, genders: int arrays [N].
+        held: bool array [N], whether `labels.held_out` is true of a face of the same photo.
+
+    Raises:
+        InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
+            or too few to learn from.
+    """
+    name, reading = readers.read(folder, reader)
+    labels.require_labels(folder, name, reading)
+    thumbnails = doubles.room(len(reading.faces))
+    faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory', thumbnails=thumbnails)
+    known = np.array([*reading.faces.values()])[kept]
+    held = np.array([labels.held_out(path) for path in reading.faces])[kept]
+    held = doubles.spread(doubles.find(thumbnails[kept]), held)
+    groups = np.searchsorted(labels.AGE_UPPER, known[~held, 0])
+    if held.all() or not held.any() or len(np.unique(groups)) < len(labels.age_names()):
+        raise InputError(
+            f'{folder} has no faces of some age groups, or none that are held out: name a data set '
+            'of thousands of faces of all ages.'
+        )
+    return faces, *known.T, held
+
+
+def balanced_order(cells: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return `count` indices of faces: of each cell as many, each of its faces as often.
 
     Args:
@@ -33,7 +68,9 @@ def balanced_order(cells, count, rng):
     return np.stack(drawn, 1).ravel()[:count]
 
 
-def batches(faces, years, genders, order, seed):
+def batches(
+    faces: np.ndarray, years: np.ndarray, genders: np.ndarray, order: np.ndarray, seed: int
+) -> tf.data.Dataset:
     """Return batches for Keras' fit: faces in the order given, changed, with their targets."""
     ages = np.arange(OLDEST + 1)
     distance = (np.minimum(years, OLDEST)[:, None] - ages) / SPREAD
@@ -53,7 +90,7 @@ def batches(faces, years, genders, order, seed):
     return changed.batch(BATCH // CHUNK, drop_remainder=True).map(whole).prefetch(2)
 
 
-def vary(faces, seed):
+def vary(faces: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Change faces at random: mirrored, shifted, lit and tinted otherwise, and softened.
 
     Args:

@@ -8,8 +8,8 @@ age group has few. Printed, as Markdown tables:
 reconstruction: each face goes through E and G with its own age and gender. The mean absolute
     difference L1 of pixels in [-1, 1], with the 95% confidence of this mean, PSNR in dB, and SSIM,
     for all and for each group of people.
-ageing: --faces people of each age group and gender, each at all ages: how old does `demo.judge`
-    take them to be?
+ageing: --faces people of each age group and gender, each at all ages: how old does the judge of
+    `demo.evaluate.judge` take them to be?
 detail: are the faces as sharp as the photos, and does the border stay?
 identity: does a network that tells people apart take them for the same person?
 recognition: is a face nearest to its own photo, and nearer than other people are?
@@ -19,25 +19,26 @@ fairness: do the people of both genders and of all races age as much, and stay t
 demo/README.md says what each number means, and what the keys of the --json file are.
 """
 
-import argparse
 import csv
-import functools
 import json
 import os
 import pathlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 import face_aging
-from data import console, files, labels, pictures, pipeline, readers
-from data.console import InputError, Progress
-from demo import detail, judge, likeness, measures, recognition, report, subjects
-from init_model import codes, savedir
+from data import console, files, flag_types, labels, pictures, pipeline
+from data.console import InputError
+from demo import likeness
+from demo.evaluate import judge, measures, report, subjects
 
 
-def measure(reconstruct, faces, ages, genders, size_batch):
+def measure(
+    reconstruct: Callable, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray, size_batch: int
+) -> np.ndarray:
     """Compare faces with their reconstructions, with a progress bar.
 
     Args:
@@ -50,23 +51,23 @@ def measure(reconstruct, faces, ages, genders, size_batch):
     Returns:
         float32 array [N, 3], measures.RECONSTRUCTION; the PSNR of a perfect one is infinite.
     """
-    rows = []
-    with Progress(total=len(faces), desc='Measuring', unit=' faces') as progress:
-        for first in range(0, len(faces), size_batch):
-            batch = slice(first, first + size_batch)
-            image = pipeline.to_float(faces[batch])
-            face = reconstruct(image, ages[batch], genders[batch])
-            l1 = tf.reduce_mean(tf.abs(image - face), [1, 2, 3])
-            # SSIM compares local means, so that it asks where black lies: at 0.
-            image, face = image / 2 + 0.5, face / 2 + 0.5
-            psnr = tf.image.psnr(image, face, max_val=1)
-            ssim = tf.image.ssim(image, face, max_val=1)
-            rows.append(tf.stack([l1, psnr, ssim], axis=1).numpy())
-            progress.update(len(image))
-    return np.concatenate(rows)
+
+    def compare(face, age, gender):
+        image = pipeline.to_float(face)
+        made = reconstruct(image, age, gender)
+        l1 = tf.reduce_mean(tf.abs(image - made), [1, 2, 3])
+        # SSIM compares local means, so that it asks where black lies: at 0.
+        image, made = image / 2 + 0.5, made / 2 + 0.5
+        psnr = tf.image.psnr(image, made, max_val=1)
+        ssim = tf.image.ssim(image, made, max_val=1)
+        return tf.stack([l1, psnr, ssim], axis=1)
+
+    return pipeline.in_batches(
+        compare, faces, ages, genders, size_batch=size_batch, title='Measuring'
+    )
 
 
-def plain(model):
+def plain(model: face_aging.FaceAging) -> Callable:
     """Return the paper's method for `measures.generate`: G(E(x), age, gender)."""
 
     def method(images):
@@ -76,8 +77,8 @@ def plain(model):
     return method
 
 
-def shifted(aging):
-    """Return the method of a likeness.AgingMethod for `measures.generate`."""
+def shifted(aging: likeness.AgingMethod) -> Callable:
+    """Return the method of age shift and likeness for `measures.generate`."""
 
     def method(images):
         people = aging.look_at(images)
@@ -86,34 +87,32 @@ def shifted(aging):
     return method
 
 
-def open_method(model, folder, age_shift, strength):
+def open_method(model: face_aging.FaceAging, age_shift: float, strength: float) -> Callable:
     """Return the method of --age_shift and --likeness: the paper's where both are 0.
 
-    Args:
-        model: a FaceAging, trained.
-        folder: of its weights, where the statistics of its codes are.
-        age_shift, strength: see likeness.shift_age and likeness.lay_over.
-
     Raises:
-        InputError: an age shift, but no statistics.
+        InputError: an age shift, but no statistics of the model's codes.
     """
     if not age_shift and not strength:
         return plain(model)
-    statistics = codes.read(folder, model.num_categories, model.num_z_channels)
-    if statistics is None and age_shift:
-        raise InputError(
-            f'{folder} has no statistics of codes, which an age shift needs: make them with '
-            f'{codes.COMMAND}.'
-        )
-    return shifted(likeness.AgingMethod(model, statistics, age_shift, strength))
+    return shifted(likeness.open_aging(model, age_shift, strength))
 
 
-def evaluate(model, held_out, real, method, judge_age, describe, count, size_batch):
+def evaluate(
+    model: face_aging.FaceAging,
+    held_out: subjects.People,
+    real: subjects.People,
+    method: Callable,
+    judge_age: judge.Judge,
+    describe: measures.Descriptor | None,
+    count: int,
+    size_batch: int,
+) -> tuple[np.ndarray, dict]:
     """Measure a model on held-out faces; see demo/README.md for each number.
 
     Args:
         model: a FaceAging, trained.
-        held_out, real: what `subjects.read` returns.
+        held_out, real: subjects.People, as from `subjects.read`.
         method: see `measures.generate`.
         judge_age: a judge.Judge.
         describe: a measures.Descriptor, or None: then identity is left out.
@@ -124,36 +123,49 @@ def evaluate(model, held_out, real, method, judge_age, describe, count, size_bat
         measured: float32 array [N, 3], measures.RECONSTRUCTION of each face.
         results: dict of dicts, as it goes into the JSON file.
     """
-    paths, faces, ages, genders, races = held_out
-    shown = labels.one_hot(ages, model.num_categories), labels.one_hot(genders, 2)
-    measured = measure(lambda image, *own: method(image)(*own), faces, *shown, size_batch)
-    results = {'reconstruction': measures.reconstruction(measured, ages)}
+    faces = held_out.faces
+    ages = labels.one_hot(held_out.ages, model.num_categories)
+    genders = labels.one_hot(held_out.genders, 2)
+    measured = measure(
+        lambda image, age, gender: method(image)(age, gender), faces, ages, genders, size_batch
+    )
+    results = {'reconstruction': measures.reconstruction(measured, held_out.ages)}
 
     adult = labels.age_group(measures.ADULT, model.age_upper)
     real_ages, female = judge_age(faces)
-    chosen = subjects.choose(paths, ages * 2 + genders, count)
+    chosen = subjects.choose(held_out.paths, held_out.cells, count)
     aged, own, other = measures.generate(
-        method, faces[chosen], *(x[chosen] for x in shown), size_batch
+        method, faces[chosen], ages[chosen], genders[chosen], size_batch
     )
     judged, _ = judge_age(_as_one(aged))
     judged = judged.reshape(aged.shape[:2])
-    real_faces = measures.real_ageing(real_ages, ages, model.num_categories, adult)
+    real_faces = measures.real_ageing(real_ages, held_out.ages, model.num_categories, adult)
     results['ageing'] = measures.ageing(judged, adult) | {'real_faces': real_faces}
-    results['detail'] = detail.compare(aged, faces[chosen], *real[1:3])
-    taken = female[chosen], judge_age(own)[1], judge_age(other)[1]
-    results['gender'] = measures.gender(*taken, genders[chosen])
+    results['detail'] = measures.detail(aged, faces[chosen], real.faces, real.ages)
+    _, own_female = judge_age(own)
+    _, other_female = judge_age(other)
+    results['gender'] = measures.gender(
+        female[chosen], own_female, other_female, held_out.genders[chosen]
+    )
 
     distances = None
     if describe:
         parts, distances = identity(describe, real, chosen, own, aged)
         results |= parts
-    groups = {name: genders[chosen] == i for i, name in enumerate(labels.GENDER_NAMES)}
-    groups |= {name: races[chosen] == i for i, name in enumerate(labels.RACE_NAMES)}
+    of_gender, of_race = held_out.genders[chosen], held_out.races[chosen]
+    groups = {name: of_gender == i for i, name in enumerate(labels.GENDER_NAMES)}
+    groups |= {name: of_race == i for i, name in enumerate(labels.RACE_NAMES)}
     results['fairness'] = measures.fairness(judged[:, -1] - judged[:, adult], distances, groups)
     return measured, results
 
 
-def identity(describe, real, chosen, own, aged):
+def identity(
+    describe: measures.Descriptor,
+    real: subjects.People,
+    chosen: np.ndarray,
+    own: np.ndarray,
+    aged: np.ndarray,
+) -> tuple[dict, np.ndarray]:
     """Describe real and generated faces, and say whether these are the same people.
 
     Args:
@@ -166,15 +178,13 @@ def identity(describe, real, chosen, own, aged):
         dict of dicts, as for `evaluate`.
         distances: float array [N, L], between input and output.
     """
-    _, faces, ages, genders, _ = real
-    known = describe(faces)
+    known = describe(real.faces)
     found = describe(np.concatenate([own, _as_one(aged)]))
     own, found = np.split(found, [len(chosen)])
     found = found.reshape(*aged.shape[:2], -1)
-    alike = (ages * 2 + genders)[chosen]
-    row, distances = measures.identity(known[chosen], found, own, alike)
-    different = recognition.different_people(known, ages, genders, aged.shape[1])
-    recognised = recognition.compare(known[chosen], found, ages[chosen], different)
+    row, distances = measures.identity(known[chosen], found, own, real.cells[chosen])
+    different = measures.different_people(known, real.ages, real.genders, aged.shape[1])
+    recognised = measures.recognition(known[chosen], found, real.ages[chosen], different)
     return {'identity': row, 'recognition': recognised}, distances
 
 
@@ -183,7 +193,7 @@ def _as_one(images):
     return images.reshape(-1, *images.shape[2:])
 
 
-def judge_grid(path, judge_age, num_ages, adult):
+def judge_grid(path: str, judge_age: judge.Judge, num_ages: int, adult: int) -> dict:
     """Judge the faces of a published picture: a row for each age group, the youngest on top.
 
     Args:
@@ -217,17 +227,17 @@ def judge_grid(path, judge_age, num_ages, adult):
     return measures.ageing(judged.reshape(columns, num_ages), adult)
 
 
-def write_csv(path, held_out, measured, age_upper):
+def write_csv(path: str, held_out: subjects.People, measured: np.ndarray, age_upper: Sequence[int]):
     """Write a row for each face: name, age, gender, race, and measures.RECONSTRUCTION."""
     age_names = labels.age_names(age_upper)
-    paths, _, *known = held_out
+    columns = held_out.paths, held_out.ages, held_out.genders, held_out.races
     with (
         files.replacing(path) as aside,
         open(aside, 'x', encoding='utf-8', newline='') as file,
     ):
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['name', 'age', 'gender', 'race', *measures.RECONSTRUCTION])
-        for face, age, gender, race, row in zip(paths, *known, measured, strict=True):
+        for face, age, gender, race, row in zip(*columns, measured, strict=True):
             race = labels.RACE_NAMES[race] if race >= 0 else ''
             names = age_names[age], labels.GENDER_NAMES[gender], race
             writer.writerow([os.path.basename(face), *names, *(f'{x:.6g}' for x in row)])
@@ -235,79 +245,35 @@ def write_csv(path, held_out, measured, age_upper):
 
 @console.one_sentence()
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        prog='python -m demo.evaluate',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_path = functools.partial(parser.add_argument, type=console.path)
-    add_path('--savedir', help='of a training to measure; default: init_model')
-    add_path('--datadir', default='data', help='folder of the data sets')
-    add_path('--dataset', default='UTKFace', help='folder of the faces in DATADIR')
-    parser.add_argument('--labels', choices=readers.READERS, help="as main.py's")
-    parser.add_argument('--age_groups', help="as main.py's")
-    parser.add_argument('--batch', type=int, default=100, help='faces at a time')
-    parser.add_argument(
-        '--faces',
-        type=int,
-        default=12,
-        help='people of each age group and gender for all but reconstruction (%(default)s)',
-    )
-    add_path('--judge', default=judge.HERE, help='folder of the judge; default: demo')
-    parser.add_argument('--age_shift', type=float, default=0, help="as main.py's (%(default)g)")
-    parser.add_argument('--likeness', type=float, default=0, help="as main.py's (%(default)g)")
-    add_path('--csv', metavar='FILE', help='to write, with a row per face')
-    add_path('--json', metavar='FILE', help='to write, with all results')
-    add_path('--plot', metavar='PNG', help='to write: judged age over target age')
-    add_path('--beside', metavar='JSON', nargs='+', default=[], help='results to show beside these')
-    add_path(
-        '--grid', metavar='PNG', help='judge only this grid of faces, a row for each age group'
-    )
-    words = parser.parse_args(argv)
-    if min(words.batch, words.faces) < 1:
-        parser.error('--batch and --faces are at least 1')
-    if not (0 <= words.age_shift <= likeness.MOST_AGE_SHIFT and 0 <= words.likeness <= 1):
-        parser.error(
-            f'--age_shift is from 0 to {likeness.MOST_AGE_SHIFT:g}, --likeness from 0 to 1'
-        )
-    age_upper = labels.parse_age_upper(words.age_groups) if words.age_groups else labels.AGE_UPPER
-    beside = {
-        pathlib.Path(path).stem: report.read_results(path, age_upper) for path in words.beside
-    }
-    beside_ages = {name: results['ageing'] for name, results in beside.items()}
-    judge_age = judge.load(words.judge)
-    if words.grid:
+    args = _parser().parse_args(argv)
+    age_upper = labels.parse_age_upper(args.age_groups)
+    beside = {pathlib.Path(path).stem: report.read_ageing(path, age_upper) for path in args.beside}
+    judge_age = judge.load(args.judge)
+    if args.grid:
         adult = labels.age_group(measures.ADULT, age_upper)
-        row = judge_grid(words.grid, judge_age, len(age_upper) + 1, adult)
-        print('\n' + report.ageing({os.path.basename(words.grid): row, **beside_ages}, age_upper))
+        row = judge_grid(args.grid, judge_age, len(age_upper) + 1, adult)
+        print('\n' + report.ageing({os.path.basename(args.grid): row, **beside}, age_upper))
         return
-    settings = {'save_dir': words.savedir or 'save', 'age_upper': age_upper}
-    model = face_aging.FaceAging(is_training=False, **settings)
-    if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
+    save_dir = args.savedir or face_aging.SAVE_DIR
+    model = face_aging.FaceAging(is_training=False, save_dir=save_dir, age_upper=age_upper)
+    if not model.load_checkpoint(None if args.savedir else face_aging.INIT_MODEL):
         raise InputError('There is no trained model to measure: name one with --savedir.')
-    folder = (
-        os.path.join(words.savedir, savedir.CHECKPOINT) if words.savedir else face_aging.INIT_MODEL
-    )
-    method = open_method(model, folder, words.age_shift, words.likeness)
-    held_out, real = subjects.read(
-        model, os.path.join(words.datadir, words.dataset), words.labels, subjects.REAL
-    )
+    method = open_method(model, args.age_shift, args.likeness)
+    folder = os.path.join(args.datadir, args.dataset)
+    held_out, real = subjects.read(model, folder, args.labels, subjects.REAL)
     try:
         describe = measures.Descriptor()
     except InputError as error:
         describe, missing = None, error
     measured, results = evaluate(
-        model, held_out, real, method, judge_age, describe, words.faces, words.batch
+        model, held_out, real, method, judge_age, describe, args.faces, args.batch
     )
-    ages = {
-        'real faces': results['ageing']['real_faces'],
-        'generated': results['ageing'],
-        **beside_ages,
-    }
-    details = {'generated': results['detail']}
-    details |= {name: of['detail'] for name, of in beside.items() if 'detail' in of}
+    ages = {'real faces': results['ageing']['real_faces'], 'generated': results['ageing']}
+    ages |= beside
     parts = {
-        'Reconstruction': report.reconstruction(measured, *held_out[2:], age_upper),
+        'Reconstruction': report.reconstruction(
+            measured, held_out.ages, held_out.genders, held_out.races, age_upper
+        ),
         'Ageing': report.ageing(ages, age_upper),
         'Detail': report.detail(results['detail'], age_upper),
         'Gender': report.gender(results['gender']),
@@ -320,16 +286,60 @@ def main(argv=None):
         parts['Identity'] = missing
     for title, text in parts.items():
         print(f'\n### {title}\n\n{text}')
-    if words.csv:
-        write_csv(words.csv, held_out, measured, age_upper)
-    if words.json:
+    if args.csv:
+        write_csv(args.csv, held_out, measured, age_upper)
+    if args.json:
         # What could not be measured is no number in Python, null in JSON.
         results = json.loads(json.dumps(results), parse_constant=lambda _: None)
         text = json.dumps(results, indent=1) + '\n'
-        with files.replacing(words.json) as aside:
+        with files.replacing(args.json) as aside:
             pathlib.Path(aside).write_text(text, encoding='utf-8')
-    if words.plot:
-        report.save_plot(report.draw(ages, details, age_upper), words.plot)
+
+
+def _parser():
+    parser = flag_types.Parser('python -m demo.evaluate', __doc__)
+    flag_types.add_model(parser, default=None)
+    flag_types.add_data_set(parser)
+    parser.add_argument(
+        '--batch',
+        type=flag_types.integer(1, flag_types.MOST),
+        default=100,
+        help='faces at a time (%(default)s)',
+    )
+    parser.add_argument(
+        '--faces',
+        type=flag_types.integer(1, flag_types.MOST),
+        default=12,
+        help='people of each age group and gender for all but reconstruction (%(default)s)',
+    )
+    parser.add_argument(
+        '--age_shift',
+        type=flag_types.number(0, likeness.MOST_AGE_SHIFT),
+        default=0,
+        help="how far the code's age is replaced: 0 not, 1 by the target's (%(default)g)",
+    )
+    parser.add_argument(
+        '--likeness',
+        type=flag_types.number(0, 1),
+        default=0,
+        help='how much of the photo is kept: 0 nothing, 1 all but the change (%(default)g)',
+    )
+    parser.add_argument(
+        '--judge',
+        type=flag_types.path,
+        default=judge.HERE,
+        help='folder of the judge; default: demo/evaluate',
+    )
+    path = {'type': flag_types.path, 'metavar': 'FILE'}
+    parser.add_argument('--csv', **path, help='to write, with a row per face')
+    parser.add_argument('--json', **path, help='to write, with all results')
+    parser.add_argument(
+        '--beside', **path, nargs='+', default=[], help='results of --json to show beside these'
+    )
+    parser.add_argument(
+        '--grid', **path, help='judge only this picture of faces, a row for each age group'
+    )
+    return parser
 
 
 if __name__ == '__main__':

@@ -1,11 +1,10 @@
-"""Write a trained model for other programs: python -m init_model.export --format onnx DEST.
+"""Write a trained model for other programs: python -m demo.export --format onnx DEST.
 
 DEST becomes a folder with a README.md and one network, from a face, an age and a gender to a face;
 with --parts True with E and G apart instead. What is written is opened again by the format's own
 runtime and compared with this program on three faces. DEST is there only if both agree.
 """
 
-import argparse
 import os
 import tempfile
 import warnings
@@ -14,20 +13,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import face_aging
 import ops
-from data import console, labels
+from data import console, flag_types, labels
 from data.console import InputError
 
-FACES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'demo', 'faces')
+FACES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'faces')
 COMPARED = 3  # faces of that folder
-# The largest difference of two pixels, in [-1, 1], that counts as rounding. For the weights in this
-# folder it was at most 2e-6 in every format, also in float16, as which they are stored.
+# The largest difference of two pixels, in [-1, 1], that counts as rounding. For the bundled
+# weights it was at most 2e-6 in every format, also in float16, as which they are stored.
 TOLERANCE = 1e-4
 TOLERANCE_FLOAT16 = 2e-2
 SUFFIXES = {'saved_model': '', 'litert': '.tflite', 'onnx': '.onnx'}  # of the formats' files
 
 
-def export(model, dest, format, parts=False, float16=False):
+def export(
+    model: face_aging.FaceAging,
+    dest: str,
+    format: str,
+    parts: bool = False,
+    float16: bool = False,
+) -> dict[str, float]:
     """Write a model to a new folder, with a README.
 
     Args:
@@ -209,7 +215,7 @@ def network(path):
 _README = """\
 # A model of faces and their ages (CAAE)
 
-Written by `python -m init_model.export`; checked against the model that it comes from.
+Written by `python -m demo.export`; checked against the model that it comes from.
 
 | file | input | output | largest difference |
 |---|---|---|--:|
@@ -282,22 +288,20 @@ def _readme(model, format, differences):
 
 @console.one_sentence()
 def main(argv=None):
-    from demo import portraits  # only a program opens a model, from the room above
-
-    parser = argparse.ArgumentParser(prog='python -m init_model.export', description=__doc__)
-    parser.add_argument('dest', type=console.path, help='folder to be made')
+    parser = flag_types.Parser('python -m demo.export', __doc__)
+    parser.add_argument('dest', type=flag_types.path, help='folder to be made')
     parser.add_argument('--format', choices=[*SUFFIXES], required=True)
-    flag = {'type': console.boolean, 'default': False, 'metavar': 'True|False'}
+    flag = {'type': flag_types.boolean, 'default': False, 'metavar': 'True|False'}
     parser.add_argument('--parts', **flag, help='write E and G apart (%(default)s)')
     parser.add_argument(
         '--float16', **flag, help='store weights in float16, with litert (%(default)s)'
     )
-    portraits.add_arguments(parser)
-    words = parser.parse_args(argv)
-    model = portraits.open_model(words)
-    differences = export(model, words.dest, words.format, words.parts, words.float16)
+    flag_types.add_model(parser)
+    args = parser.parse_args(argv)
+    model = face_aging.open_trained(args.savedir, args.age_groups)
+    differences = export(model, args.dest, args.format, args.parts, args.float16)
     for name, difference in differences.items():
-        console.say(f'Wrote {words.dest}/{name}, within {difference:.1g} of the model.')
+        console.say(f'Wrote {args.dest}/{name}, within {difference:.1g} of the model.')
 
 
 if __name__ == '__main__':

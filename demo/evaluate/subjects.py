@@ -2,16 +2,43 @@
 
 import collections
 import hashlib
+import typing
+from collections.abc import Iterable
 
 import numpy as np
 
+import face_aging
 from data import doubles, files, labels, pipeline, readers
 from data.console import InputError
 
 REAL = 60  # faces of each age group and gender to compare with, for 3,540 pairs of people
 
 
-def read(model, folder, reader=None, fewest=0):
+class People(typing.NamedTuple):
+    """Faces of N people and what is known of them.
+
+    Attributes:
+        paths: list of N.
+        faces: uint8 array [N, S, S, C].
+        ages, genders: int arrays [N], age groups and indices of labels.GENDER_NAMES.
+        races: int array [N], indices of labels.RACE_NAMES, -1 where unknown.
+    """
+
+    paths: list
+    faces: np.ndarray
+    ages: np.ndarray
+    genders: np.ndarray
+    races: np.ndarray
+
+    @property
+    def cells(self):
+        """A number for those of one age group and gender, int array [N]."""
+        return self.ages * 2 + self.genders
+
+
+def read(
+    model: face_aging.FaceAging, folder: str, reader: str | None = None, fewest: int = 0
+) -> tuple[People, People]:
     """Read the held-out faces of a data set, and real faces to compare with.
 
     Held-out faces that have a copy among the others are left out, and so is every second face of a
@@ -26,10 +53,8 @@ def read(model, folder, reader=None, fewest=0):
             as far as there are any.
 
     Returns:
-        held_out: paths, list of N; faces, uint8 array [N, S, S, C]; ages, genders and races, int
-            arrays [N], indices of age groups, labels.GENDER_NAMES and labels.RACE_NAMES, where an
-            unknown race is -1.
-        real: the same of R real faces, the held-out ones first.
+        held_out: those measured.
+        real: people to compare with, the held-out ones first.
 
     Raises:
         InputError: no such folder, no held-out face without a copy, most of them unreadable.
@@ -65,11 +90,13 @@ def read(model, folder, reader=None, fewest=0):
     paths = [paths[i] for i in chosen]
     known = [readers.parse_race(path) for path in paths]
     races = np.array([-1 if race is None else race for race in known])
-    real = paths, faces, ages[chosen], genders[chosen], races
-    return tuple(column[:count] for column in real), real
+    real = People(paths, faces, ages[chosen], genders[chosen], races)
+    return People._make(column[:count] for column in real), real
 
 
-def choose(paths, cells, count, taken=()):
+def choose(
+    paths: list[str], cells: np.ndarray, count: int, taken: Iterable[int] = ()
+) -> np.ndarray:
     """Choose up to `count` faces of each cell, by their names: the same ones for every model.
 
     Args:

@@ -1,32 +1,26 @@
-"""The tables and the figure of demo.evaluate and demo.judge, from their numbers.
+"""The tables of demo.evaluate and its judge, from their numbers."""
 
-python -m demo.report 5.json 10.json --plot training.png shows how a training went: each file is
-what `demo.evaluate --json` wrote of the model after so many epochs.
-"""
-
-import argparse
-import itertools
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from data import console, files, labels
+from data import labels
 from data.console import InputError
-from demo import measures
-
-COLOURS = '#30363d', '#2f6fab', '#c0504d', '#3f8f5f', '#8064a2', '#b8860b'  # of the lines
+from demo.evaluate import measures
 
 
-def table(title, names, members, measured):
+def table(
+    title: str, names: Sequence[str], members: Sequence[np.ndarray], measured: np.ndarray
+) -> str:
     """Return a Markdown table of means, a row for each group that has a face.
 
     Args:
         title: of the first column.
         names: list of the groups' names.
         members: for each group a bool array [N], its faces.
-        measured: float32 array [N, 3], as from `evaluate.measure`.
+        measured: float32 array [N, 3], as from `measure` in demo.evaluate.
     """
     lines = []
     for name, chosen in zip(names, members, strict=True):
@@ -37,11 +31,17 @@ def table(title, names, members, measured):
     return _table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines)
 
 
-def reconstruction(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
+def reconstruction(
+    measured: np.ndarray,
+    ages: np.ndarray,
+    genders: np.ndarray,
+    races: np.ndarray,
+    age_upper: Sequence[int] = labels.AGE_UPPER,
+) -> str:
     """Return the tables: all faces, by age group, by gender, by both, and by race.
 
     Args:
-        measured: float32 array [N, 3], as from `evaluate.measure`.
+        measured: float32 array [N, 3], as from `measure` in demo.evaluate.
         ages, genders: int arrays [N], age groups, and indices of labels.GENDER_NAMES.
         races: int array [N], indices of labels.RACE_NAMES, -1 where unknown.
         age_upper: last year of each age group but the last.
@@ -68,7 +68,7 @@ def reconstruction(measured, ages, genders, races, age_upper=labels.AGE_UPPER):
     return '\n\n'.join(tables)
 
 
-def ageing(rows, age_upper=labels.AGE_UPPER):
+def ageing(rows: dict[str, dict], age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
     """Return a Markdown table of judged ages.
 
     Args:
@@ -84,8 +84,8 @@ def ageing(rows, age_upper=labels.AGE_UPPER):
     return _table(['judged age', *labels.age_names(age_upper), *titles], lines)
 
 
-def detail(row, age_upper=labels.AGE_UPPER):
-    """Return a Markdown table of `detail.compare`."""
+def detail(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
+    """Return a Markdown table of `measures.detail`."""
     rows = [
         ("sharpness, by the input's", 'sharpness', _hundredths),
         ("energy of 3 to 8 pixels, by real faces'", 'band_energy', _hundredths),
@@ -96,7 +96,7 @@ def detail(row, age_upper=labels.AGE_UPPER):
     return _by_target(row, rows, age_upper)
 
 
-def identity(row, age_upper=labels.AGE_UPPER):
+def identity(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
     """Return Markdown tables of `measures.identity`."""
     limit = f'under {row["limit"]}'
     rows = [('distance', 'distance', _thousandths), (limit, 'same_person', _percent)]
@@ -113,8 +113,8 @@ def identity(row, age_upper=labels.AGE_UPPER):
     return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
 
 
-def recognition(row, age_upper=labels.AGE_UPPER):
-    """Return Markdown tables of `recognition.compare`."""
+def recognition(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
+    """Return Markdown tables of `measures.recognition`."""
     rows = [
         (f'found first among {row["people"]} people', 'found_first', _percent),
         ('recognised at 1% false accepts', 'recognised', _percent),
@@ -128,7 +128,7 @@ def recognition(row, age_upper=labels.AGE_UPPER):
     return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
 
 
-def gender(row):
+def gender(row: dict) -> str:
     """Return a Markdown table of `measures.gender`."""
     names = {
         'real_faces': 'real faces, for their gender',
@@ -141,7 +141,7 @@ def gender(row):
     return _table(['the judge takes', 'share'], lines)
 
 
-def fairness(rows):
+def fairness(rows: dict[str, dict]) -> str:
     """Return a Markdown table of `measures.fairness`."""
     lines = []
     for name, row in rows.items():
@@ -154,8 +154,8 @@ def fairness(rows):
     return _table(['people', 'faces', 'adult swing', 'identity: distance'], lines)
 
 
-def judge(rows):
-    """Return a Markdown table of `demo.judge.errors`."""
+def judge(rows: list[dict]) -> str:
+    """Return a Markdown table of `judge.errors`."""
     titles = 'age', 'faces', 'mean age', 'mean judged age', 'mean absolute error', 'gender right'
     lines = []
     for row in rows:
@@ -184,110 +184,25 @@ def _by_target(row, lines, age_upper):
     return _table(titles, cells)
 
 
-def draw(ages, details, age_upper=labels.AGE_UPPER):
-    """Draw judged age over target age, and how sharp the faces are.
-
-    Args:
-        ages, age_upper: as for `ageing`; real faces first.
-        details: dict from the names of methods, some of those of `ages`, to dicts as from
-            `detail.compare`.
-
-    Returns:
-        a matplotlib Figure.
-    """
-    names = labels.age_names(age_upper)
-    colours = dict(zip(ages, itertools.cycle(COLOURS), strict=False))
-    styles = dict(zip(ages, itertools.chain(['o--'], itertools.repeat('o-')), strict=False))
-    figure = Figure([8, 8], dpi=120, layout='constrained')
-    above, below = figure.subplots(2, 1, height_ratios=[5, 3])
-    for name, row in ages.items():
-        above.plot(names, row['judged_age'], styles[name], color=colours[name], label=name)
-    for name, row in details.items():
-        for key, style in (('sharpness', 'o-'), ('band_energy', 's:')):
-            values = [np.nan if x is None else x for x in row['by_target'][key]]
-            text = f'{name}: {key.replace("_", " ")}'
-            below.plot(names, values, style, color=colours[name], label=text)
-    below.axhline(1, color='#30363d', linewidth=0.8)
-    above.set_ylabel('mean judged age (years)')
-    below.set(xlabel='shown at the age of', ylabel='median ratio')
-    for axes in (above, below):
-        axes.set_ylim(bottom=0)
-        axes.grid(color='#e6e8ea')
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.legend(frameon=False)
-    return figure
-
-
-def read_results(path, age_upper=None):
-    """Return what --json of demo.evaluate wrote.
+def read_ageing(path: str, age_upper: Sequence[int]) -> dict:
+    """Return the ageing that --json of demo.evaluate wrote.
 
     Args:
         path: of the file.
-        age_upper: last year of each age group but the last, which it must have; None for any.
+        age_upper: last year of each age group but the last, which it must have.
 
     Raises:
         InputError: it is no such file, or of other age groups.
     """
     try:
-        results = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
-        judged = results['ageing']['judged_age']
-        ageing({'': results['ageing']})
-        over_time({0: results})
-        if 'detail' in results:
-            detail(results['detail'])
+        row = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))['ageing']
+        count = len(row['judged_age'])
+        ageing({'': row}, age_upper)  # all numbers are there
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f'{path} is no file that --json wrote: name another one.') from error
-    if age_upper and len(judged) != len(age_upper) + 1:
+    if count != len(age_upper) + 1:
         raise InputError(f'{path} is of other age groups: name one of the same.')
-    return results
-
-
-def over_time(results):
-    """Return a Markdown table of a training, a row for each dict of results, by epoch."""
-    lines = []
-    for epoch, row in sorted(results.items()):
-        ageing, identity = row['ageing'], row.get('identity') or {}
-        cells = [
-            f'{row["reconstruction"]["L1"]:.4f}',
-            _tenths(ageing['adult_swing']),
-            _percent(ageing['rising']),
-            _thousandths(identity.get('distance')),
-            _thousandths(identity.get('reconstructions', {}).get('distance')),
-        ]
-        lines.append([str(epoch), *cells])
-    identities = 'identity, plain', 'identity, reconstructions'
-    return _table(['epochs', 'L1', 'adult swing', 'rising', *identities], lines)
-
-
-def draw_over_time(results):
-    """Draw the L1, the adult swing and the identity of a training; arguments as for `over_time`.
-
-    Returns:
-        a matplotlib Figure.
-    """
-    epochs, rows = zip(*sorted(results.items()), strict=True)
-    curves = {
-        'L1 of reconstructions': [row['reconstruction']['L1'] for row in rows],
-        'adult swing (years)': [row['ageing']['adult_swing'] for row in rows],
-        'distance of descriptors': [(row.get('identity') or {}).get('distance') for row in rows],
-    }
-    figure = Figure([10, 3.4], dpi=120, layout='constrained')
-    for axes, (name, values), colour in zip(
-        figure.subplots(1, len(curves)), curves.items(), COLOURS, strict=False
-    ):
-        values = [np.nan if value is None else value for value in values]
-        axes.plot(epochs, values, 'o-', color=colour)
-        axes.set(xlabel='epochs', title=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(color='#e6e8ea')
-        axes.spines[['top', 'right']].set_visible(False)
-    return figure
-
-
-def save_plot(figure, path):
-    """Write a matplotlib Figure as a PNG; it replaces a file at once."""
-    with files.replacing(path) as aside:
-        figure.savefig(aside, format='png')
+    return row
 
 
 def _number(value, digits):
@@ -312,24 +227,3 @@ def _thousandths(value):
 
 def _error(value, digits):
     return '' if value is None else f' ± {value:.{digits}f}'
-
-
-@console.one_sentence()
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m demo.report', description=__doc__)
-    parser.add_argument('json', type=console.path, nargs='+', help='files, named by their epochs')
-    parser.add_argument('--plot', metavar='PNG', type=console.path, help='to write')
-    words = parser.parse_args(argv)
-    results = {}
-    for path in words.json:
-        stem = pathlib.Path(path).stem
-        if not stem.isdecimal():
-            raise InputError(f'{path} tells no epoch: name it as after five epochs, 5.json.')
-        results[int(stem)] = read_results(path)
-    print(over_time(results))
-    if words.plot:
-        save_plot(draw_over_time(results), words.plot)
-
-
-if __name__ == '__main__':
-    main()
