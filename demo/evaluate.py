@@ -34,7 +34,7 @@ import face_aging
 from data import console, files, labels, pictures, pipeline, readers
 from data.console import InputError, Progress
 from demo import detail, judge, likeness, measures, recognition, report, subjects
-from init_model import codes, savedir
+from init_model import codes
 
 
 def measure(reconstruct, faces, ages, genders, size_batch):
@@ -86,12 +86,11 @@ def shifted(model, aging):
     return method
 
 
-def open_method(model, folder, age_shift, strength):
+def open_method(model, age_shift, strength):
     """Return the method of --age_shift and --likeness: the paper's where both are 0.
 
     Args:
         model: a FaceAging, trained.
-        folder: of its weights, where the statistics of its codes are.
         age_shift, strength: see likeness.shift_age and likeness.lay_over.
 
     Raises:
@@ -99,11 +98,11 @@ def open_method(model, folder, age_shift, strength):
     """
     if not age_shift and not strength:
         return plain(model)
-    statistics = codes.read(folder, model.num_categories, model.num_z_channels)
+    statistics = codes.of(model)
     if statistics is None and age_shift:
         raise InputError(
-            f'{folder} has no statistics of codes, which an age shift needs: make them with '
-            f'{codes.COMMAND}.'
+            f'{model.weights_dir} has no statistics of codes, which an age shift needs: make them '
+            f'with {codes.command(model.weights_dir)}.'
         )
     return shifted(model, likeness.Aging(statistics, age_shift, strength))
 
@@ -285,10 +284,7 @@ def main(argv=None):
     model = face_aging.FaceAging(is_training=False, **settings)
     if not model.load_checkpoint(None if words.savedir else face_aging.INIT_MODEL):
         raise InputError('There is no trained model to measure: name one with --savedir.')
-    folder = (
-        os.path.join(words.savedir, savedir.CHECKPOINT) if words.savedir else face_aging.INIT_MODEL
-    )
-    method = open_method(model, folder, words.age_shift, words.likeness)
+    method = open_method(model, words.age_shift, words.likeness)
     held_out, real = subjects.read(
         model, os.path.join(words.datadir, words.dataset), words.labels, subjects.REAL
     )

@@ -9,7 +9,6 @@ model.
 import argparse
 import functools
 import math
-import os
 import typing
 import warnings
 
@@ -20,7 +19,6 @@ import face_aging
 from data import detector, tables
 from data.console import InputError
 from demo import age_code
-from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos, chosen on one half of the held-out people.
@@ -91,29 +89,32 @@ def _number(low, high):
     return number
 
 
-def open_aging(model, age_shift=None, likeness=None):
+def open_aging(model, age_shift: float | None = None, likeness: float | None = None) -> Aging:
     """Return the `Aging` of a model; where no values are given, the best ones.
 
     Without Codes the best age_shift is 0; a warning says how to make them.
 
     Args:
-        model: a FaceAging that has restored its weights by `load_trained`.
+        model: a FaceAging that has restored its weights.
+        age_shift, likeness: see `Aging`.
 
     Raises:
-        InputError: an age_shift is given, but there are no Codes; or they are damaged.
+        InputError: an age_shift is given, but there are no Codes of these weights; or they are
+            damaged.
     """
-    folder = os.path.join(model.save_dir, savedir.CHECKPOINT)
-    if not checkpoints.is_in(folder):
-        folder = face_aging.INIT_MODEL
-    codes = code_statistics.read(folder, model.num_categories, model.num_z_channels)
-    if codes is None and age_shift != 0:
+    codes = None
+    try:
+        codes = code_statistics.of(model)
         need = (
-            f'The statistics of codes that an age shift needs are not in {folder}: make them with '
-            f'{code_statistics.COMMAND} --savedir {model.save_dir} --dataset UTKFace'
+            'The statistics of codes that an age shift needs are not in '
+            f'{model.weights_dir}: make them ({code_statistics.command(model.weights_dir)}).'
         )
+    except code_statistics.OtherWeightsError as error:
+        need = str(error)
+    if codes is None and age_shift != 0:
         if age_shift:
-            raise InputError(f'{need}, or pass 0.', age_shift=0)
-        warnings.warn(f'{need}. Ages show less without.', stacklevel=2)
+            raise InputError(need, age_shift=0)
+        warnings.warn(f'{need} Ages show less without.', stacklevel=2)
         age_shift = 0
     age_shift = AGE_SHIFT if age_shift is None else age_shift
     return Aging(codes, age_shift, LIKENESS if likeness is None else likeness)

@@ -119,7 +119,7 @@ def _frame(picture, size, epoch):
 def read_size_image(folder):
     """Return the size S of the faces of a training, from its folder of checkpoints."""
     usual = 128
-    if not checkpoints.is_in(folder):
+    if not checkpoints.has_checkpoint(folder):
         return usual
     return checkpoints.read_newest(folder).settings.get('size_image', usual)
 

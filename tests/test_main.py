@@ -109,7 +109,9 @@ def calls(monkeypatch, tmp_path):
     """What main asks of FaceAging, as a function of the command line's words."""
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
-    monkeypatch.setattr('init_model.checkpoints.is_in', lambda _: Recorder.saved is not None)
+    monkeypatch.setattr(
+        'init_model.checkpoints.has_checkpoint', lambda _: Recorder.saved is not None
+    )
     monkeypatch.setattr('face_aging.INIT_MODEL', 'no_init_model')
     monkeypatch.setattr('demo.aging.write', lambda *args: recorded.append(('write', *args[1:])))
     monkeypatch.chdir(tmp_path)
