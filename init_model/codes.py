@@ -148,8 +148,7 @@ def command(folder: str | None) -> str:
 
 def of(model) -> Codes | None:
     """Return the `Codes` of a FaceAging, see `read`."""
-    sizes = model.num_categories, model.num_z_channels
-    return read(model.weights_dir, *sizes, model.digest)
+    return read(model.weights_dir, model.num_categories, model.num_z_channels, model.digest)
 
 
 def read(
@@ -168,49 +167,43 @@ def read(
     """
     if folder is None:
         return None
-    L, Z = num_categories, num_z_channels
-    arrays, of_E = _stored(folder, {'mean': (L, 2, Z), 'covariance': (Z, Z), 'count': (L, 2)})
+    cells = num_categories, 2
+    sizes = (*cells, num_z_channels), (num_z_channels, num_z_channels), cells
+    shapes = dict(zip(NAMES, sizes, strict=True))
+    arrays, digest_of_E = _stored(folder, shapes)
     if arrays.keys() != NAMES.keys():
         return None
-    if of_E is not None and of_E != digest():
-        raise OtherWeightsError(
-            f'The statistics of codes in {folder} are of other weights than those in use: make '
-            f'them anew ({command(folder)}).'
-        )
-    return Codes(**{field: arrays[name] for name, field in NAMES.items()})
-
-
-def _stored(folder, shapes):
-    """Return the arrays by NAMES that are stored in a folder, and the digest of their E.
-
-    The digest is None where it was not stored: in a checkpoint that holds its statistics itself,
-    as those of earlier versions do, or with weights that an earlier version packed.
-
-    Raises:
-        InputError: they are damaged, or not of these shapes.
-    """
-    path, cure = os.path.join(folder, FILE), f'make it anew ({command(folder)}).'
-    of_E = None
-    if os.path.exists(path) and checkpoints.has_checkpoint(folder):
-        kinds = {name: (init_model.CODES_DTYPE, shapes[field]) for name, field in NAMES.items()}
-        kinds[init_model.E_DIGEST] = np.dtype(np.uint8), (DIGEST_BYTES,)
-        arrays = init_model.load_arrays(path, kinds, cure)
-        of_E = arrays.pop(init_model.E_DIGEST).tobytes().hex()
-    elif checkpoints.has_checkpoint(folder):
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of damaged ones load_checkpoint tells
-            arrays = checkpoints.read_newest(folder, NAMES).values
-    elif init_model.has_weights(folder):
-        arrays, of_E = init_model.load_codes(folder)
-    else:
-        arrays = {}
-    fits = all(arrays[name].shape == shapes[NAMES[name]] for name in arrays)
+    fits = {name: array.shape for name, array in arrays.items()} == shapes
     if not fits or not all(np.isfinite(array).all() for array in arrays.values()):
         raise InputError(
             f'The statistics of codes in {folder} are damaged or of another model: make them anew '
             f'({command(folder)}).'
         )
-    return arrays, of_E
+    if digest_of_E is not None and digest_of_E != digest():
+        raise OtherWeightsError(
+            f'The statistics of codes in {folder} are of other weights than those in use: make '
+            f'them anew ({command(folder)}).'
+        )
+    return Codes(*(arrays[name] for name in NAMES))
+
+
+def _stored(folder, shapes):
+    """Return the arrays that are stored in a folder, by name, and the digest of their E.
+
+    The digest is None where earlier versions stored none: inside a checkpoint, to which such arrays
+    then belong, and with packed weights.
+    """
+    path = os.path.join(folder, FILE)
+    if not checkpoints.has_checkpoint(folder):
+        return init_model.load_codes(folder) if init_model.has_weights(folder) else ({}, None)
+    if not os.path.exists(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of damaged ones load_checkpoint tells
+            return checkpoints.read_newest(folder, NAMES).values, None
+    kinds = {name: (init_model.CODES_DTYPE, shape) for name, shape in shapes.items()}
+    kinds[init_model.E_DIGEST] = np.dtype(np.uint8), (DIGEST_BYTES,)
+    arrays = init_model.load_arrays(path, kinds, f'make it anew ({command(folder)}).')
+    return arrays, arrays.pop(init_model.E_DIGEST).tobytes().hex()
 
 
 def store(folder: str, codes: Codes, digest: str) -> None:
