@@ -81,7 +81,8 @@ class Recorder:
 
     is_chief = True
     size_image, num_input_channels = 32, 3
-    num_categories, num_z_channels, save_dir, weights_dir = 10, 50, 'save', None
+    num_categories, num_z_channels, save_dir = 10, 50, 'save'
+    weights_dir = digest = None
     saved = None  # the run in save_dir
 
     def __init__(self, calls):
