@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import init_model
 import ops
 from data import align, console, devices, files, labels, pipeline
 from data.order import take_up
@@ -44,6 +45,7 @@ class FaceAging:
         trainable: three lists, the variables that each of these updates.
         weights: (w0, w1, w2), of the terms besides L1 in the loss of E and G, see README.md.
         run: the state of its training, a `Run`: epoch, step, order of the faces and so on.
+        weights_dir: folder that the weights were restored from or saved to last; None: fresh ones.
         is_chief: whether this process writes files; of several machines' only one does.
     """
 
@@ -116,7 +118,7 @@ class FaceAging:
             for network in itertools.chain(*networks)
             for variable in network.variables
         }
-        self.run = Run(WEIGHTS)
+        self.run, self.weights_dir = Run(WEIGHTS), None
         self._compile(learning_rate=0.0002, beta1=0.5, weights=WEIGHTS)
 
     # ------------------------------------------------------------------------------ networks
@@ -430,10 +432,11 @@ class FaceAging:
                     self._save('test', f'test_as_{gender}{page}', rows)
                     progress.update(len(images) * self.num_categories)
 
-    def load_trained(self):
+    def load_trained(self) -> None:
         """Restore the newest checkpoint in save_dir; if `SAVE_DIR` has none, init_model."""
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
-        stands_in = os.path.normpath(self.save_dir) == SAVE_DIR and not checkpoints.is_in(folder)
+        is_default = os.path.normpath(self.save_dir) == SAVE_DIR
+        stands_in = is_default and not checkpoints.has_checkpoint(folder)
         if stands_in:
             print(f'\n\tNo checkpoint in {folder} yet: the weights in init_model are used.')
         if not self.load_checkpoint(INIT_MODEL if stands_in else None):
@@ -447,7 +450,7 @@ class FaceAging:
         return ops.save_batch_images(images, os.path.join(self.save_dir, folder, name))
 
     # --------------------------------------------------------------------------- checkpoints
-    def save_checkpoint(self):
+    def save_checkpoint(self) -> None:
         """Write save_dir/checkpoint/model-<step>; keep the newest two.
 
         Its format is the original's; the optimizers' variables and the state of the run are added.
@@ -459,9 +462,11 @@ class FaceAging:
         tensors = {name: tf.convert_to_tensor(v) for name, v in self.saved_variables().items()}
         ops.require_finite(tensors, f'after step {self.run.step}', self.run.kept)
         own = settings.of(self) if self.is_training else None
-        self.run.save(os.path.join(self.save_dir, savedir.CHECKPOINT), tensors, own)
+        folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
+        self.run.save(folder, tensors, own)
+        self.weights_dir = folder
 
-    def load_checkpoint(self, model_path=None):
+    def load_checkpoint(self, model_path: str | None = None) -> bool:
         """Restore the networks, from save_dir also the optimizers and the run, if it is possible.
 
         Args:
@@ -487,11 +492,16 @@ class FaceAging:
         run = Run.from_checkpoint(found, self.weights, is_own)
         variables = self.saved_variables() if is_own and found.state else self.named_variables
         checkpoints.restore(found.origin, found.values, variables)
-        self.run = run
+        self.run, self.weights_dir = run, folder
         savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {run.origin}, {run.describe(self.weights)}')
         return True
 
-    def saved_variables(self):
+    def digest(self) -> str:
+        """Return a SHA-256 of E's variables as they are now, see `init_model.digest`."""
+        own = (item for item in self.named_variables.items() if item[0].startswith('E_'))
+        return init_model.digest({name: tf.convert_to_tensor(v) for name, v in own})
+
+    def saved_variables(self) -> dict:
         """Return a dict from names to the variables of the networks and the optimizers."""
         return {**self.named_variables, **{v.path: v for o in self.optimizers for v in o.variables}}
 

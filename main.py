@@ -208,7 +208,7 @@ def _train(model):
     with savedir.running(_SAVEDIR.value, model.is_chief):
         starting_over = not _USE_TRAINED_MODEL.value
         folder = os.path.join(_SAVEDIR.value, savedir.CHECKPOINT)
-        if not starting_over and checkpoints.is_in(folder):
+        if not starting_over and checkpoints.has_checkpoint(folder):
             model.load_checkpoint()  # `train` goes on from it
         if model.is_chief:
             with savedir.side_file(os.path.join(_SAVEDIR.value, FLAGS_TXT)):
@@ -237,7 +237,7 @@ def _train(model):
         )
         if model.is_chief:
             data_set = os.path.join(_DATADIR.value, _DATASET.value)
-            codes.complete(folder, model, data_set, _LABELS.value)
+            codes.complete(model, data_set, _LABELS.value)
 
 
 def _test(model):

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from data.console import InputError
+from data.console import InputError, is_lack_of_memory
 
 # Pillow starts programs to open some other formats. So pictures are read by Pillow itself: imageio
 # cannot limit the formats, nor does it show the size of a picture before decoding it.
@@ -54,6 +54,7 @@ def open_picture(image_path, is_gray=False, on_white=False):
 
     Raises:
         UnreadableError: the file is missing, damaged, not a picture or too large.
+        MemoryError: memory ran out, which says nothing of the file.
     """
     mode = 'L' if is_gray else 'RGB'
     with contextlib.ExitStack() as stack:
@@ -82,6 +83,8 @@ def open_picture(image_path, is_gray=False, on_white=False):
             if image.mode != mode:
                 image = image.convert(mode)
         except Exception as error:  # Pillow's decoders raise almost anything on damaged data
+            if is_lack_of_memory(error):
+                raise
             raise UnreadableError(image_path, _reason(error)) from error
         yield image
 
@@ -103,6 +106,8 @@ def _turned(image, image_path):
             return image  # without the copy that Pillow makes
         return ImageOps.exif_transpose(image)
     except Exception as error:  # of almost any kind
+        if is_lack_of_memory(error):
+            raise
         reason = _reason(error)
         warnings.warn(
             f'{image_path} is not turned, its EXIF data are damaged ({reason}).', stacklevel=2

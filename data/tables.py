@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from data import files
-from data.console import InputError, Progress
+from data.console import InputError, Progress, first_line, is_lack_of_memory
 
 LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
@@ -132,10 +132,11 @@ def read_cacd_mat(path):
             for age, identity, name in zip(*pictures, strict=True)
         }
     except Exception as error:  # SciPy and HDF5 raise almost anything on damaged files
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if is_lack_of_memory(error):
+            raise
         raise InputError(
-            f"{path} cannot be read as CACD's table ({reason}): restore it, or remove it to go by "
-            "the pictures' names."
+            f"{path} cannot be read as CACD's table ({first_line(error)}): restore it, or remove "
+            "it to go by the pictures' names."
         ) from error
 
 

@@ -50,8 +50,7 @@ def morph(
     shares = _shares(count)
     z = shares @ np.concatenate([first.people.z, second.people.z])
     years = labels.age_label(shares @ ages, model.age_upper)
-    (faces,) = likeness.generate(model, (z, years, shares @ labels.one_hot(genders, 2)))
-    return faces
+    return model.generate(z, years, shares @ labels.one_hot(genders, 2))
 
 
 def _shares(count):
@@ -91,8 +90,7 @@ def kids(
     z = np.where(from_one, one, other)
     youngest = labels.one_hot([0], model.num_categories)
     genders = labels.one_hot([0] * count + [1] * count, 2)
-    (faces,) = likeness.generate(model, (np.concatenate([z, z]), youngest, genders))
-    return faces
+    return model.generate(np.concatenate([z, z]), youngest, genders)
 
 
 def kids_strip(first: Portrait, second: Portrait, faces: np.ndarray) -> tuple[list, list]:

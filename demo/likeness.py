@@ -8,8 +8,6 @@ Arrays here may also be inputs of a network: so an export computes the same, see
 """
 
 import functools
-import math
-import os
 import typing
 import warnings
 
@@ -18,10 +16,8 @@ import numpy as np
 from keras import ops
 from scipy import ndimage
 
-import face_aging
 from data import detector, flag_types, labels, tables
 from data.console import InputError
-from init_model import checkpoints, savedir
 from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos, chosen on one half of the held-out people.
@@ -109,7 +105,7 @@ class AgingMethod:
         groups, genders = np.divmod(np.arange(2 * self.model.num_categories), 2)
         z = self.codes.mean.reshape(len(groups), -1)
         ages = labels.one_hot(groups, self.model.num_categories)
-        (faces,) = generate(self.model, (z, ages, labels.one_hot(genders, 2)))
+        faces = self.model.generate(z, ages, labels.one_hot(genders, 2))
         return faces.reshape(len(faces), -1)
 
     def look_at(self, images, years=None, gender=None):
@@ -122,9 +118,9 @@ class AgingMethod:
                 count, together with the odds that the codes tell.
         """
         images = np.asarray(images, np.float32)
-        z = self.model.E(images).numpy()
+        z = self.model.encode(images)
         ages, genders, odds = possible_labels(self.model, self.codes, z, years, gender)
-        (faces,) = generate(self.model, (z, ages, genders))
+        faces = self.model.generate(z, ages, genders)
         return likeliest(images, z, ages, genders, odds, faces)
 
     def show(self, people, ages, genders, age_shift=None, likeness=None):
@@ -141,25 +137,7 @@ class AgingMethod:
         """
         age_shift = self.age_shift if age_shift is None else age_shift
         z = shift_age(self.codes, people.z, ages, genders, age_shift, self.model.age_upper)
-        (generated,) = generate(self.model, (z, ages, genders))
-        return self._lay_over(people, generated, ages, genders, likeness)
-
-    def look_and_show(self, images, ages, genders, years=None, gender=None):
-        """Return the `People` in photos and what `show` makes of them; all goes through G at once.
-
-        Args:
-            images, years, gender: as for `look_at`.
-            ages, genders: of the target, as for `show`.
-        """
-        images = np.asarray(images, np.float32)
-        z = self.model.E(images).numpy()
-        *possible, odds = possible_labels(self.model, self.codes, z, years, gender)
-        target = shift_age(self.codes, z, ages, genders, self.age_shift, self.model.age_upper)
-        own, faces = generate(self.model, (z, *possible), (target, ages, genders))
-        people = likeliest(images, z, *possible, odds, own)
-        return people, self._lay_over(people, faces, ages, genders)
-
-    def _lay_over(self, people, generated, ages, genders, likeness=None):
+        generated = self.model.generate(z, ages, genders)
         likeness = self.likeness if likeness is None else likeness
         prototype = self._prototype_change(people, ages, genders) if likeness else None
         return np.asarray(lay_over(people, generated, likeness, prototype))
@@ -215,58 +193,35 @@ def add_arguments(parser):
     )
 
 
-def open_aging(model, age_shift=None, likeness=None):
+def open_aging(model, age_shift: float | None = None, likeness: float | None = None) -> AgingMethod:
     """Return the `AgingMethod` of a model; where no values are given, the best ones.
 
     Without Codes the best age_shift is 0; a warning says how to make them.
 
     Args:
-        model: a FaceAging that has restored its weights by `load_trained`.
+        model: a FaceAging that has restored its weights.
+        age_shift, likeness: see `AgingMethod`.
 
     Raises:
-        InputError: an age_shift is given, but there are no Codes; or they are damaged.
+        InputError: an age_shift is given, but there are no Codes of these weights; or they are
+            damaged.
     """
-    folder = os.path.join(model.save_dir, savedir.CHECKPOINT)
-    if not checkpoints.is_in(folder):
-        folder = face_aging.INIT_MODEL
-    codes = code_statistics.read(folder, model.num_categories, model.num_z_channels)
-    if codes is None and age_shift != 0:
+    codes = None
+    try:
+        codes = code_statistics.of(model)
         need = (
-            f'The statistics of codes that an age shift needs are not in {folder}: make them with '
-            f'{code_statistics.COMMAND} --savedir {model.save_dir} --dataset UTKFace'
+            'The statistics of codes that an age shift needs are not in '
+            f'{model.weights_dir}: make them ({code_statistics.command(model.weights_dir)}).'
         )
+    except code_statistics.OtherWeightsError as error:
+        need = str(error)
+    if codes is None and age_shift != 0:
         if age_shift:
-            raise InputError(f'{need}, or pass 0.', age_shift=0)
-        warnings.warn(f'{need}. Ages show less without.', stacklevel=2)
+            raise InputError(need, age_shift=0)
+        warnings.warn(f'{need} Ages show less without.', stacklevel=2)
         age_shift = 0
     age_shift = AGE_SHIFT if age_shift is None else age_shift
     return AgingMethod(model, codes, age_shift, LIKENESS if likeness is None else likeness)
-
-
-def generate(model, *inputs):
-    """Return faces, float32 [..., S, S, C] in [-1, 1], for each of several inputs.
-
-    Args:
-        model: a FaceAging, trained.
-        inputs: triples of codes [..., Z], ages [..., L] and genders [..., 2], which NumPy
-            broadcasts.
-    """
-    inputs = [[np.asarray(x) for x in triple] for triple in inputs]
-    shapes = [np.broadcast_shapes(*(x.shape[:-1] for x in triple)) for triple in inputs]
-    rows = [
-        np.concatenate(
-            [
-                np.broadcast_to(x, [*shape, x.shape[-1]]).reshape(-1, x.shape[-1])
-                for x, shape in zip(column, shapes, strict=True)
-            ]
-        )
-        for column in zip(*inputs, strict=True)
-    ]
-    faces = model.generate(*rows)
-    parts = np.split(faces, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
-    return [
-        part.reshape(*shape, *faces.shape[1:]) for part, shape in zip(parts, shapes, strict=True)
-    ]
 
 
 # ---------------------------------------------------------------------- the age in the code

@@ -90,9 +90,8 @@ class Writer:
             age, gender = portraits.known(name, age)
         titles = ['input', *(self.years or labels.age_names(self.method.model.age_upper))]
         years = self.years or labels.age_centres(self.method.model.age_upper)
-        portrait, faces = portraits.portray_and_show(
-            self.method, photo, index, name, years, self.genders, age, gender
-        )
+        portrait = portraits.portray(self.method, photo, index, name, age, gender)
+        faces = portraits.show(self.method, portrait, years, self.genders)
         os.makedirs(self.out, exist_ok=True)
         written = []
         for k, shown_as in enumerate(self.genders):

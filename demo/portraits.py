@@ -155,26 +155,6 @@ def portray(
     return _portrait(method.model, photo, index, name, span, people, age, gender)
 
 
-def portray_and_show(
-    method: likeness.AgingMethod,
-    photo: Photo,
-    index: int,
-    name: str,
-    years: typing.Sequence[float],
-    genders: typing.Sequence[str],
-    age: float | None = None,
-    gender: int | None = None,
-) -> tuple[Portrait, np.ndarray]:
-    """Return what `portray` and `show` return; the model computes both at once.
-
-    Args: as for these two.
-    """
-    face, span = cut_out(photo, index, method.model.size_image, method.model.num_input_channels)
-    ages, shown_as = _targets(method.model, years, genders)
-    people, faces = method.look_and_show(face[None], ages, shown_as, age, gender)
-    return _portrait(method.model, photo, index, name, span, people, age, gender), faces
-
-
 def _portrait(model, photo, index, name, span, people, age, gender):
     guessed_age = (people.ages[0] + 1) / 2 @ labels.age_centres(model.age_upper)
     return Portrait(

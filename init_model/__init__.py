@@ -11,28 +11,35 @@ import math
 import os
 import re
 import zipfile
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data.console import InputError
+from data.console import InputError, is_lack_of_memory
 
 MANIFEST = 'manifest.json'
 FORMAT = 1  # of the manifest
 NETWORKS = ('E', 'G', 'D_z', 'D_img')
 FILES = tuple(f'{network}.npz' for network in NETWORKS)
 CODES = 'codes.npz'  # the one file that a manifest may lack
+E_DIGEST = 'E_sha256'  # in its entry: the `digest` of the E that the codes belong to
 DTYPE = np.dtype('<f2')  # float16, in the same byte order everywhere
 CODES_DTYPE = np.dtype('<f4')  # the inverse of a covariance magnifies what float16 rounds
 MAX_BYTES = 50_000_000  # of a file: no more is read into memory, and hosts of git repositories balk
 CURE = 'restore it (git checkout init_model) or make it anew (python -m init_model.pack SAVEDIR).'
 
 
-def is_in(folder):
+def has_weights(folder: str) -> bool:
     """Whether a folder holds packed weights, be it only some of their files."""
     return any(os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, *FILES))
 
 
-def load(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
+def load(
+    folder: str,
+    manifest_name: str = MANIFEST,
+    names: Sequence[str] = FILES,
+    cure: str = CURE,
+) -> dict[str, np.ndarray]:
     """Open the packed weights of a folder.
 
     Nothing of a file is interpreted before its SHA-256 is that of the manifest; nothing is
@@ -54,36 +61,64 @@ def load(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
     files = read_manifest(folder, manifest_name, names, cure)['files']
     weights = {}
     for name in names:
-        path = os.path.join(folder, name)
-        weights.update(_load_file(path, files[name], DTYPE, manifest_name, cure))
+        arrays = _load_listed(folder, name, files[name], DTYPE, manifest_name, cure)
+        weights |= {key: array.astype(np.float32) for key, array in arrays.items()}
     return weights
 
 
-def load_codes(folder):
+def load_codes(folder: str) -> tuple[dict[str, np.ndarray], str | None]:
     """Open the statistics of codes beside packed weights, by the same rules as `load`.
 
     Returns:
-        dict from names to float32 arrays; where the manifest lists none, {}.
+        dict from names to float32 arrays, {} where the manifest lists none; and the `digest` of the
+        E that they belong to, None where it is not known.
 
     Raises:
         InputError: as `load`.
     """
     entry = read_manifest(folder)['files'].get(CODES)
-    return _load_file(os.path.join(folder, CODES), entry, CODES_DTYPE) if entry else {}
+    if not entry:
+        return {}, None
+    return _load_listed(folder, CODES, entry, CODES_DTYPE, MANIFEST, CURE), entry.get(E_DIGEST)
 
 
-def _load_file(path, entry, dtype, manifest_name=MANIFEST, cure=CURE):
-    """Return the float32 arrays of an .npz file that has an entry in the manifest."""
+def load_arrays(
+    path: str, kinds: dict[str, tuple[np.dtype, tuple[int, ...]]], cure: str
+) -> dict[str, np.ndarray]:
+    """Open an .npz file by the rules of `load`, but without a manifest.
+
+    Args:
+        path: of the file.
+        kinds: the types and shapes of just the arrays that it must hold, by name.
+        cure: as for `load`.
+
+    Raises:
+        InputError: it is missing, damaged or holds other arrays.
+    """
+    return _parse(path, _read(path, cure), kinds, cure)
+
+
+def digest(arrays: Mapping[str, np.typing.ArrayLike]) -> str:
+    """Return a SHA-256 in hexadecimal digits of float32 arrays, a dict by name."""
+    sha256 = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        array = np.ascontiguousarray(array, '<f4')
+        sha256.update(f'{name} {array.shape}\n'.encode())
+        sha256.update(array)
+    return sha256.hexdigest()
+
+
+def _load_listed(folder, name, entry, dtype, manifest_name, cure):
+    """Return the arrays, of one type, of an .npz file that has an entry in the manifest."""
+    path = os.path.join(folder, name)
     data = _read(path, cure)
     if hashlib.sha256(data).hexdigest() != entry['sha256']:
         raise _damaged(path, f'its SHA-256 is not the one in {manifest_name}', cure)
-    try:
-        return _parse(data, entry['shapes'], dtype)
-    except Exception as error:  # zipfile and NumPy raise many kinds on foreign files
-        raise _damaged(path, error, cure) from error
+    kinds = {key: (dtype, tuple(shape)) for key, shape in entry['shapes'].items()}
+    return _parse(path, data, kinds, cure)
 
 
-def describe_file(path, arrays):
+def describe_file(path: str, arrays: dict[str, np.ndarray]) -> dict:
     """Write arrays, a dict by name, as an .npz file; return its entry in the manifest."""
     with open(path, 'wb') as file:  # given a name, NumPy would add a suffix to it
         np.savez(file, **arrays)
@@ -93,7 +128,7 @@ def describe_file(path, arrays):
     return {'sha256': hashlib.sha256(data).hexdigest(), 'bytes': len(data), 'shapes': shapes}
 
 
-def write_manifest(path, manifest):
+def write_manifest(path: str, manifest: dict) -> None:
     """Write a manifest as JSON to be read by people: each shape on one line."""
     text = json.dumps(manifest, indent=1)
     text = re.sub(r'\[[\d,\s]*\]', lambda shape: json.dumps(json.loads(shape[0])), text)
@@ -101,7 +136,12 @@ def write_manifest(path, manifest):
         print(text, file=file)
 
 
-def read_manifest(folder, manifest_name=MANIFEST, names=FILES, cure=CURE):
+def read_manifest(
+    folder: str,
+    manifest_name: str = MANIFEST,
+    names: Sequence[str] = FILES,
+    cure: str = CURE,
+) -> dict:
     """Return the manifest of packed weights, a dict: see README.md in this folder.
 
     Args:
@@ -153,35 +193,41 @@ def _read(path, cure):
     return data
 
 
-def _parse(data, shapes, dtype):
-    """Return the float32 arrays of an .npz file, given as bytes, if they have just these shapes.
+def _parse(path, data, kinds, cure):
+    """Return the arrays of an .npz file, given as bytes, if they are of just these kinds.
 
     Args:
-        dtype: of the arrays in the file.
+        path, kinds, cure: as for `load_arrays`.
 
     Raises:
-        ValueError, and whatever zipfile and NumPy raise: they do not.
+        InputError: they are not.
     """
-    if sum(dtype.itemsize * math.prod(shape) for shape in shapes.values()) > len(data):
-        raise ValueError('it is smaller than its shapes in the manifest')
     arrays = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sorted(archive.namelist()) != sorted(f'{name}.npy' for name in shapes):
-            raise ValueError('its variables are not those in its manifest')
-        for name, shape in shapes.items():
-            with archive.open(f'{name}.npy') as file:
-                if np.lib.format.read_magic(file) != (1, 0):
-                    raise ValueError(f"{name} is of another version of NumPy's format")
-                found, _, found_dtype = np.lib.format.read_array_header_1_0(file)
-                if (list(found), found_dtype) != (shape, dtype):
-                    raise ValueError(
-                        f'{name} is {found_dtype} {list(found)}, not {dtype} {shape} as in its '
-                        'manifest'
-                    )
-                file.seek(0)
-                array = np.lib.format.read_array(file, allow_pickle=False)
-            arrays[name] = array.astype(np.float32)
+    try:
+        if sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds.values()) > len(data):
+            raise ValueError('it is smaller than its shapes')
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sorted(archive.namelist()) != sorted(f'{name}.npy' for name in kinds):
+                raise ValueError('its variables are not those expected')
+            for name, kind in kinds.items():
+                with archive.open(f'{name}.npy') as file:
+                    arrays[name] = _parse_array(file, name, *kind)
+    except Exception as error:  # zipfile and NumPy raise many kinds on foreign files
+        if is_lack_of_memory(error):
+            raise
+        raise _damaged(path, error, cure) from error
     return arrays
+
+
+def _parse_array(file, name, dtype, shape):
+    """Return the array of a .npy file that is of this type and shape."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{name} is of another version of NumPy's format")
+    found, _, found_dtype = np.lib.format.read_array_header_1_0(file)
+    if (found, found_dtype) != (shape, dtype):
+        raise ValueError(f'{name} is {found_dtype} {list(found)}, not {dtype} {list(shape)}')
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _is_shape(value):

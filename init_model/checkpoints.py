@@ -14,19 +14,22 @@ import re
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 import init_model
-from data.console import InputError
+from data.console import InputError, first_line, is_lack_of_memory
 from data.files import replacing, require_space
 from data.labels import AGE_UPPER
 
 STATE = 'training_state'  # name of a JSON string among the tensors: the state of the run
 ASIDE = 'new'  # sub-folder where a checkpoint is written first
-BEFORE = '-before'  # ends the name of a copy, while tensors are added to a checkpoint
 OVERHEAD = 1_000_000  # bytes of a checkpoint besides its tensors, at most
+# What TensorFlow's reader and json raise on damaged or missing files. Other errors, such as too
+# many open files, say nothing of a checkpoint: it must not be passed over for them.
+DAMAGE = (tf.errors.OpError, ValueError, TypeError, LookupError, RuntimeError, FileNotFoundError)
 
 
 class OtherModelError(InputError):
@@ -42,22 +45,20 @@ class Checkpoint:
         values: dict from variable names to arrays.
         settings: dict of the model's sizes, age_upper, precision and so on, as far as it is known.
         state: dict of its run, see `run.Run.state`; {} if it has none.
-        damaged: names of newer checkpoints in its folder, which cannot be read.
     """
 
     origin: str
     values: dict
     settings: dict
     state: dict = dataclasses.field(default_factory=dict)
-    damaged: list = dataclasses.field(default_factory=list)
 
 
-def is_in(folder):
+def has_checkpoint(folder: str) -> bool:
     """Whether a folder holds checkpoints, or the file that lists them."""
     return os.path.isfile(os.path.join(folder, 'checkpoint')) or bool(names_in(folder))
 
 
-def find(folder, names):
+def find(folder: str, names: Iterable[str]) -> Checkpoint | None:
     """Read the newest undamaged checkpoint of a folder, else the packed weights in it.
 
     Args:
@@ -71,9 +72,9 @@ def find(folder, names):
     Raises:
         InputError: it is damaged.
     """
-    if is_in(folder):
+    if has_checkpoint(folder):
         return read_newest(folder, names)
-    if not init_model.is_in(folder):
+    if not init_model.has_weights(folder):
         return None
     manifest = init_model.read_manifest(folder)
     settings = {'age_upper': AGE_UPPER} | manifest.get('sizes', {})
@@ -82,7 +83,7 @@ def find(folder, names):
     return Checkpoint(origin, init_model.load(folder), settings)
 
 
-def save(folder, name, tensors, kept=()):
+def save(folder: str, name: str, tensors: dict, kept: Sequence[str] = ()) -> None:
     """Write a checkpoint, verify it by reading it back, and list it as the newest one.
 
     Args:
@@ -119,59 +120,28 @@ def save(folder, name, tensors, kept=()):
             os.replace(os.path.join(aside, file), os.path.join(folder, file))
         _list(folder, [*kept, name])
     except (tf.errors.OpError, OSError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f'{os.path.join(folder, name)} cannot be written ({reason}): mend the disk or save to '
-            'another folder; the checkpoint before it is complete.'
+            f'{os.path.join(folder, name)} cannot be written ({first_line(error)}): mend the disk '
+            'or save to another folder; the checkpoint before it is complete.'
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def add(folder, tensors):
-    """Write tensors into the newest undamaged checkpoint of a folder, beside those that it holds.
-
-    Args:
-        folder: with a file `checkpoint`.
-        tensors: dict from names to arrays; one that is there already is replaced.
-
-    Raises:
-        InputError: all checkpoints are damaged, or as `save`.
-    """
-    newest = read_newest(folder)
-    name = os.path.basename(newest.origin).removesuffix(BEFORE)
-    before = name + BEFORE  # stands in while the files of that name are replaced
-    with opened(newest.origin) as reader:
-        names = reader.get_variable_to_shape_map()
-        values = {key: tf.constant(reader.get_tensor(key)) for key in names}  # saved without copies
-    if STATE in values:
-        values[STATE] = values[STATE].numpy().decode()
-    others = {name, before, *newest.damaged}
-    kept = [other for other in reversed(listed(folder)) if other not in others]
-    require_space(folder, 2 * size_of(values))
-    if newest.origin.endswith(name):
-        for path in glob.glob(f'{glob.escape(newest.origin)}.*'):
-            ending = os.path.basename(path).removeprefix(name)
-            shutil.copy(path, os.path.join(folder, before + ending))
-    save(folder, name, {**values, **tensors}, [*kept, before])
-    _list(folder, [*kept, name])
-    remove(folder, before)
-
-
-def size_of(tensors):
+def size_of(tensors: dict) -> int:
     """Return the bytes that a checkpoint takes, at most."""
     sizes = (len(v) if isinstance(v, str) else np.asarray(v).nbytes for v in tensors.values())
     return sum(sizes) + OVERHEAD
 
 
-def remove(folder, name):
+def remove(folder: str, name: str) -> None:
     """Remove the files of a checkpoint, the index first."""
     paths = glob.glob(os.path.join(glob.escape(folder), f'{glob.escape(name)}.*'))
     for path in sorted(paths, key=lambda path: not path.endswith('.index')):
         os.remove(path)
 
 
-def listed(folder):
+def listed(folder: str) -> list[str]:
     """Return the names of the checkpoints in the file `checkpoint` of a folder, the newest first.
 
     Only the base name of what is written there counts, so that a folder that was moved opens. If
@@ -196,7 +166,7 @@ def listed(folder):
     return list(dict.fromkeys(re.split(r'[/\\]', path)[-1] for path in paths))
 
 
-def names_in(folder):
+def names_in(folder: str) -> list[str]:
     """Return the names of the checkpoints in a folder, the latest step first.
 
     model-init is the name of the authors' published weights.
@@ -209,7 +179,7 @@ def names_in(folder):
 
 
 @contextlib.contextmanager
-def opened(prefix):
+def opened(prefix: str):
     """Yield TensorFlow's reader of a checkpoint; whatever that raises on damaged files is raised.
 
     TensorFlow takes brackets and backslashes in a name for a pattern, so that a folder with such
@@ -224,7 +194,7 @@ def opened(prefix):
         yield tf.train.load_checkpoint(os.path.join(other, 'folder', name))
 
 
-def read(prefix, names):
+def read(prefix: str, names: Iterable[str]) -> tuple[dict, dict]:
     """Read tensors of a checkpoint.
 
     Args:
@@ -237,35 +207,41 @@ def read(prefix, names):
 
     Raises:
         InputError: it is damaged.
+        MemoryError, OSError, tf.errors.OpError: memory ran out, or it cannot be opened just now.
     """
     try:
         _join_parts(prefix)
+        for path in glob.glob(f'{glob.escape(prefix)}.*'):
+            with open(path, 'rb'):  # raises what TensorFlow's reader does not tell from damage
+                pass
         with opened(prefix) as reader:
             there = reader.get_variable_to_shape_map()
             values = {name: reader.get_tensor(name) for name in names if name in there}
             state = json.loads(reader.get_tensor(STATE)) if STATE in there else {}
         if state and not (type(state['epoch']) is int and type(state['weights']) is list):
             raise ValueError(f'its {STATE} is none')
-    except Exception as error:  # TensorFlow's reader raises many kinds on damaged files
+    except DAMAGE as error:
+        if is_lack_of_memory(error):
+            raise
         raise InputError(
-            f'The checkpoint {prefix} cannot be read ({str(error).splitlines()[0]}): restore '
+            f'The checkpoint {prefix} cannot be read ({first_line(error)}): restore '
             f'a copy, or name another one in {os.path.dirname(prefix)}/checkpoint.'
         ) from error
     return values, state
 
 
-def read_newest(folder, names=()):
+def read_newest(folder: str, names: Iterable[str] = ()) -> Checkpoint:
     """Read the newest undamaged checkpoint of a folder; warn of newer ones that are damaged.
 
     Args:
-        folder: of checkpoints, see `is_in`.
+        folder: of checkpoints, see `has_checkpoint`.
         names: of the tensors, as for `read`.
 
     Raises:
         InputError: all are damaged.
     """
     names_listed = listed(folder)
-    for i, name in enumerate(names_listed):
+    for name in names_listed:
         prefix = os.path.join(folder, name)
         try:
             values, state = read(prefix, names)
@@ -274,10 +250,10 @@ def read_newest(folder, names=()):
                 raise
             warnings.warn(f'{error} The one before it is used.', stacklevel=2)
         else:
-            return Checkpoint(prefix, values, state.get('settings', state), state, names_listed[:i])
+            return Checkpoint(prefix, values, state.get('settings', state), state)
 
 
-def restore(origin, values, variables):
+def restore(origin: str, values: dict, variables: dict) -> None:
     """Assign values to variables, both dicts by name; if one does not fit, assign none.
 
     Args:

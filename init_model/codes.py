@@ -1,21 +1,24 @@
 """Measure the codes of a trained model by age and gender: python -m init_model.codes.
 
 Faces of a data set go through E. The mean of their codes z by age group and gender, and the
-covariance within these cells, tell which part of a code is the age: demo.aging's age shift
-replaces it. They are stored with the weights, in the newest checkpoint of SAVEDIR or, where there
-is none, in init_model. Faces that `data.labels.held_out` leaves out are never used.
+covariance within these cells, tell which part of a code is the age: the age shift replaces it. They
+are stored beside the weights, with the digest of E, so that those of other weights are not used.
+Faces that `data.labels.held_out` leaves out are never used.
 """
 
+import contextlib
 import os
+import shlex
 import typing
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 import init_model
 from data import console, files, flag_types, labels, pipeline
-from data.console import InputError
+from data.console import InputError, first_line
 from init_model import checkpoints, savedir
 
 # Faces of an age group and gender, at most. Where 400 move a code by 0.136 (rms), those of 100
@@ -27,6 +30,12 @@ ENOUGH = 30
 LEAST_VARIANCE = 1e-6  # of codes in (-1, 1)
 SIZE_BATCH = 50  # faces encoded at once
 COMMAND = 'python -m init_model.codes'
+DIGEST_BYTES = 32  # of SHA-256
+FILE = 'checkpoint_codes.npz'  # beside a checkpoint; init_model.CODES is that of packed weights
+
+
+class OtherWeightsError(InputError):
+    """The statistics in a folder are not those of the weights in use."""
 
 
 class Codes(typing.NamedTuple):
@@ -43,10 +52,10 @@ class Codes(typing.NamedTuple):
     count: np.ndarray
 
 
-NAMES = {f'codes/{field}': field for field in Codes._fields}  # of the tensors
+NAMES = {f'codes/{field}': field for field in Codes._fields}  # of the arrays
 
 
-def measure(z, groups, genders, num_categories):
+def measure(z: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_categories: int) -> Codes:
     """Return the `Codes` of faces.
 
     The mean of a cell with fewer than ENOUGH faces is that of a window of age groups around it,
@@ -89,7 +98,7 @@ def _mean_near(total, count, group, gender):
     return total.sum(axis=(0, 1)) / count.sum()
 
 
-def measure_data_set(model, folder, reader=None):
+def measure_data_set(model, folder: str, reader: str | None = None) -> Codes:
     """Return the `Codes` of the faces of a data set, with progress bars.
 
     Of each age group and gender at most PER_CELL faces are read, evenly spread over
@@ -122,99 +131,146 @@ def _spread(cell):
     return cell[np.linspace(0, len(cell) - 1, min(len(cell), PER_CELL)).round().astype(int)]
 
 
-def read(folder, num_categories, num_z_channels):
-    """Return the `Codes` that are stored with a model's weights; None where there are none.
+def command(folder: str | None) -> str:
+    """Return the command that makes the statistics of the weights in a folder."""
+    if folder is None:
+        return COMMAND
+    if os.path.realpath(folder) == os.path.realpath(os.path.dirname(__file__)):
+        return f'{COMMAND} --bundled'
+    return f'{COMMAND} --savedir {shlex.quote(os.path.dirname(folder) or os.curdir)}'
+
+
+def of(model) -> Codes | None:
+    """Return the `Codes` of a FaceAging, see `read`."""
+    return read(model.weights_dir, model.num_categories, model.num_z_channels, model.digest)
+
+
+def read(
+    folder: str | None, num_categories: int, num_z_channels: int, digest: Callable[[], str]
+) -> Codes | None:
+    """Return the `Codes` that are stored beside a model's weights; None where there are none.
+
+    Args:
+        folder: of a checkpoint or of packed weights, None for fresh weights.
+        num_categories, num_z_channels: of the model, L and Z.
+        digest: returns the digest of its E; called only where one is stored.
+
+    Raises:
+        OtherWeightsError: they are of another E.
+        InputError: they are damaged, or of a model of other sizes.
+    """
+    if folder is None:
+        return None
+    cells = num_categories, 2
+    sizes = (*cells, num_z_channels), (num_z_channels, num_z_channels), cells
+    shapes = dict(zip(NAMES, sizes, strict=True))
+    arrays, digest_of_E = _stored(folder, shapes)
+    if arrays.keys() != NAMES.keys():
+        return None
+    fits = {name: array.shape for name, array in arrays.items()} == shapes
+    if not fits or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise InputError(
+            f'The statistics of codes in {folder} are damaged or of another model: make them anew '
+            f'({command(folder)}).'
+        )
+    if digest_of_E is not None and digest_of_E != digest():
+        raise OtherWeightsError(
+            f'The statistics of codes in {folder} are of other weights than those in use: make '
+            f'them anew ({command(folder)}).'
+        )
+    return Codes(*(arrays[name] for name in NAMES))
+
+
+def _stored(folder, shapes):
+    """Return the arrays that are stored in a folder, by name, and the digest of their E.
+
+    The digest is None where earlier versions stored none: inside a checkpoint, to which such arrays
+    then belong, and with packed weights.
+    """
+    path = os.path.join(folder, FILE)
+    if not checkpoints.has_checkpoint(folder):
+        return init_model.load_codes(folder) if init_model.has_weights(folder) else ({}, None)
+    if not os.path.exists(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of damaged ones load_checkpoint tells
+            return checkpoints.read_newest(folder, NAMES).values, None
+    kinds = {name: (init_model.CODES_DTYPE, shape) for name, shape in shapes.items()}
+    kinds[init_model.E_DIGEST] = np.dtype(np.uint8), (DIGEST_BYTES,)
+    arrays = init_model.load_arrays(path, kinds, f'make it anew ({command(folder)}).')
+    return arrays, arrays.pop(init_model.E_DIGEST).tobytes().hex()
+
+
+def store(folder: str, codes: Codes, digest: str) -> None:
+    """Store `Codes` beside the weights in a folder: in FILE, of packed ones in the manifest too.
 
     Args:
         folder: of a checkpoint or of packed weights.
-        num_categories, num_z_channels: of the model, L and Z.
+        codes: those of its weights.
+        digest: of the weights of E, see `init_model.digest`.
 
     Raises:
-        InputError: they are damaged, or of another model.
+        InputError: there are no weights, or they are damaged.
     """
-    tensors = read_tensors(folder)
-    if not tensors:
-        return None
-    codes = Codes(**{field: tensors[name] for name, field in NAMES.items()})
-    cells = (num_categories, 2)
-    shapes = (*cells, num_z_channels), (num_z_channels, num_z_channels), cells
-    fits = tuple(array.shape for array in codes) == shapes
-    if not fits or not all(np.isfinite(array).all() for array in codes):
-        raise InputError(
-            f'The statistics of codes in {folder} are damaged or of another model: make them anew '
-            f'({COMMAND}).'
-        )
-    return codes
-
-
-def read_tensors(folder):
-    """Return what `store` stored in a folder, a dict from NAMES to arrays; {} without all of it.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    if checkpoints.is_in(folder):
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of damaged ones load_checkpoint tells
-            tensors = checkpoints.read_newest(folder, NAMES).values
-    else:
-        tensors = init_model.load_codes(folder) if init_model.is_in(folder) else {}
-    return tensors if tensors.keys() == NAMES.keys() else {}
-
-
-def store(folder, codes):
-    """Store `Codes` with the weights in a folder: in its newest checkpoint, else in its manifest.
-
-    Raises:
-        InputError: there are no weights, they are damaged, or the disk is full.
-    """
-    tensors = {name: getattr(codes, field) for name, field in NAMES.items()}
-    if checkpoints.is_in(folder):
-        checkpoints.add(folder, tensors)
+    arrays = {name: getattr(codes, field) for name, field in NAMES.items()}
+    if checkpoints.has_checkpoint(folder):
+        arrays[init_model.E_DIGEST] = np.frombuffer(bytes.fromhex(digest), np.uint8)
+        with files.replacing(os.path.join(folder, FILE)) as aside:
+            init_model.describe_file(aside, arrays)
         return
     manifest = init_model.read_manifest(folder)
     with (
         files.replacing(os.path.join(folder, init_model.MANIFEST)) as manifest_aside,
         files.replacing(os.path.join(folder, init_model.CODES)) as codes_aside,
     ):
-        manifest['files'][init_model.CODES] = init_model.describe_file(codes_aside, tensors)
+        entry = init_model.describe_file(codes_aside, arrays)
+        manifest['files'][init_model.CODES] = {init_model.E_DIGEST: digest, **entry}
         init_model.write_manifest(manifest_aside, manifest)
 
 
-def complete(folder, model, data_set, reader=None):
-    """Store the `Codes` of a finished training in its checkpoint; say why if that fails.
+def complete(model, data_set: str, reader: str | None = None) -> None:
+    """Store the `Codes` of a finished training beside its checkpoint; say why if that fails.
 
     Args:
-        folder: of its checkpoints.
         model: a FaceAging, as trained.
         data_set, reader: as for `measure_data_set`.
     """
+    if not model.run.is_current:
+        return
+    with contextlib.suppress(InputError):  # they are damaged, or of an earlier checkpoint
+        if of(model):
+            return
     try:
-        if model.run.is_current and not read_tensors(folder):
-            store(folder, measure_data_set(model, data_set, reader))
+        store(model.weights_dir, measure_data_set(model, data_set, reader), model.digest())
     except (InputError, OSError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
-        savedir.say_and_log(f'\tNo statistics of codes ({reason}): {COMMAND} makes them.')
+        makes = command(model.weights_dir)
+        savedir.say_and_log(f'\tNo statistics of codes ({first_line(error)}): {makes} makes them.')
 
 
 @console.one_sentence()
 def main(argv=None):
     import face_aging  # here, since it imports this folder: only the program needs a model
 
-    parser = flag_types.Parser('python -m init_model.codes', __doc__)
-    flag_types.add_model(parser)
+    parser = flag_types.Parser(COMMAND, __doc__)
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        '--savedir', type=flag_types.path, default='save', help='folder of a training (%(default)s)'
+    )
+    weights.add_argument(
+        '--bundled', action='store_true', help='the weights in init_model, where it then writes'
+    )
+    flag_types.add_age_groups(parser)
     flag_types.add_data_set(parser)
     args = parser.parse_args(argv)
-    model = face_aging.open_trained(args.savedir, args.age_groups)
+    age_upper = labels.parse_age_upper(args.age_groups)
+    model = face_aging.FaceAging(is_training=False, save_dir=args.savedir, age_upper=age_upper)
+    if not model.load_checkpoint(face_aging.INIT_MODEL if args.bundled else None):
+        raise InputError(
+            f'There is no checkpoint in {os.path.join(args.savedir, savedir.CHECKPOINT)}: name the '
+            f'--savedir of a training, or measure the bundled weights ({COMMAND} --bundled).'
+        )
     codes = measure_data_set(model, os.path.join(args.datadir, args.dataset), args.labels)
-    folder = os.path.join(args.savedir, savedir.CHECKPOINT)
-    if checkpoints.is_in(folder):
-        with savedir.locked(args.savedir):
-            store(folder, codes)
-    else:
-        folder = face_aging.INIT_MODEL
-        store(folder, codes)
-    print(f'{folder} has the statistics of the codes of {codes.count.sum():,.0f} faces.')
+    store(model.weights_dir, codes, model.digest())
+    print(f'{model.weights_dir} has the statistics of the codes of {codes.count.sum():,.0f} faces.')
 
 
 if __name__ == '__main__':

@@ -126,7 +126,6 @@ class Run:
         if goes_on and checkpoint.state:
             iterations = checkpoint.values.get('opt_EG/iteration', 0)  # where the step is missing
             run = cls.from_state({'step': int(iterations), **checkpoint.state})
-            run.kept = checkpoint.damaged + run.kept
         run.origin = checkpoint.origin
         return run
 

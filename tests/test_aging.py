@@ -249,17 +249,6 @@ def test_people_are_looked_at_with_what_is_known_of_them(vivid, statistics):
     np.testing.assert_array_equal(guessed.ages, rows[1][own])
 
 
-def test_at_once_is_as_one_after_the_other(vivid, statistics):
-    model = vivid()
-    images, method = random_images(0, 2), likeness.AgingMethod(model, statistics, 1.5, 0.7)
-    target = labels.age_label([5, 30, 80])[:, None], labels.one_hot([0, 1], 2)
-    people, shown = method.look_and_show(images, *target, gender=1)
-    expected = likeness.AgingMethod(model, statistics, 0, 0).look_at(images, gender=1)
-    for field, other in zip(people, expected, strict=True):
-        np.testing.assert_allclose(field, other, atol=1e-5)
-    np.testing.assert_allclose(shown, method.show(people, *target), atol=1e-5)
-
-
 def test_ages_and_people_are_broadcast(vivid, statistics):
     model = vivid()
     method = likeness.AgingMethod(model, statistics, 1.5, 1)

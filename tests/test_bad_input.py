@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 from PIL import ExifTags, Image, ImageFile
 
-from data import console, files, labels, pictures, pipeline
+import init_model
+from data import console, files, labels, pictures, pipeline, tables
 from tests import damage, draw_faces
 
 pytestmark = [
@@ -269,6 +270,38 @@ def test_faces_that_vanish_altogether(vanishing, warned, first, stop):
     ):
         for _ in pipeline.batches(images, ages, genders, np.arange(14), 4):
             pass
+
+
+def test_lack_of_memory_is_no_fault_of_a_picture(vanishing, monkeypatch, warned):
+    """Else a face would be left out of the training, and the user told to remove it."""
+    images, paths, ages, genders = vanishing
+
+    def fail(image):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', fail)
+    with pytest.raises(MemoryError):
+        pictures.read_face(paths[0])
+    with pytest.raises(tf.errors.ResourceExhaustedError) as error:
+        pipeline.decode_faces(paths, 32)
+    assert console.is_lack_of_memory(error.value)
+    with pytest.raises(tf.errors.ResourceExhaustedError), pipeline.own_errors(images):
+        [*pipeline.batches(images, ages, genders, np.arange(14), 4)]
+    assert not images.gone and not warned()
+
+
+@pytest.mark.parametrize('reader', ['read_cacd_mat', 'load'])
+def test_lack_of_memory_is_no_damage_of_a_table_or_of_weights(tmp_path, monkeypatch, reader):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr('h5py.is_hdf5', fail)
+    monkeypatch.setattr('zipfile.ZipFile', fail)
+    with pytest.raises(MemoryError):
+        if reader == 'load':
+            init_model.load(os.path.dirname(init_model.__file__))
+        else:
+            tables.read_cacd_mat(tmp_path / 'meta.mat')
 
 
 def test_errors_of_others_are_left_alone():

@@ -1,6 +1,7 @@
 """Checkpoints: written at once or not at all, restored whole or refused."""
 
 import contextlib
+import errno
 import os
 import shutil
 import warnings
@@ -44,7 +45,6 @@ def killed_at_any_moment(monkeypatch):
             with monkeypatch.context() as patch, contextlib.suppress(Killed):
                 for function in ('replace', 'fsync', 'remove', 'makedirs'):
                     patch.setattr(os, function, dying(getattr(os, function)))
-                patch.setattr(shutil, 'copy', dying(shutil.copy))
                 patch.setattr(shutil, 'rmtree', lambda *_, **__: None)  # nor does it clean up
                 yield
 
@@ -77,23 +77,6 @@ def test_a_save_killed_at_any_moment_leaves_one_that_opens(tmp_path, monkeypatch
         assert not os.path.exists(os.path.join(folder, checkpoints.ASIDE))
 
 
-def test_adding_killed_at_any_moment_loses_nothing(tmp_path, monkeypatch):
-    folder = str(tmp_path / 'model-1.of mine')  # a name of which a checkpoint's is a part
-    for killed in killed_at_any_moment(monkeypatch):
-        shutil.rmtree(folder, ignore_errors=True)
-        checkpoints.save(folder, 'model-1', {'a': np.arange(3.0)})
-        with killed:
-            checkpoints.add(folder, {'b': np.arange(2.0)})
-        with warnings.catch_warnings():
-            warnings.simplefilter('error')  # of one that is damaged
-            assert checkpoints.read_newest(folder, ['a']).values['a'].tolist() == [0, 1, 2]
-        checkpoints.add(folder, {'b': np.arange(2.0)})
-        assert checkpoints.listed(folder) == ['model-1']
-        assert checkpoints.names_in(folder) == ['model-1']
-        assert checkpoints.read(f'{folder}/model-1', 'ab')[0].keys() == {'a', 'b'}
-        assert not [file for file in os.listdir(folder) if checkpoints.BEFORE in file]
-
-
 def damage(path, how):
     data = bytearray(path.read_bytes())
     if how == 'cut':
@@ -120,8 +103,44 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(tiny, faces, capsys, how
     assert {path.name.split('.')[0] for path in folder.iterdir()} == {
         'checkpoint',
         'model-1',
+        'model-2',  # it merely failed to open
         'model-4',
     }
+
+
+@pytest.mark.usefixtures('eagerly')
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError(),
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE), 'model-2.index'),
+        tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating'),
+    ],
+)
+def test_a_passing_error_demotes_no_checkpoint(tiny, faces, monkeypatch, capsys, error):
+    tiny(checkpoint_steps=1).train(num_epochs=1)
+
+    def fail(prefix):
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(checkpoints, 'opened', fail)
+        tiny().train(num_epochs=2)
+    tiny().train(num_epochs=2)
+    assert 'checkpoint/model-2, epoch 1, step 2' in capsys.readouterr().out
+
+
+def test_too_many_open_files_demote_no_checkpoint(tiny, monkeypatch):
+    """TensorFlow's reader would not tell them from damage."""
+    model = tiny()
+    model.save_checkpoint()
+
+    def fail(path, mode):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(checkpoints, 'open', fail, raising=False)
+    with pytest.raises(OSError, match='Too many open files'):
+        tiny().load_checkpoint()
 
 
 @pytest.mark.usefixtures('eagerly')

@@ -1,20 +1,25 @@
 """The statistics of codes: measured, pooled, and stored with the weights."""
 
 import json
+import os
+import pathlib
+import re
+import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import face_aging
 import init_model
 from data import labels
 from data.console import InputError
-from init_model import codes, pack
+from demo import likeness
+from init_model import checkpoints, codes, pack
 from tests import draw_faces
-from tests.conftest import TINY
+from tests.conftest import GOLDEN, TINY
 from tests.test_face_aging import assert_same, weights_of
 from tests.test_init_model import (  # noqa: F401, fixtures among them
+    edit_manifest,
     packed,
     packed_once,
     save_checkpoint,
@@ -111,112 +116,267 @@ def test_only_faces_that_may_be_trained_on_and_at_most_so_many_of_a_cell(
 # ------------------------------------------------------------------------------------ stored
 
 
+E, OTHER_E = 64 * 'e', 64 * 'f'  # digests
+
+
+def read(folder, digest=E):
+    return codes.read(str(folder), L, Z, lambda: digest)
+
+
 def assert_equal(found, expected):
     for array, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(array, other)
 
 
-def test_with_packed_weights(tiny, packed):  # noqa: F811
-    assert codes.read(str(packed), L, Z) is None
+def of_E(arrays):
+    return init_model.digest({name: x for name, x in arrays.items() if name.startswith('E_')})
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_digest_of_a_model(tiny):
+    """It follows E alone, by names, shapes and values."""
+    model = tiny(is_training=False)
+    first = model.digest()
+    assert first == of_E(weights_of(model)) == tiny(is_training=False).digest()
+    model.named_variables['G_fc/b'].assign(np.ones(1024))
+    assert model.digest() == first
+    model.named_variables['E_fc/b'].assign(np.full(50, 1e-9))
+    assert model.digest() != first
+    a = np.arange(6, dtype=np.float32)
+    digests = [{'a': a}, {'b': a}, {'a': a.reshape(2, 3)}, {'a': a[:3], 'b': a[3:]}]
+    assert len({*map(init_model.digest, digests)}) == 4
+
+
+def test_the_bundled_statistics_are_those_of_the_bundled_weights():
+    """As they are loaded, from float16."""
+    folder = os.path.dirname(init_model.__file__)
+    arrays, digest = init_model.load_codes(folder)
+    assert arrays.keys() == codes.NAMES.keys()
+    assert digest == of_E(init_model.load(folder))
+
+
+def test_with_packed_weights(packed):  # noqa: F811
+    assert read(packed) is None
     weights = init_model.load(str(packed))
-    codes.store(str(packed), some_codes())
-    assert_equal(codes.read(str(packed), L, Z), some_codes())
+    codes.store(str(packed), some_codes(), E)
+    assert_equal(read(packed), some_codes())
     assert (packed / 'codes.npz').stat().st_size < 50_000
     assert_same(init_model.load(str(packed)), weights)
-    codes.store(str(packed), some_codes(1))
-    assert_equal(codes.read(str(packed), L, Z), some_codes(1))
+    codes.store(str(packed), some_codes(1), OTHER_E)
+    assert_equal(read(packed, OTHER_E), some_codes(1))
+    with pytest.raises(codes.OtherWeightsError, match='packed are of other weights than those in'):
+        read(packed)
     names = {'E.npz', 'G.npz', 'D_z.npz', 'D_img.npz', 'codes.npz', 'manifest.json', 'history.csv'}
     assert {path.name for path in packed.iterdir()} == names
+
+
+def test_packed_before_digests_were_stored(packed):  # noqa: F811
+    codes.store(str(packed), some_codes(), E)
+    edit_manifest(packed, lambda manifest: manifest['files']['codes.npz'].pop('E_sha256'))
+    assert_equal(read(packed), some_codes())
 
 
 @pytest.mark.parametrize(
     'harm', [lambda data: data[:-9] + b'x' + data[-8:], lambda data: data[:100], None]
 )
 def test_damage_is_named(packed, harm):  # noqa: F811
-    codes.store(str(packed), some_codes())
+    codes.store(str(packed), some_codes(), E)
     path = packed / 'codes.npz'
     if harm:
         path.write_bytes(harm(path.read_bytes()))
     else:
         path.unlink()
     with pytest.raises(InputError, match=r'codes\.npz is (damaged|missing)'):
-        codes.read(str(packed), L, Z)
+        read(packed)
     assert init_model.load(str(packed))  # the weights are of use without them
 
 
 def test_those_of_another_model_are_refused(packed):  # noqa: F811
-    codes.store(str(packed), some_codes())
+    codes.store(str(packed), some_codes(), E)
     with pytest.raises(InputError, match=r'make them anew \(python -m init_model'):
-        codes.read(str(packed), L - 1, Z)
-    codes.store(str(packed), some_codes()._replace(count=np.full([L, 2], np.nan, np.float32)))
+        codes.read(str(packed), L - 1, Z, lambda: E)
+    not_finite = some_codes()._replace(count=np.full([L, 2], np.nan, np.float32))
+    codes.store(str(packed), not_finite, E)
     with pytest.raises(InputError, match='damaged'):
-        codes.read(str(packed), L, Z)
+        read(packed)
 
 
-def test_in_a_checkpoint_which_goes_on_as_it_would_have(tiny, faces):
-    tiny().train(1, use_init_model=False)
-    tiny().train(2)
-    folder = tiny().save_dir + '/checkpoint'
-    codes.store(folder, some_codes())
-    assert_equal(codes.read(folder, L, Z), some_codes())
-    assert [*init_model.checkpoints.listed(folder)] == ['model-4', 'model-2']
+@pytest.fixture
+def checkpoint(tiny):
+    """The folder of a checkpoint of an untrained model."""
     model = tiny()
-    model.train(3)
-    with_codes = weights_of(model)
-    assert codes.read(folder, L, Z) is None  # these weights are others
-    tf.io.gfile.rmtree(model.save_dir)
-    model = tiny()
-    model.train(3, use_init_model=False)
-    assert_same(with_codes, weights_of(model))
+    model.save_checkpoint()
+    return pathlib.Path(model.weights_dir)
+
+
+def test_beside_a_checkpoint_which_stays_as_it_is(checkpoint):
+    before = contents(checkpoint)
+    assert read(checkpoint) is None
+    codes.store(str(checkpoint), some_codes(), E)
+    after = contents(checkpoint)
+    assert len(after.pop('checkpoint_codes.npz')) < 50_000 and after == before
+    assert_equal(read(checkpoint), some_codes())
+    with pytest.raises(codes.OtherWeightsError) as error:
+        read(checkpoint, OTHER_E)
+    assert str(error.value) == (
+        f'The statistics of codes in {checkpoint} are of other weights than those in use: make '
+        f'them anew (python -m init_model.codes --savedir {checkpoint.parent}).'
+    )
+
+
+def test_the_command_for_a_folder_with_a_blank():
+    assert codes.command('my runs/1/checkpoint') == f"{codes.COMMAND} --savedir 'my runs/1'"
+    assert codes.command(os.path.dirname(init_model.__file__)) == f'{codes.COMMAND} --bundled'
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            {'codes/mean': np.zeros([L, 2, Z + 1], np.float32)},
+            r'mean is float32 \[10, 2, 51\], not',
+        ),
+        ({'codes/mean': np.zeros([L, 2, Z])}, r'mean is float64 \[10, 2, 50\], not float32'),
+        ({'codes/count': np.array([object()])}, r'count is object \[1\], not float32'),
+        ({'E_sha256': np.zeros(31, np.uint8)}, r'E_sha256 is uint8 \[31\], not uint8 \[32\]'),
+        ({'more': np.zeros(1)}, 'its variables are not those expected'),
+    ],
+)
+def test_hostile_files_beside_a_checkpoint(checkpoint, monkeypatch, change, message):
+    codes.store(str(checkpoint), some_codes(), E)
+    path = checkpoint / codes.FILE
+    with np.load(path) as arrays:
+        arrays = {**arrays, **change}
+    np.savez(path, **arrays)
+    monkeypatch.setattr('pickle.load', lambda *_, **__: pytest.fail('unpickled'))
+    with pytest.raises(InputError, match=rf'codes\.npz is damaged \(.*{message}') as error:
+        read(checkpoint)
+    cure = f': make it anew (python -m init_model.codes --savedir {checkpoint.parent}).'
+    assert str(error.value).endswith(cure)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match='is damaged'):
+        read(checkpoint)
+
+
+def test_inside_a_checkpoint_as_earlier_versions_stored_them(checkpoint, tiny):
+    """They belong to the checkpoint that holds them; those beside it are newer."""
+    found = checkpoints.read_newest(str(checkpoint), tiny().saved_variables())
+    inside = {name: getattr(some_codes(), field) for name, field in codes.NAMES.items()}
+    tensors = {**found.values, **inside, checkpoints.STATE: json.dumps(found.state)}
+    checkpoints.save(str(checkpoint), 'model-0', tensors)
+    assert tiny().load_checkpoint()
+    old = codes.read(str(checkpoint), L, Z, lambda: pytest.fail('no digest was stored'))
+    assert_equal(old, some_codes())
+    codes.store(str(checkpoint), some_codes(1), E)
+    assert_equal(read(checkpoint), some_codes(1))
 
 
 def test_in_an_original_checkpoint(tiny, tmp_path):
     model = tiny(is_training=False)
     tensors = {name: variable.numpy() for name, variable in model.named_variables.items()}
     save_checkpoint(tmp_path / 'save' / 'checkpoint', tensors, 'model-7')
-    codes.store(str(tmp_path / 'save' / 'checkpoint'), some_codes())
-    assert_equal(codes.read(str(tmp_path / 'save' / 'checkpoint'), L, Z), some_codes())
+    codes.store(str(tmp_path / 'save' / 'checkpoint'), some_codes(), model.digest())
     other = tiny(is_training=False)
     assert other.load_checkpoint()
     assert_same(weights_of(other), weights_of(model))
+    assert_equal(codes.of(other), some_codes())
 
 
-def test_packing_takes_them_along(savedir, tmp_path):  # noqa: F811
-    for path in savedir.rglob('*'):
-        if path.is_file():
-            copy = tmp_path / 'save' / path.relative_to(savedir)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
+def test_the_authors_weights_beside_the_bundled_ones(tiny, packed):  # noqa: F811
+    """Neither has the other's statistics."""
+    codes.store(str(packed), some_codes(), E)
+    before = contents(packed)
+    shutil.copytree(GOLDEN / 'tiny32' / 'checkpoint', packed, dirs_exist_ok=True)
+    assert read(packed) is None
+    codes.store(str(packed), some_codes(1), OTHER_E)
+    assert_equal(read(packed, OTHER_E), some_codes(1))
+    assert before.items() <= contents(packed).items()
+
+
+def test_a_training_that_goes_on_makes_them_anew(tiny, faces):
+    """Those of the earlier weights are not used meanwhile, and no others are made in vain."""
+    model = tiny()
+    assert codes.of(model) is None  # fresh weights have no folder
+    model.train(1, use_init_model=False)
+    codes.complete(model, str(faces))
+    first = codes.of(model)
+    assert first.count.sum() == len(labels.list_faces(str(faces), hold_out=True)[0])
+    model.train(2)
+    with pytest.raises(codes.OtherWeightsError):
+        codes.of(model)
+    codes.complete(model, str(faces))
+    assert not np.array_equal(codes.of(model).mean, first.mean)
+    other = tiny()
+    other.train(2)  # is finished
+    codes.complete(other, str(faces / 'nowhere'))  # has nothing to do
+    assert_equal(codes.of(other), codes.of(model))
+
+
+def test_packing_takes_them_along(tiny, savedir, tmp_path):  # noqa: F811
+    copy = shutil.copytree(savedir, tmp_path / 'save')
     out = tmp_path / 'out'
-    codes.store(str(tmp_path / 'save' / 'checkpoint'), some_codes())
-    pack.pack(str(tmp_path / 'save'), str(out), 'c0ffee', 'an abacus')
-    assert_equal(codes.read(str(out), L, Z), some_codes())
+    model = tiny(is_training=False)
+    assert model.load_checkpoint()
+    codes.store(model.weights_dir, some_codes(), model.digest())
+    pack.pack(str(copy), str(out), 'c0ffee', 'an abacus')
+    assert model.load_checkpoint(str(out))  # as float16 holds it
+    assert_equal(codes.of(model), some_codes())
     pack.pack(str(savedir), str(out), 'c0ffee', 'an abacus')
-    assert codes.read(str(out), L, Z) is None
+    assert read(out) is None
     assert not (out / 'codes.npz').exists()
+    codes.store(str(copy / 'checkpoint'), some_codes(), OTHER_E)
+    with pytest.raises(codes.OtherWeightsError, match='are of other weights'):
+        pack.pack(str(copy), str(out), 'c0ffee', 'an abacus')
 
 
-def test_the_program(vivid, faces, monkeypatch, capsys):
-    vivid()
-    make = face_aging.FaceAging
-    monkeypatch.setattr(face_aging, 'FaceAging', lambda **settings: make(**{**TINY, **settings}))
-    words = ['--savedir', str(faces.parent / 'save'), '--datadir', str(faces.parent)]
-    codes.main([*words, '--dataset', 'faces'])
-    folder = str(faces.parent / 'save' / 'checkpoint')
-    found = codes.read(folder, L, Z)
-    count = len(labels.list_faces(str(faces), hold_out=True)[0])
-    assert found.count.sum() == count
-    assert f'{folder} has the statistics of the codes of {count} faces.' in capsys.readouterr().out
-    with pytest.raises(SystemExit, match='no folder'):
-        codes.main([*words, '--dataset', 'nowhere'])
+@pytest.mark.parametrize('state', ['none', 'stale'])
+def test_an_age_shift_needs_them(vivid, state):
+    model = vivid()
+    what = 'that an age shift needs are not in'
+    if state == 'stale':
+        codes.store(model.weights_dir, some_codes(), OTHER_E)
+        what = 'are of other weights than those in use'
+    words = re.escape(f'python -m init_model.codes --savedir {model.save_dir}).')
+    with pytest.warns(UserWarning, match=f'{what}.*{words} Ages show less without'):
+        assert likeness.open_aging(model)[:2] == (None, 0)
+    assert likeness.open_aging(model, 0).codes is None
+    with pytest.raises(InputError, match=f'{what}.*{words}$') as error:
+        likeness.open_aging(model, 0.5)
+    assert error.value.cure == {'age_shift': 0} and '--age_shift' not in str(error.value)
+    codes.store(model.weights_dir, some_codes(), model.digest())
+    assert_equal(likeness.open_aging(model).codes, some_codes())
 
 
-def test_the_program_without_a_checkpoint(tiny, faces, packed, monkeypatch):  # noqa: F811
+@pytest.fixture
+def program(faces, packed, monkeypatch):  # noqa: F811
+    """The program with a tiny model, on made-up faces, as a function of its words."""
     make = face_aging.FaceAging
     monkeypatch.setattr(face_aging, 'FaceAging', lambda **settings: make(**{**TINY, **settings}))
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(packed))
-    monkeypatch.chdir(faces.parent)  # where save has no checkpoint
-    words = ['--datadir', str(faces.parent)]
-    codes.main([*words, '--dataset', 'faces'])
-    assert codes.read(str(packed), L, Z).count.sum() > 0
-    assert 'codes.npz' in json.loads((packed / 'manifest.json').read_text())['files']
+    monkeypatch.chdir(faces.parent)
+    return lambda *words: codes.main(['--datadir', '.', '--dataset', 'faces', *words])
+
+
+def test_the_program(vivid, faces, program, capsys):
+    model = vivid()
+    program('--savedir', 'save')
+    count = len(labels.list_faces(str(faces), hold_out=True)[0])
+    assert codes.of(model).count.sum() == count
+    text = f'save/checkpoint has the statistics of the codes of {count} faces.'
+    assert text in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='no folder'):
+        program('--dataset', 'nowhere')
+
+
+def test_the_program_writes_beside_the_bundled_weights_only_if_asked(tiny, program, packed):  # noqa: F811
+    before = contents(packed)
+    for words in ([], ['--savedir', 'mine']):
+        with pytest.raises(SystemExit, match=r'There is no checkpoint in (save|mine)/checkpoint'):
+            program(*words)
+    assert contents(packed) == before
+    program('--bundled')
+    model = tiny(is_training=False)
+    assert model.load_checkpoint(str(packed)) and codes.of(model).count.sum() > 0

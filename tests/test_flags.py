@@ -222,7 +222,7 @@ def test_booleans(word, value):
     ],
 )
 def test_a_program_says_what_a_value_is_not(words, sentence, capsys):
-    parser = flag_types.Parser('demo.x', 'Do x.')
+    parser = flag_types.Parser('python -m demo.x', 'Do x.')
     parser.add_argument('--count', type=flag_types.integer(1, 9), default=2)
     parser.add_argument('--share', type=flag_types.number(0, 1), default=0.5)
     parser.add_argument('--gif', type=flag_types.boolean, default=False)

@@ -217,7 +217,7 @@ def test_a_program_ends_by_a_sentence(bundled, monkeypatch, capsys, words):
     said = error_of(*words)
     assert said == '\n\tsave/test cannot be used (File exists): mend that, or name another path.'
     assert warnings.formatwarning('Odd.', UserWarning, 'a.py', 1) == '\tWarning: Odd.\n'
-    monkeypatch.setattr(portraits, 'open_model', stop)
+    monkeypatch.setattr(face_aging, 'open_trained', stop)
     with pytest.raises(SystemExit) as exit:
         start(*words)
     assert exit.value.code == 130

@@ -183,47 +183,6 @@ def test_command_line(savedir, tmp_path, capsys):
     assert '\n' not in error.value.code.strip()
 
 
-def write_summary(folder, points):
-    """Write a summary: (second, step, loss), or (second, step, None) for an epoch's picture."""
-    with tf.io.TFRecordWriter(str(folder / 'events.out.tfevents.1')) as file:
-        file.write(tf.compat.v1.Event(file_version='brain.Event:2').SerializeToString())
-        for second, step, loss in points:
-            if loss is None:
-                values = {'samples': ['2', '2', 'PNG']}
-            else:
-                values = {name: float(loss + i) for i, name in enumerate(pack.COLUMNS)}
-            event = tf.compat.v1.Event(wall_time=1e9 + second, step=step)
-            for tag, value in values.items():
-                event.summary.value.add(tag=tag, tensor=tf.make_tensor_proto(value))
-            file.write(event.SerializeToString())
-
-
-def test_history(tmp_path):
-    """Epochs end at the pictures, the last word on a step counts, pauses take no time."""
-    points = [(0, 1, 9), (1, 2, None), (2, 2, 9), (3, 3, None)]  # of an older, other training
-    points += [(1000, 1, 1), (1010, 2, 2), (1020, 3, 3), (1021, 3, None)]  # 20 seconds, epoch 1
-    points += [(1030, 4, 70), (1040, 5, 70)]  # 20 seconds, interrupted
-    points += [(3000, 4, 4), (3005, 5, 5), (3010, 6, 6), (3011, 6, None)]  # 10 seconds, epoch 2
-    points += [(3600, 7, 80), (3601, 7, None)]  # after the checkpoint
-    write_summary(tmp_path, points)
-    history, wall_time = pack.read_events(str(tmp_path), epochs=2, steps=6)
-    first = {name: 2 + i for i, name in enumerate(pack.COLUMNS)}
-    second = {name: 5 + i for i, name in enumerate(pack.COLUMNS)}
-    assert history == [{'epoch': 1, 'step': 3, **first}, {'epoch': 2, 'step': 6, **second}]
-    assert wall_time == pytest.approx(2 + 20 + 20 + 10)
-
-
-def test_history_after_pre_training(tmp_path):
-    """Steps go on where pre-training ended, epochs begin anew."""
-    points = [(0, 1, 1), (1, 1, None), (2, 2, 2), (3, 2, None), (4, 3, 3), (5, 3, None)]
-    write_summary(tmp_path, points)
-    history, _ = pack.read_events(str(tmp_path), epochs=2, steps=3)
-    assert [(row['epoch'], row['step'], row['EG_loss']) for row in history] == [
-        (1, 2, 2),
-        (2, 3, 3),
-    ]
-
-
 def test_history_file(savedir, packed):
     """Of the interrupted epoch what the last run wrote: there the losses of the checkpoint."""
     with open(packed / 'history.csv', newline='') as file:
@@ -234,20 +193,10 @@ def test_history_file(savedir, packed):
     assert {name: float(rows[1][name]) for name in pack.PACKED_LOSSES} == manifest['losses']
 
 
-def test_a_history_without_a_summary(savedir, tmp_path):
-    """As of a training with --summary_steps, which thins the summary."""
-    shutil.copytree(savedir, tmp_path / 'thinned')
-    shutil.rmtree(tmp_path / 'thinned' / 'summary')
-    thinned = pack.pack(tmp_path / 'thinned', tmp_path / 'out')
-    whole = pack.pack(savedir, tmp_path / 'other')
-    assert thinned['learning_rates'] == whole['learning_rates'] == [0.0002, 0.0002]
-    assert thinned['losses'] == whole['losses']
-
-
 @pytest.mark.parametrize(
     'change',
     [
-        lambda text: text.replace('EG_learning_rate', 'other'),  # an older version's
+        lambda text: text.replace('EG_learning_rate', 'other'),
         lambda text: '\n'.join(text.splitlines()[:2]),  # without the last epoch
         lambda text: text.replace(',2,', ',two,'),
         lambda text: '',
@@ -255,19 +204,33 @@ def test_a_history_without_a_summary(savedir, tmp_path):
     ],
 )
 def test_a_history_that_lacks_something(savedir, tmp_path, change):
-    """The summary, which has the same losses, is read instead."""
     shutil.copytree(savedir, tmp_path / 'save')
     path = tmp_path / 'save' / 'history.csv'
     if change:
         path.write_text(change(path.read_text()))
     else:
         path.unlink()
-    assert pack.read_history(path, 2, 4) is None
-    expected, _ = pack.read_history(savedir / 'history.csv', 2, 4)
-    history, _ = pack.read_events(str(tmp_path / 'save' / 'summary'), 2, 4)
-    for row, other in zip(history, expected, strict=True):
-        assert row == pytest.approx(other, abs=1.1e-6)
-    assert pack.pack(tmp_path / 'save', tmp_path / 'out')['epochs'] == 2
+    message = (
+        r'history\.csv does not show all of 2 epochs up to step 4: copy the complete --savedir'
+    )
+    with pytest.raises(console.InputError, match=message):
+        pack.pack(tmp_path / 'save', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_history_after_pre_training(tmp_path):
+    """Steps go on, epochs begin anew; what follows the checkpoint does not count."""
+    rows = [(1, 1, 9), (1, 2, 2), (2, 3, 3), (3, 4, 9)]  # epoch, step, loss
+    lines = [['epoch', 'step', 'seconds', *pack.COLUMNS]]
+    lines += [[epoch, step, 10, *[loss] * len(pack.COLUMNS)] for epoch, step, loss in rows]
+    with open(tmp_path / 'history.csv', 'w', newline='') as file:
+        csv.writer(file).writerows(lines)
+    history, seconds = pack.read_history(str(tmp_path / 'history.csv'), epochs=2, steps=3)
+    assert [(row['epoch'], row['step'], row['EG_loss']) for row in history] == [
+        (1, 2, 2),
+        (2, 3, 3),
+    ]
+    assert seconds == 30
 
 
 def test_age_groups_are_packed(tiny, faces, tmp_path):
@@ -279,15 +242,6 @@ def test_age_groups_are_packed(tiny, faces, tmp_path):
     assert tiny(age_upper=upper).load_checkpoint(str(tmp_path / 'out'))
     with pytest.raises(console.InputError, match='is of age groups up to 6,12,18'):
         tiny().load_checkpoint(str(tmp_path / 'out'))
-
-
-@pytest.mark.parametrize('left', [[], [(0, 1, 1), (1, 1, None)], [(0, 1, 1), (1, 2, 1)]])
-def test_a_summary_of_only_some_epochs(tmp_path, left):
-    write_summary(tmp_path, left)
-    with pytest.raises(console.InputError, match='does not show all of 2 epochs up to step 2'):
-        pack.read_events(str(tmp_path), epochs=2, steps=2)
-    with pytest.raises(console.InputError, match='does not show all of 0 epochs up to step 0'):
-        pack.read_events(str(tmp_path), epochs=0, steps=0)  # of a model that was never trained
 
 
 def test_the_mean_of_checkpoints(savedir, tmp_path):
@@ -314,7 +268,6 @@ def test_what_float16_cannot_hold_is_named(savedir, packed, tmp_path, value, sho
     tensors['G_fc/b'][3] = value
     bad = tmp_path / 'bad'
     save_checkpoint(bad / 'checkpoint', tensors)
-    shutil.copytree(savedir / 'summary', bad / 'summary')
     before = contents(packed)
     with pytest.raises(
         console.InputError, match=f'G_fc/b in the newest .*bad/checkpoint is not .* up to {shown}'
@@ -358,7 +311,7 @@ def test_checkpoints_that_cannot_be_packed(savedir, tmp_path):
 @pytest.mark.parametrize(
     ('left_out', 'flags', 'message'),
     [
-        (('summary', 'history.csv'), '', r'no summary in .*: copy the complete --savedir'),
+        (('history.csv',), '', r'does not show all of 2 epochs up to step 4: copy the complete'),
         ((), '--batch_size=many', r'flags\.txt was edited \(.*many.*\): restore or remove it'),
         ((), '--seed=', r'flags\.txt was edited'),
     ],

@@ -216,7 +216,8 @@ def test_a_training_in_a_container_leaves_itself_room(host, faces, monkeypatch):
     for limit, batch, kind in (
         (2_500_000_000, 4, np.ndarray),
         (2_500_000_000, 1000, np.memmap),  # a step takes more than that
-        (900_000_000, 4, np.memmap),  # so do the codes
+        (900_000_000, 4, np.ndarray),
+        (300_000_000, 4, np.memmap),
     ):
         host({'proc/self/cgroup': V2.format('/'), **version_2('', limit=limit, used=10**8)})
         (decoded, *_), _ = pipeline.load_data_set(str(faces), batch)

@@ -67,6 +67,7 @@ class Recorder:
     """Stands in for FaceAging and remembers the calls."""
 
     is_chief = True
+    weights_dir = digest = None
     saved = None  # the run in save_dir
 
     def __init__(self, calls):
@@ -92,7 +93,9 @@ def calls(monkeypatch, tmp_path):
     """What main asks of FaceAging, as a function of the command line's words."""
     recorded = []
     monkeypatch.setattr('face_aging.FaceAging', Recorder(recorded))
-    monkeypatch.setattr('init_model.checkpoints.is_in', lambda _: Recorder.saved is not None)
+    monkeypatch.setattr(
+        'init_model.checkpoints.has_checkpoint', lambda _: Recorder.saved is not None
+    )
     monkeypatch.setattr('face_aging.INIT_MODEL', 'no_init_model')
     monkeypatch.chdir(tmp_path)
 
