@@ -35,9 +35,9 @@ Array = np.ndarray | tf.Tensor
 class FaceAging(Config):
     """The four networks, their training, and what they are used for.
 
-    Its keyword arguments are the settings of `Config`, which it keeps as attributes. The layers
-    follow Keras' dtype policy (`keras.config.set_dtype_policy('mixed_bfloat16')`); their weights,
-    D_z, batch norm, the networks' last layers and the losses stay float32.
+    Its keyword arguments are the fields of `settings.Config`, kept as attributes. The layers follow
+    Keras' dtype policy (`keras.config.set_dtype_policy('mixed_bfloat16')`); their weights, D_z,
+    batch norm, the networks' last layers and the losses stay float32.
 
     Attributes:
         E, G, D_z, D_img: the networks, `keras.Model`s.

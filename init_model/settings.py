@@ -32,59 +32,32 @@ SIZES = (
 
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Config:
-    """The settings of a FaceAging, its keyword arguments and attributes.
+    """The settings of a FaceAging: its keyword arguments, and attributes of it."""
 
-    Attributes:
-        size_image: S, height and width; of a test, the checkpoint's sizes count.
-        size_kernel: of the convolutions.
-        size_batch: B, of training; testing takes any number.
-        num_input_channels: C, 3 for RGB, 1 for luminance.
-        num_encoder_channels: of the encoder's first convolution.
-        num_z_channels: of the code z.
-        num_categories: age groups, of which age_upper makes one more than its limits.
-        num_gen_channels: of the generator's first map.
-        enable_tile_label: repeat the labels until they weigh as much as z.
-        tile_ratio: length of a tiled label by that of z.
-        is_training: False spares the optimizers, and the weights are 0 until restored.
-        save_dir: where summary, samples, test and checkpoint are written.
-        dataset_name: folder in data_dir.
-        data_dir: folder of the data sets.
-        change_dataset: go on with a run that was trained on a data set of another name.
-        reader: of its labels, see readers.READERS; by default what fits the folder.
-        age_upper: last year of each age group but the last.
-        hold_out: train without the photos of labels.held_out's faces, to measure on them.
-        seed: of the order of the files and of z_prior.
-        xla: compile the gradients by XLA; by default on a GPU only.
-        cache: where decoded faces are kept, see pipeline.decode_faces.
-        summary_steps: steps from one point of the summaries to the next.
-        checkpoint_steps: steps between two checkpoints, besides those of the epochs.
-        strategy: how a training is spread over devices; by default over all there are.
-    """
-
-    size_image: int = 128
-    size_kernel: int = 5
-    size_batch: int = 100
-    num_input_channels: int = 3
-    num_encoder_channels: int = 64
-    num_z_channels: int = 50
-    num_categories: int | None = None
-    num_gen_channels: int = 1024
-    enable_tile_label: bool = True
-    tile_ratio: float = 1.0
-    is_training: bool = True
-    save_dir: str = SAVE_DIR
-    dataset_name: str = 'UTKFace'
-    data_dir: str = 'data'
-    change_dataset: bool = False
-    reader: str | None = None
-    age_upper: tuple[int, ...] = AGE_UPPER
-    hold_out: bool = False
-    seed: int = 2017
-    xla: bool | None = None
-    cache: str | None = None
-    summary_steps: int = 1
-    checkpoint_steps: float | None = None
-    strategy: tf.distribute.Strategy | None = None
+    size_image: int = 128  # S, height and width; of a test, the checkpoint's sizes count
+    size_kernel: int = 5  # of the convolutions
+    size_batch: int = 100  # B, of training; testing takes any number
+    num_input_channels: int = 3  # C, 3 for RGB, 1 for luminance
+    num_encoder_channels: int = 64  # of the encoder's first convolution
+    num_z_channels: int = 50  # of the code z
+    num_categories: int | None = None  # age groups, one more than the limits in age_upper
+    num_gen_channels: int = 1024  # of the generator's first map
+    enable_tile_label: bool = True  # repeat the labels until they weigh as much as z
+    tile_ratio: float = 1.0  # length of a tiled label by that of z
+    is_training: bool = True  # False spares the optimizers; the weights are 0 until restored
+    save_dir: str = SAVE_DIR  # where summary, samples, test and checkpoint are written
+    dataset_name: str = 'UTKFace'  # folder in data_dir
+    data_dir: str = 'data'  # folder of the data sets
+    change_dataset: bool = False  # go on with a run trained on a data set of another name
+    reader: str | None = None  # of its labels, see readers.READERS; default: what fits the folder
+    age_upper: tuple[int, ...] = AGE_UPPER  # last year of each age group but the last
+    hold_out: bool = False  # train without the photos of labels.held_out's faces
+    seed: int = 2017  # of the order of the files and of z_prior
+    xla: bool | None = None  # compile the gradients by XLA; by default on a GPU only
+    cache: str | None = None  # where decoded faces are kept, see pipeline.decode_faces
+    summary_steps: int = 1  # steps from one point of the summaries to the next
+    checkpoint_steps: float | None = None  # steps between checkpoints, besides those of the epochs
+    strategy: tf.distribute.Strategy | None = None  # over which devices; default: all there are
 
     def __post_init__(self) -> None:
         self.age_upper = tuple(self.age_upper)
