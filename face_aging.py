@@ -332,15 +332,18 @@ class FaceAging(Config):
     def _start(self, use_trained_model, use_init_model, weights):
         """Take the weights to train from, and the run to go on with; see `train`."""
         if not (use_trained_model and self.run.is_current):  # else the model already is that run
-            is_set = self.run.is_fresh and self._checksum() != self._drawn
-            if self.run.is_given:
+            is_given = self.run.is_given
+            if is_given:
                 self._make_optimizers()
-            elif not self.run.is_fresh:
+            elif self.run.is_fresh:
+                is_given = self._checksum() != self._drawn
+            else:
                 self._build()
             self.weights = tuple(weights)
             if use_trained_model and self.load_checkpoint():
-                pass
-            elif self.run.is_given or is_set:
+                if is_given:
+                    savedir.say_and_log('\tIt replaces the weights that this model was given.')
+            elif is_given:
                 savedir.say_and_log('\tStarting from the weights that this model was given.')
             elif use_trained_model and use_init_model:
                 try:

@@ -223,7 +223,7 @@ def test_training_starts_from_given_weights(
 
 
 @pytest.mark.parametrize('give', [give_by_checkpoint, give_by_set_weights])
-def test_a_run_in_save_dir_goes_before_given_weights(tiny, faces, give):
+def test_a_run_in_save_dir_goes_before_given_weights(tiny, faces, give, capsys):
     """A program that gives weights and trains, started again, goes on with its training."""
     tiny(size_batch=7).train(num_epochs=1)
     saved = tiny(size_batch=7)
@@ -231,6 +231,7 @@ def test_a_run_in_save_dir_goes_before_given_weights(tiny, faces, give):
     model = tiny(size_batch=7)
     give(model)
     model.train(num_epochs=2, learning_rate=0)
+    assert 'It replaces the weights that this model was given' in capsys.readouterr().out
     assert model.run.step == 2 and int(model.optimizers[0].iterations) == 2
     assert_same(weights_of(model), weights_of(saved))
 
