@@ -95,20 +95,19 @@ class TrainingLoop:
         self._fetched = time.monotonic()
         with self._bar as bar, pipeline.own_errors(faces):
             for image, age, gender in bar:
-                rate = self._set_learning_rate()
+                self._set_learning_rate()
                 z_prior = run.order.z_prior(model.num_z_channels)
                 batch = image, age, gender, devices.share(model.strategy, z_prior)
                 self._write_graph(batch)
                 loss, outputs = model.train_step(*batch, with_outputs=True)
-                self._end_step(loss, {**outputs, 'z_prior': z_prior}, rate)
+                self._end_step(loss, {**outputs, 'z_prior': z_prior})
 
     def _set_learning_rate(self):
-        """Set the learning rate of the next step; return it."""
+        """Set the learning rate of the next step."""
         with tf.device('CPU:0'):  # else it would wait for the GPU's last step
-            rate = float(self._schedule(np.int64(self._run.step)))
+            self._rate = float(self._schedule(np.int64(self._run.step)))
         for optimizer in self._model.optimizers:
-            optimizer.learning_rate = rate
-        return rate
+            optimizer.learning_rate = self._rate
 
     def _write_graph(self, batch):
         """Write the graph of a training step for TensorBoard, before the first step of a model."""
@@ -117,17 +116,17 @@ class TrainingLoop:
             with self._summary_only():
                 tf.summary.graph(step.graph)
 
-    def _end_step(self, losses, outputs, rate):
+    def _end_step(self, losses, outputs):
         """Count a step; save or stop if it is time to, unless it was the epoch's last.
 
         Args:
             losses: dict of tensors, fetched as numbers now and then and at the epoch's end.
             outputs: dict of tensors, shown as histograms.
-            rate: its learning rate.
         """
         self._run.count_batch()
         # TensorFlow caches a tensor per Python number; NumPy scalars avoid the leak.
-        self._pending.append((np.int64(self._run.step), losses, outputs, np.float32(rate)))
+        point = np.int64(self._run.step), losses, outputs, np.float32(self._rate)
+        self._pending.append(point)
         is_last = self._run.order.done == self._count  # then the epoch is ended first
         if is_last or time.monotonic() - self._fetched > FETCH_EVERY:
             self._fetch()
@@ -148,7 +147,7 @@ class TrainingLoop:
                 'epoch': run.epoch,
                 'step': run.step,
                 **{name: f'{mean[name]:.6f}' for name in LOSSES},
-                RATE: f'{float(model.optimizers[0].learning_rate):.6g}',  # of the last step
+                RATE: f'{self._rate:.6g}',  # of the last step
                 'seconds': f'{run.totals["seconds"]:.1f}',
                 'faces_per_second': f'{speed:.2f}',
             }
