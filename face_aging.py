@@ -8,10 +8,10 @@ the authors' code, D_img a little and D_z not at all.
 """
 
 import contextlib
-import itertools
 import json
-import math
 import os
+import zlib
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -22,21 +22,23 @@ import ops
 from data import align, console, devices, files, labels, pipeline
 from data.order import take_up
 from init_model import checkpoints, savedir, settings
+from init_model.loop import FINISHED, TrainingLoop
 from init_model.run import Run
-from init_model.session import FINISHED, Session
+from init_model.settings import SAVE_DIR, Config
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
 WEIGHTS = (0.0001, 0, 0)  # of the losses: w0, w1, w2; the default of the authors' code
-SAVE_DIR = 'save'  # the one folder where weights in init_model stand in for a checkpoint
 GENERATED_AT_ONCE = 100  # faces; fewer run slower, more take memory
 PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
+Array = np.ndarray | tf.Tensor
 
 
-class FaceAging:
+class FaceAging(Config):
     """The four networks, their training, and what they are used for.
 
-    The layers follow Keras' dtype policy (`keras.config.set_dtype_policy('mixed_bfloat16')`); their
-    weights, D_z, batch norm, the networks' last layers and the losses stay float32.
+    Its keyword arguments are the fields of `settings.Config`, kept as attributes. The layers follow
+    Keras' dtype policy (`keras.config.set_dtype_policy('mixed_bfloat16')`); their weights, D_z,
+    batch norm, the networks' last layers and the losses stay float32.
 
     Attributes:
         E, G, D_z, D_img: the networks, `keras.Model`s.
@@ -47,82 +49,64 @@ class FaceAging:
         run: the state of its training, a `Run`: epoch, step, order of the faces and so on.
         weights_dir: folder that the weights were restored from or saved to last; None: fresh ones.
         is_chief: whether this process writes files; of several machines' only one does.
+        update_on_each_device: the compiled part of `train_step`, a tf.function.
     """
 
-    def __init__(
-        self,
-        size_image=128,  # S, height and width; of a test, the checkpoint's sizes count
-        size_kernel=5,  # of the convolutions
-        size_batch=100,  # B, of training; testing takes any number
-        num_input_channels=3,  # C, 3 for RGB, 1 for luminance
-        num_encoder_channels=64,  # of the encoder's first convolution
-        num_z_channels=50,  # of the code z
-        num_categories=None,  # age groups, of which age_upper makes one more than its limits
-        num_gen_channels=1024,  # of the generator's first map
-        enable_tile_label=True,  # repeat the labels until they weigh as much as z
-        tile_ratio=1.0,  # length of a tiled label by that of z
-        is_training=True,  # False spares the optimizers, and the weights are 0 until restored
-        save_dir=SAVE_DIR,  # where summary, samples, test and checkpoint are written
-        dataset_name='UTKFace',  # folder in data_dir
-        data_dir='data',  # folder of the data sets
-        change_dataset=False,  # go on with a run that was trained on a data set of another name
-        reader=None,  # of its labels, see readers.READERS; by default what fits the folder
-        age_upper=labels.AGE_UPPER,  # last year of each age group but the last
-        hold_out=False,  # train without the photos of labels.held_out's faces, to measure on them
-        seed=2017,  # of the order of the files and of z_prior
-        xla=None,  # compile the training step by XLA; by default on a GPU only
-        cache=None,  # where decoded faces are kept, see pipeline.decode_faces
-        summary_steps=1,  # steps from one point of the summaries to the next
-        checkpoint_steps=None,  # steps between two checkpoints, besides those of the epochs
-        strategy=None,  # tf.distribute's, to train on several devices; default: all there are
-    ):
-        self.size_image, self.size_kernel, self.size_batch = size_image, size_kernel, size_batch
-        self.num_z_channels, self.num_input_channels = num_z_channels, num_input_channels
-        self.num_encoder_channels, self.num_gen_channels = num_encoder_channels, num_gen_channels
-        self.age_upper, self.enable_tile_label = tuple(age_upper), enable_tile_label
-        self.tile_ratio, self.change_dataset = tile_ratio, change_dataset
-        self.is_training, self.save_dir = is_training, save_dir
-        self.data_dir = os.path.join(data_dir, dataset_name)
-        self.reading, self.hold_out = {'cache': cache, 'reader': reader}, hold_out
-        self.seed, self.precision = seed, keras.config.dtype_policy().name
-        self.xla = bool(tf.config.list_physical_devices('GPU')) if xla is None else xla
-        self.summary_steps, self.checkpoint_steps = summary_steps, checkpoint_steps or math.inf
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.precision = keras.config.dtype_policy().name
         devices.allow_growth()
-        default = devices.distribution if is_training else tf.distribute.get_strategy
-        self.strategy = strategy or default()
+        if self.strategy is None:
+            choose = devices.choose_strategy if self.is_training else tf.distribute.get_strategy
+            self.strategy = choose()
         self.is_chief = devices.is_chief(self.strategy)
         print('\n\tBuilding graph ...')
-        self._build(num_categories)
+        self._build()
 
-    def _build(self, num_categories=None):
+    def _build(self) -> None:
         """Build the networks with fresh weights, and fresh optimizers if it is to be trained."""
-        self.num_categories = len(self.age_upper) + 1
         self.num_layers = int(np.log2(self.size_image)) - self.size_kernel // 2  # 5 for 128
-        settings.require_possible(self, num_categories)
+        settings.require_possible(self)
         drawn = contextlib.nullcontext() if self.is_training else ops.zero_weights()
         with self.strategy.scope(), drawn:
             self.E = self.encoder()
             self.G = self.generator()
             self.D_z = self.discriminator_z()
             self.D_img = self.discriminator_img()
-            networks = (self.E, self.G), (self.D_z,), (self.D_img,)  # updated together
-            self.trainable = [
-                [v for n in group for v in n.trainable_variables] for group in networks
-            ]
-            names = ('opt_EG', 'opt_D_z', 'opt_D_img') if self.is_training else ()
-            self.optimizers = list(map(ops.adam, names))
-            for optimizer, variables in zip(self.optimizers, self.trainable, strict=False):
-                optimizer.build(variables)
+        networks = self.E, self.G, self.D_z, self.D_img
+        self.trainable = [
+            self.E.trainable_variables + self.G.trainable_variables,
+            self.D_z.trainable_variables,
+            self.D_img.trainable_variables,
+        ]
         self.named_variables = {
             variable.path.replace('/kernel', '/w').replace('/bias', '/b'): variable
-            for network in itertools.chain(*networks)
+            for network in networks
             for variable in network.variables
         }
-        self.run, self.weights_dir = Run(WEIGHTS), None
+        self._make_optimizers()
+        self._drawn = self._checksum() if self.is_training else None
+        self.run = Run(WEIGHTS)
+        self.weights_dir = None
         self._compile(learning_rate=0.0002, beta1=0.5, weights=WEIGHTS)
 
+    def _make_optimizers(self) -> None:
+        """Make fresh optimizers, if it is to be trained."""
+        names = ('opt_EG', 'opt_D_z', 'opt_D_img') if self.is_training else ()
+        with self.strategy.scope():
+            self.optimizers = [ops.adam(name) for name in names]
+            for optimizer, variables in zip(self.optimizers, self.trainable, strict=False):
+                optimizer.build(variables)
+
+    def _checksum(self) -> int:
+        """Return a checksum of the weights, by which it is seen whether they were set."""
+        checksum = 0
+        for variable in self.named_variables.values():
+            checksum = zlib.crc32(np.asarray(tf.convert_to_tensor(variable)), checksum)
+        return checksum
+
     # ------------------------------------------------------------------------------ networks
-    def encoder(self):
+    def encoder(self) -> keras.Model:
         """E: image [B, S, S, C] in [-1, 1] -> z [B, num_z_channels] in (-1, 1)."""
         size, channels = self.size_image, self.num_encoder_channels
         x = image = keras.Input([size, size, self.num_input_channels])
@@ -132,7 +116,7 @@ class FaceAging:
         z = ops.fc(ops.flatten(x), self.num_z_channels, name='E_fc', dtype='float32')
         return keras.Model(image, keras.ops.tanh(z), name='E')
 
-    def generator(self):
+    def generator(self) -> keras.Model:
         """G: z [B, num_z_channels], age [B, num_categories], gender [B, 2] -> image in (-1, 1)."""
         z = keras.Input([self.num_z_channels])
         age = keras.Input([self.num_categories])
@@ -154,7 +138,7 @@ class FaceAging:
         x = ops.deconv2d(x, channels, self.size_kernel, 1, name, dtype='float32')
         return keras.Model([z, age, gender], keras.ops.tanh(x), name='G')
 
-    def discriminator_z(self):
+    def discriminator_z(self) -> keras.Model:
         """D_z: z [B, num_z_channels] -> logit [B, 1], positive where z seems uniform."""
         x = z = keras.Input([self.num_z_channels])
         for i, channels in enumerate((64, 32, 16)):
@@ -163,7 +147,7 @@ class FaceAging:
             x = keras.ops.relu(x)
         return keras.Model(z, ops.logit(x, name='D_z_fc3'), name='D_z')
 
-    def discriminator_img(self):
+    def discriminator_img(self) -> keras.Model:
         """D_img: image, age, gender -> logit [B, 1], positive where the image seems real."""
         size = self.size_image
         x = image = keras.Input([size, size, self.num_input_channels])
@@ -179,7 +163,9 @@ class FaceAging:
         return keras.Model([image, age, gender], ops.logit(x, name='D_img_fc2'), name='D_img')
 
     # ------------------------------------------------------------------------------ training
-    def train_step(self, image, age, gender, z_prior, with_outputs=False):
+    def train_step(
+        self, image: Array, age: Array, gender: Array, z_prior: Array, with_outputs: bool = False
+    ) -> dict | tuple[dict, dict]:
         """Update the four networks once, all by gradients at the same weights.
 
         Args:
@@ -193,19 +179,23 @@ class FaceAging:
         Returns:
             dict of the eight losses before the update, see the function `losses`.
         """
-        loss, outputs = self._compiled_update(image, age, gender, z_prior)
+        loss, outputs = self.update_on_each_device(image, age, gender, z_prior)
         return (loss, outputs) if with_outputs else loss
 
     def _update(self, image, age, gender, z_prior):
         """Do a device's part of a training step, on its share of the batch."""
-        loss, outputs, gradients = self._gradients(image, age, gender, z_prior)
+        loss, outputs, gradients = self._compiled_gradients(image, age, gender, z_prior)
         del outputs['G']  # no histogram shows it, and it is large
-        loss, gradients = devices.mean(loss), devices.mean(gradients)
-        for optimizer, *update in zip(self.optimizers, gradients, self.trainable, strict=True):
-            optimizer.apply(*update)
+        loss, (of_EG, of_D_z, of_D_img) = devices.mean(loss), devices.mean(gradients)
+        update_EG, update_D_z, update_D_img = self.optimizers
+        update_EG.apply(of_EG, self.trainable[0])
+        update_D_z.apply(of_D_z, self.trainable[1])
+        update_D_img.apply(of_D_img, self.trainable[2])
         return loss, outputs
 
-    def gradients(self, image, age, gender, z_prior):
+    def gradients(
+        self, image: Array, age: Array, gender: Array, z_prior: Array
+    ) -> tuple[dict, dict, list[list[tf.Tensor]]]:
         """Return losses, outputs and gradients of a batch, see `train_step`, without an update.
 
         Returns:
@@ -231,7 +221,7 @@ class FaceAging:
         ]
         return loss, outputs, gradients
 
-    def forward(self, image, age, gender, z_prior):
+    def forward(self, image: Array, age: Array, gender: Array, z_prior: Array) -> dict:
         """Run all four networks on a batch, as for `train_step`.
 
         Returns:
@@ -258,85 +248,115 @@ class FaceAging:
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
             getattr(optimizer, 'inner_optimizer', optimizer).beta_1 = beta1
-        self._gradients = tf.function(self.gradients, autograph=False, jit_compile=self.xla)
-        self._compiled_update = devices.on_each(self.strategy, self._update)
+        self._compiled_gradients = tf.function(
+            self.gradients, autograph=False, jit_compile=self.xla
+        )
+        self.update_on_each_device = devices.on_each(self.strategy, self._update)
 
     def train(
         self,
-        num_epochs=200,  # in all, those of the restored checkpoint included
-        learning_rate=0.0002,  # of Adam
-        beta1=0.5,  # of Adam
-        decay_rate=1.0,  # of the learning rate, every second epoch; 1 for none
-        enable_shuffle=True,  # draw the order of the files anew before each epoch
-        use_trained_model=True,  # go on from the newest checkpoint of save_dir
-        use_init_model=True,  # where there is none, start from init_model
-        weights=WEIGHTS,  # of the losses, see the class
-        balance=0.0,  # how far rare ages and genders are drawn more often, see Order.even_out
-    ):
+        num_epochs: int = 200,
+        learning_rate: float = 0.0002,
+        beta1: float = 0.5,
+        decay_rate: float = 1.0,
+        enable_shuffle: bool = True,
+        use_trained_model: bool = True,
+        use_init_model: bool = True,
+        weights: Sequence[float] = WEIGHTS,
+        balance: float = 0.0,
+        is_pre_training: bool = False,
+    ) -> None:
         """Train on the data set; write samples, tests, summaries and checkpoints to save_dir.
 
-        A checkpoint that was trained with the same `weights` is continued; from one with others,
-        of pre-training for example, a new run starts at its first epoch.
+        A checkpoint in save_dir that was trained with the same `weights` is continued; from one
+        with others, of pre-training for example, a new run starts at its first epoch. Where
+        save_dir has no checkpoint, or with `use_trained_model` False, a model that was given
+        weights, by `load_checkpoint(path)` or by `set_weights` of its networks, trains from these,
+        with fresh optimizers; else it starts from init_model or from fresh weights.
+
+        Args:
+            num_epochs: in all, those of the restored checkpoint included.
+            learning_rate: of Adam.
+            beta1: of Adam.
+            decay_rate: of the learning rate, every second epoch; 1 for none.
+            enable_shuffle: draw the order of the files anew before each epoch.
+            use_trained_model: go on from the newest checkpoint of save_dir.
+            use_init_model: where there is none, start from init_model.
+            weights: of the losses, see the class.
+            balance: how far rare ages and genders are drawn more often, see
+                `TrainingOrder.even_out`.
+            is_pre_training: mark the run as a pre-training, which main.py goes on with.
 
         Raises:
             InputError: the data, a checkpoint or save_dir cannot be used; says why.
             FloatingPointError: a loss or a weight is not finite; says which, and at which step.
             Stopped: on SIGINT, SIGTERM or SIGHUP, after the step and a checkpoint.
         """
-        call = {name: value for name, value in locals().items() if name != 'self'}
         if not self.is_training:
             raise ValueError('This model was built for testing: build it with is_training=True.')
         lost = devices.lost_workers(self.strategy, self.save_dir)
         with savedir.running(self.save_dir, self.is_chief), lost:
-            savedir.log(f'Settings: {json.dumps(settings.of(self))}, {self.data_dir}, {call}')
+            savedir.log(
+                f'Settings: {json.dumps(settings.from_model(self))}, {self.data_set}, '
+                f'num_epochs {num_epochs}, learning_rate {learning_rate}, beta1 {beta1}, '
+                f'decay_rate {decay_rate}, enable_shuffle {enable_shuffle}, '
+                f'use_trained_model {use_trained_model}, use_init_model {use_init_model}, '
+                f'weights {weights}, balance {balance}, is_pre_training {is_pre_training}'
+            )
             self._start(use_trained_model, use_init_model, weights)
+            self.run = self.run.with_weights(weights, is_pre_training)
             self._compile(learning_rate, beta1, weights)
             if self.run.epoch >= num_epochs:
                 savedir.say_and_log(FINISHED.format(self.run.epoch))
                 return
-            sizes = self.size_batch, self.size_image, self.num_input_channels, self.age_upper
-            held_out = self.run.held_out_by if self.hold_out else None
-            data, digest = pipeline.load_data_set(self.data_dir, *sizes, held_out, **self.reading)
-            size = len(data[0]), self.size_batch
-            self.run.order = take_up(self.run.order, *size, self.seed, enable_shuffle, digest)
-            self.run.order.even_out(labels.cells(*data[1:]), balance)
-            decay = size[0] / size[1] * 2, decay_rate, True  # in stairs; not rounded, as originally
-            schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, *decay)
-            self._train_epochs(data, num_epochs, schedule, enable_shuffle)
+            data, digest = pipeline.load_data_set(
+                self.data_set,
+                self.size_batch,
+                self.size_image,
+                self.num_input_channels,
+                self.age_upper,
+                self.run.held_out_by if self.hold_out else None,
+                cache=self.cache,
+                reader=self.reader,
+            )
+            faces, ages, genders = data
+            self.run.order = take_up(
+                self.run.order, len(faces), self.size_batch, self.seed, enable_shuffle, digest
+            )
+            self.run.order.even_out(labels.cells(ages, genders), balance)
+            schedule = keras.optimizers.schedules.ExponentialDecay(
+                learning_rate,
+                decay_steps=len(faces) / self.size_batch * 2,  # not rounded, as originally
+                decay_rate=decay_rate,
+                staircase=True,
+            )
+            TrainingLoop(self, data, num_epochs, schedule, enable_shuffle).run()
 
     def _start(self, use_trained_model, use_init_model, weights):
-        """Restore the run in save_dir, else the weights in init_model, else take fresh weights."""
+        """Take the weights to train from, and the run to go on with; see `train`."""
         if not (use_trained_model and self.run.is_current):  # else the model already is that run
-            if not self.run.is_fresh:
+            is_given = self.run.is_given
+            if is_given:
+                self._make_optimizers()
+            elif self.run.is_fresh:
+                is_given = self._checksum() != self._drawn
+            else:
                 self._build()
             self.weights = tuple(weights)
-            if use_trained_model and not self.load_checkpoint() and use_init_model:
+            if use_trained_model and self.load_checkpoint():
+                if is_given:
+                    savedir.say_and_log('\tIt replaces the weights that this model was given.')
+            elif is_given:
+                savedir.say_and_log('\tStarting from the weights that this model was given.')
+            elif use_trained_model and use_init_model:
                 try:
                     self.load_checkpoint(INIT_MODEL)
                 except checkpoints.OtherModelError as error:
                     savedir.say_and_log(f'\tFAILED >_<!  {error}\n\tStarting from fresh weights.')
         devices.meet_workers(self.strategy, self.run.step)
-        self.run = self.run.with_weights(weights)
-
-    def _train_epochs(self, data, num_epochs, schedule, enable_shuffle):
-        """Train on data, (faces, ages, genders), until num_epochs are done in all."""
-        run = self.run
-        with Session(self, data, num_epochs) as session:
-            while run.epoch < num_epochs:
-                order = run.order.rest_of_epoch(enable_shuffle, run.epoch)
-                batches = pipeline.distributed_batches(self.strategy, *data, order, self.size_batch)
-                with session.epoch(batches) as bar, pipeline.own_errors(data[0]):
-                    for batch in bar:
-                        session.set_learning_rate(schedule)
-                        z_prior = run.order.z_prior(self.num_z_channels)
-                        batch = *batch, devices.share(self.strategy, z_prior)
-                        session.write_graph(self._compiled_update, batch)
-                        loss, outputs = self.train_step(*batch, with_outputs=True)
-                        session.end_step(loss, {**outputs, 'z_prior': z_prior})
-                session.end_epoch()
 
     # ------------------------------------------------------------------------------- results
-    def sample(self, images, ages, genders, name):
+    def sample(self, images: Array, ages: Array, genders: Array, name: str) -> np.ndarray:
         """Write the reconstructions of faces as save_dir/samples/<name>; return the picture, uint8.
 
         Args:
@@ -347,7 +367,7 @@ class FaceAging:
         faces = self.G([self.E(images), tf.cast(ages, tf.float32), tf.cast(genders, tf.float32)])
         return self._save('samples', name, faces)
 
-    def test(self, images, gender, name):
+    def test(self, images: Array, gender: Array, name: str) -> np.ndarray:
         """Write faces at all ages, save_dir/test/<name>, and their inputs, test/input.png.
 
         Return the picture, uint8: a row per age group, youngest on top, and a column per image.
@@ -356,7 +376,39 @@ class FaceAging:
         self._save('test', 'input.png', [images] * self.num_categories)
         return self._save('test', name, self.generate_ages(self.E(images), gender))
 
-    def generate_ages(self, z, gender, ages=None):
+    def age(self, images: Array, years: Sequence[float], genders: Sequence[str]) -> np.ndarray:
+        """Show faces at some ages by the paper's method, G(E(image), age, gender).
+
+        For example, faces of a man and a woman at 20 and at 60:
+
+            model = FaceAging(is_training=False)
+            model.load_trained()
+            _, faces = pipeline.read_folder('my_faces')
+            older = model.age(faces[:2], years=[20, 60], genders=['male', 'female'])
+            ops.save_batch_images(older, 'older.png')
+
+        Args:
+            images: [N, S, S, C], float32 in [-1, 1] or uint8.
+            years: A ages in years. Between the centres of two age groups their labels are mixed,
+                see `labels.age_label`.
+            genders: N, 'male' or 'female', that the faces are shown as.
+
+        Returns:
+            float32 array [A, N, S, S, C] in [-1, 1].
+
+        Raises:
+            ValueError: a gender is neither, or there are not N of them.
+        """
+        if len(genders) != len(images):
+            raise ValueError(f'There are {len(images)} images, but {len(genders)} genders.')
+        gender = labels.one_hot([labels.GENDER_NAMES.index(name) for name in genders], 2)
+        images = tf.convert_to_tensor(images)
+        if images.dtype == tf.uint8:
+            images = pipeline.to_float(images)
+        age = labels.age_label(np.array(years, float), self.age_upper)
+        return self.generate_ages(self.E(images), gender, age)
+
+    def generate_ages(self, z: Array, gender: Array, ages: np.ndarray | None = None) -> np.ndarray:
         """Return the faces of codes at several ages, float32 array [A, N, S, S, C] in [-1, 1].
 
         Args:
@@ -461,7 +513,7 @@ class FaceAging:
         """
         tensors = {name: tf.convert_to_tensor(v) for name, v in self.saved_variables().items()}
         ops.require_finite(tensors, f'after step {self.run.step}', self.run.kept)
-        own = settings.of(self) if self.is_training else None
+        own = settings.from_model(self) if self.is_training else None
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT)
         self.run.save(folder, tensors, own)
         self.weights_dir = folder
@@ -501,18 +553,19 @@ class FaceAging:
         own = (item for item in self.named_variables.items() if item[0].startswith('E_'))
         return init_model.digest({name: tf.convert_to_tensor(v) for name, v in own})
 
-    def saved_variables(self) -> dict:
+    def saved_variables(self) -> dict[str, keras.Variable]:
         """Return a dict from names to the variables of the networks and the optimizers."""
         return {**self.named_variables, **{v.path: v for o in self.optimizers for v in o.variables}}
 
 
-def losses(image, outputs):
+def losses(image: Array, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Return the eight losses of CAAE as in the authors' code, a dict of float32 scalars.
 
     They are of images, float32 [B, S, S, C] in [-1, 1], and `FaceAging.forward`'s outputs for them.
     """
     G = outputs['G']
-    size_batch, height, width, channels = tf.shape(G)[0], *G.shape[1:]
+    size_batch = tf.shape(G)[0]
+    height, width, channels = G.shape[1:]
     # Rows as vectors, a shape of their own: else D_img's gradient of G joins a sum, see `ops.fork`.
     G, image = (tf.reshape(x, [-1, height, width * channels]) for x in (G, image))
     below, above, right, left = ops.fork(G, 4)
@@ -545,6 +598,6 @@ def open_trained(save_dir: str, age_groups: str) -> FaceAging:
     return model
 
 
-def bce(logits, label):
+def bce(logits: tf.Tensor, label: int) -> tf.Tensor:
     """Mean sigmoid cross entropy of logits with one label, 0 or 1, for all."""
     return tf.reduce_mean(tf.nn.softplus(-logits if label else logits))

@@ -51,7 +51,7 @@ _LABELS = flags.DEFINE_enum(
     'labels',
     None,
     flag_types.READERS,
-    'Whose names and tables tell ages and genders. Default: what the folder holds.',
+    'How ages and genders are read: naming scheme or table. Default: detected from the folder.',
 )
 _AGE_GROUPS = flags.DEFINE_string(
     'age_groups', flag_types.AGE_GROUPS, 'Last year of each age group but the last.'
@@ -105,7 +105,7 @@ _PRECISION = flags.DEFINE_enum(
     ['float32', 'mixed_bfloat16', 'mixed_float16'],
     'What the layers compute in; weights, losses and outputs are float32.',
 )
-_XLA = _define_boolean('xla', None, 'Compile the training step by XLA. Default: on a GPU only.')
+_XLA = _define_boolean('xla', None, 'Compile the gradients by XLA. Default: on a GPU only.')
 _CACHE = flags.DEFINE_enum(
     'cache',
     None,
@@ -214,22 +214,26 @@ def _train(model):
             with savedir.side_file(os.path.join(_SAVEDIR.value, FLAGS_TXT)):
                 _keep_flags()
         weights = flag_types.parse_weights(_WEIGHTS.value)
-        rates = _LEARNING_RATE.value, _BETA1.value, _DECAY_RATE.value
-        pre_training = model.run.weights == PRETRAIN_WEIGHTS and model.run.epoch < PRETRAIN_EPOCHS
-        if weights != PRETRAIN_WEIGHTS and (starting_over or pre_training):
+        is_interrupted = model.run.is_pre_training and model.run.epoch < PRETRAIN_EPOCHS
+        if weights != PRETRAIN_WEIGHTS and (starting_over or is_interrupted):
             print('\n\tPre-train the network')
             model.train(
-                PRETRAIN_EPOCHS,
-                *rates,
+                num_epochs=PRETRAIN_EPOCHS,
+                learning_rate=_LEARNING_RATE.value,
+                beta1=_BETA1.value,
+                decay_rate=_DECAY_RATE.value,
                 use_trained_model=not starting_over,
                 weights=PRETRAIN_WEIGHTS,
                 balance=_BALANCE.value,
+                is_pre_training=True,
             )
             starting_over = False
             print('\n\tPre-train is done! The training will start.')
         model.train(
-            _EPOCH.value,
-            *rates,
+            num_epochs=_EPOCH.value,
+            learning_rate=_LEARNING_RATE.value,
+            beta1=_BETA1.value,
+            decay_rate=_DECAY_RATE.value,
             use_trained_model=not starting_over,
             use_init_model=_USE_INIT_MODEL.value,
             weights=weights,

@@ -1,8 +1,10 @@
 """The parts of CAAE's networks, its optimizer, and its picture grids."""
 
 import contextlib
+import contextvars
 import math
 import os
+from collections.abc import Iterator, Mapping, Sequence
 
 import imageio.v3 as iio
 import keras
@@ -11,38 +13,46 @@ import tensorflow as tf
 
 from data import console, devices, pictures
 
+Tensor = tf.Tensor | keras.KerasTensor
+Numbers = np.ndarray | tf.Tensor | Sequence | float
+
 WEIGHT_STDDEV = 0.02  # of initial weights, as in DCGAN (Radford et al. 2016, section 4)
 ADAM_EPSILON = 1e-8  # TensorFlow 1's default; Keras' own is 1e-7
 # Height of the maps up to which a convolution and its gradients are matrix products on a CPU; in
 # bfloat16 the gradient of the weights is one up to the second.
 SMALL_MAP = 4
 SMALL_MAP_BFLOAT16 = 8
+PACKAGE = 'CAAE'  # of our layers' names in a file that Keras saves
 LEAK = 0.2  # slope of the leaky ReLU for negative values, as in DCGAN
 
 
 # ---------------------------------------------------------------------------------- networks
 
 
-_draws_weights = True
+# Whether layers draw initial weights; each thread has its own answer.
+_draws_weights = contextvars.ContextVar('draws_weights', default=True)
 
 
 @contextlib.contextmanager
-def zero_weights():
+def zero_weights() -> Iterator[None]:
     """Leave the weights of layers made within at 0: drawing those to be restored takes a while."""
-    global _draws_weights
-    _draws_weights = False
+    token = _draws_weights.set(False)
     try:
         yield
     finally:
-        _draws_weights = True
+        _draws_weights.reset(token)
 
 
 def _initial(distribution):
     """Return what draws initial weights from a distribution of Keras', unless they stay 0."""
-    return distribution(stddev=WEIGHT_STDDEV) if _draws_weights else keras.initializers.Zeros()
+    return (
+        distribution(stddev=WEIGHT_STDDEV) if _draws_weights.get() else keras.initializers.Zeros()
+    )
 
 
-def conv2d(x, num_channels, size_kernel=5, stride=2, name=None):
+def conv2d(
+    x: Tensor, num_channels: int, size_kernel: int = 5, stride: int = 2, name: str | None = None
+) -> Tensor:
     """Convolve a map [B, H, W, C] into [B, ceil(H / stride), ceil(W / stride), num_channels]."""
     init = _initial(keras.initializers.TruncatedNormal)
     return _Conv2D(
@@ -50,7 +60,14 @@ def conv2d(x, num_channels, size_kernel=5, stride=2, name=None):
     )(x)
 
 
-def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None, dtype=None):
+def deconv2d(
+    x: Tensor,
+    num_channels: int,
+    size_kernel: int = 5,
+    stride: int = 2,
+    name: str | None = None,
+    dtype: str | None = None,
+) -> Tensor:
     """Spread a map [B, H, W, C] into [B, H * stride, W * stride, num_channels], transposed.
 
     dtype is that of the computation; by default Keras' policy tells it.
@@ -67,12 +84,13 @@ def deconv2d(x, num_channels, size_kernel=5, stride=2, name=None, dtype=None):
     )(x)
 
 
-def fc(x, num_outputs, name=None, dtype=None):
+def fc(x: Tensor, num_outputs: int, name: str | None = None, dtype: str | None = None) -> Tensor:
     """Connect every input of [B, C] with every output of [B, num_outputs]."""
     init = _initial(keras.initializers.RandomNormal)
     return _Dense(num_outputs, kernel_initializer=init, name=name, dtype=dtype)(x)
 
 
+@keras.saving.register_keras_serializable(PACKAGE, 'Conv2D')
 class _Conv2D(keras.layers.Conv2D):
     def call(self, inputs):
         height = inputs.shape[1]
@@ -80,6 +98,7 @@ class _Conv2D(keras.layers.Conv2D):
         return _affine(self, _conv_by_products if is_small else self.convolution_op, inputs)
 
 
+@keras.saving.register_keras_serializable(PACKAGE, 'Conv2DTranspose')
 class _Conv2DTranspose(keras.layers.Conv2DTranspose):
     def call(self, inputs):
         is_small = _is_small(self, inputs.shape[1])
@@ -89,6 +108,7 @@ class _Conv2DTranspose(keras.layers.Conv2DTranspose):
         return keras.ops.conv_transpose(x, kernel, list(self.strides), self.padding)
 
 
+@keras.saving.register_keras_serializable(PACKAGE, 'Dense')
 class _Dense(keras.layers.Dense):
     def call(self, inputs):
         return _affine(self, tf.matmul, inputs)
@@ -202,6 +222,7 @@ def _sum_shifted(x):
     return tf.reduce_sum(x, 0)[1 : count + 1]
 
 
+@keras.saving.register_keras_serializable(PACKAGE, 'BatchNorm')
 class _BatchNorm(keras.layers.BatchNormalization):
     """Keras' layer without its moving averages, which the original never updated.
 
@@ -226,7 +247,7 @@ class _BatchNorm(keras.layers.BatchNormalization):
         return tf.reshape(y, tf.shape(inputs))
 
 
-def batch_norm(x, name=None):
+def batch_norm(x: Tensor, name: str | None = None) -> Tensor:
     """Normalise each channel by the batch's statistics while training; offset beta, no scale.
 
     The moving statistics stay where they are, at 0 and 1: the original never used a discriminator
@@ -235,7 +256,7 @@ def batch_norm(x, name=None):
     return _BatchNorm(epsilon=0.001, scale=False, dtype='float32', name=name)(x)
 
 
-def fork(x, count):
+def fork(x: tf.Tensor, count: int) -> list[tf.Tensor]:
     """Return x `count` times, for as many uses, whose gradients are added in this order.
 
     TensorFlow adds three or more gradients of one tensor in the order in which their buffers
@@ -249,22 +270,22 @@ def fork(x, count):
     return copies(x)
 
 
-def logit(x, name=None):
+def logit(x: Tensor, name: str | None = None) -> Tensor:
     """Connect every input of [B, C] with a logit [B, 1], in float32."""
     return fc(x, 1, name=name, dtype='float32')
 
 
-def lrelu(x):
+def lrelu(x: Tensor) -> Tensor:
     """max(x, LEAK * x)."""
     return keras.ops.leaky_relu(x, LEAK)
 
 
-def flatten(x):
+def flatten(x: Tensor) -> Tensor:
     """[B, ...] -> [B, product of the rest], rows first (NHWC)."""
     return keras.layers.Flatten()(x)
 
 
-def concat_label(x, label, duplicate=1):
+def concat_label(x: Tensor, label: Tensor, duplicate: int = 1) -> Tensor:
     """Append a label [B, L], tiled `duplicate` times, to the channels of [B, C] or [B, H, W, C]."""
     label = keras.ops.tile(label, [1, duplicate])
     if len(x.shape) == 4:  # the same label at every place of the map
@@ -303,7 +324,7 @@ class _Adam(keras.optimizers.Adam):
         )
 
 
-def adam(name):
+def adam(name: str) -> keras.optimizers.Optimizer:
     """Adam as the original's; where the layers compute in float16, it scales its loss."""
     optimizer = _Adam(epsilon=ADAM_EPSILON, name=name)
     if keras.config.dtype_policy().compute_dtype == 'float16':
@@ -311,11 +332,11 @@ def adam(name):
     return optimizer
 
 
-def require_finite(values, when, checkpoints):
+def require_finite(values: Mapping[str, Numbers], when: str, checkpoints: Sequence[str]) -> None:
     """Raise a FloatingPointError that names the first value that is not finite.
 
     Args:
-        values: dict from names to numbers or arrays.
+        values: numbers or arrays by their names.
         when: description of the moment, used in the message.
         checkpoints: names of the checkpoints to go on from, oldest first.
     """
@@ -332,7 +353,12 @@ def require_finite(values, when, checkpoints):
 # ---------------------------------------------------------------------------------- pictures
 
 
-def load_image(image_path, image_size=64, image_value_range=(-1, 1), is_gray=False):
+def load_image(
+    image_path: str | os.PathLike,
+    image_size: int = 64,
+    image_value_range: tuple[float, float] = (-1, 1),
+    is_gray: bool = False,
+) -> np.ndarray:
     """Read a picture as `pictures.read_face` does, scaled linearly to `image_value_range`.
 
     Returns:
@@ -348,7 +374,11 @@ def load_image(image_path, image_size=64, image_value_range=(-1, 1), is_gray=Fal
     )
 
 
-def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
+def image_grid(
+    batch_images: Numbers,
+    image_value_range: tuple[float, float] = (-1, 1),
+    size_frame: tuple[int, int] | None = None,
+) -> np.ndarray:
     """Lay images out in rows, from the top left.
 
     Args:
@@ -373,7 +403,12 @@ def image_grid(batch_images, image_value_range=(-1, 1), size_frame=None):
     return frame.reshape(rows * height, columns * width, channels)
 
 
-def save_batch_images(batch_images, save_path, image_value_range=(-1, 1), size_frame=None):
+def save_batch_images(
+    batch_images: Numbers,
+    save_path: str | os.PathLike,
+    image_value_range: tuple[float, float] = (-1, 1),
+    size_frame: tuple[int, int] | None = None,
+) -> np.ndarray:
     """Write images [N, H, W, C] as one picture, laid out as by `image_grid`; return its pixels."""
     grid = image_grid(batch_images, image_value_range, size_frame)
     picture = grid.squeeze(-1) if grid.shape[-1] == 1 else grid

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 import warnings
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -26,7 +27,7 @@ LOST = (
 BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16'}  # processors with one of these compute in it
 
 
-def allow_growth():
+def allow_growth() -> None:
     """Let TensorFlow take a GPU's memory as it is needed, not all at once, as the original does.
 
     To be called before anything is computed; later it changes nothing.
@@ -36,8 +37,8 @@ def allow_growth():
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def distribution():
-    """Return the tf.distribute.Strategy for a training.
+def choose_strategy() -> tf.distribute.Strategy:
+    """Choose how a training is spread over devices.
 
     It uses all machines that TF_CONFIG names, if it is set; else all GPUs, if there are several;
     else TensorFlow's default device. To be called before anything is computed. A warning says where
@@ -103,7 +104,7 @@ def _answers(address):
 
 
 @contextlib.contextmanager
-def lost_workers(strategy, folder):
+def lost_workers(strategy: tf.distribute.Strategy, folder: str) -> Iterator[None]:
     """Within the block, raise an InputError where another worker is lost.
 
     Args:
@@ -131,7 +132,7 @@ def _warn_of_slow_precision():
         )
 
 
-def emulates(precision):
+def emulates(precision: str) -> bool:
     """Whether layers would compute in a dtype for which the processor has no instructions.
 
     Args:
@@ -153,7 +154,7 @@ def _processor_flags():
     return {*line[1].split()} if line else set()
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes files: of several machines, only the first does."""
     resolver = strategy.cluster_resolver
     if resolver is None or resolver.task_type == 'chief':
@@ -161,7 +162,7 @@ def is_chief(strategy):
     return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
 
 
-def require_equal_shares(strategy, size_batch):
+def require_equal_shares(strategy: tf.distribute.Strategy, size_batch: int) -> None:
     """Raise an InputError if a batch cannot be divided equally among the devices, two faces each.
 
     Batch norm subtracts the mean of a device's faces; of one face nothing is left.
@@ -182,7 +183,7 @@ def require_equal_shares(strategy, size_batch):
         )
 
 
-def share(strategy, value):
+def share(strategy: tf.distribute.Strategy, value: np.ndarray) -> tf.distribute.DistributedValues:
     """Spread an array [B, ...] over the replicas, in order."""
     size = len(value) // strategy.num_replicas_in_sync
 
@@ -193,7 +194,7 @@ def share(strategy, value):
     return strategy.experimental_distribute_values_from_function(of_replica)
 
 
-def on_each(strategy, step):
+def on_each(strategy: tf.distribute.Strategy, step: Callable) -> Callable:
     """Compile a training step, so that each device does its part of it.
 
     Args:
@@ -220,14 +221,14 @@ def mean(values):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
 
-def on_any_worker(strategy, flag):
+def on_any_worker(strategy: tf.distribute.Strategy, flag: object) -> bool:
     """Whether a flag is set on any worker; all workers must call this at the same step."""
     if strategy.cluster_resolver is None:
         return bool(flag)
     return _sum_over_replicas(strategy, float(bool(flag))) > 0
 
 
-def meet_workers(strategy, step):
+def meet_workers(strategy: tf.distribute.Strategy, step: int) -> None:
     """Wait for all workers; raise an InputError if they are not at the same step."""
     total, square = (_sum_over_replicas(strategy, value) for value in (step, step**2))
     if total**2 != square * strategy.num_replicas_in_sync:

@@ -1,4 +1,6 @@
-"""The random numbers of a training: the order of its faces, and z_prior."""
+"""The random choices of a training: the order of its faces, and z_prior."""
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -10,8 +12,8 @@ from data import files
 from data.console import InputError
 
 
-class Order:
-    """Draws the order of the faces in a training, and z_prior, from one random generator.
+class TrainingOrder:
+    """The random choices of a training, from one generator: the order of its faces, and z_prior.
 
     Generator, seed and sequence of draws are those of the original: first an order of all faces,
     then, before each epoch, one of the faces to train on, and z_prior for each batch. Evened out by
@@ -19,13 +21,22 @@ class Order:
 
     Attributes:
         size_batch: B.
+        num_samples: S, faces that are never trained on: the first B that the training had.
         done: number of batches done in this epoch.
         seed: of the generator, None if unknown.
     """
 
-    def __init__(self, size_data, size_batch, seed, enable_shuffle=True, data=None):
+    def __init__(
+        self,
+        size_data: int,
+        size_batch: int,
+        seed: int | None,
+        enable_shuffle: bool = True,
+        data: str | None = None,
+    ):
         """Draw an order of size_data faces, whose `digest` is data."""
         self.size_batch = size_batch
+        self.num_samples = size_batch
         self.done = 0
         self.seed = seed
         self._data = data
@@ -36,29 +47,34 @@ class Order:
             self._random.shuffle(self._indices)
 
     @property
-    def samples(self):
-        """Indices [B] of the faces that are shown after each epoch, not trained on in this run."""
-        return self._indices[: self.size_batch]
+    def samples(self) -> np.ndarray:
+        """Indices [S] of the faces that are shown after each epoch, and never trained on."""
+        return self._indices[: self.num_samples]
 
-    def even_out(self, cells, balance):
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch, each of size_batch different places in the order."""
+        return (len(self._indices) - self.num_samples) // self.size_batch
+
+    def even_out(self, cells: np.ndarray, balance: float) -> None:
         """Draw the faces of rare kinds more often: by chances of (faces of its kind) ** -balance.
 
         Args:
             cells: int array [N], the kind of each face.
             balance: 0 for an order of all faces; with 1 all kinds are drawn alike often.
         """
-        faces = np.bincount(cells[self._indices[self.size_batch :]], minlength=cells.max() + 1)
+        faces = np.bincount(cells[self._indices[self.num_samples :]], minlength=cells.max() + 1)
         self._chances = np.maximum(faces, 1)[cells] ** -float(balance) if balance else None
 
-    def rest_of_epoch(self, enable_shuffle=True, epoch=0):
+    def rest_of_epoch(self, enable_shuffle: bool = True, epoch: int = 0) -> np.ndarray:
         """Return the indices of the faces left in this epoch; shuffle them first at its start.
 
         Args:
             enable_shuffle: whether to shuffle.
             epoch: epochs done, for the draws of an order that is evened out.
         """
-        faces = self._indices[self.size_batch :]
-        if self._chances is not None:  # drawn alike if an epoch is taken up in its middle
+        faces = self._indices[self.num_samples :]
+        if self._chances is not None:  # the same draw when an interrupted epoch is resumed
             chances = self._chances[faces] / self._chances[faces].sum()
             random = np.random.default_rng([self.seed or 0, epoch])
             faces = random.choice(faces, len(faces), p=chances)
@@ -66,11 +82,11 @@ class Order:
             self._random.shuffle(faces)
         return faces[self.done * self.size_batch :]
 
-    def z_prior(self, num_z_channels):
+    def z_prior(self, num_z_channels: int) -> np.ndarray:
         """Return z_prior for the next batch: float32 [B, num_z_channels], uniform in [-1, 1]."""
         return self._random.uniform(-1, 1, [self.size_batch, num_z_channels]).astype(np.float32)
 
-    def state(self):
+    def state(self) -> dict:
         """Return a dict for JSON, from which `from_state` restores this order."""
         name, keys, *rest = self._random.get_state()
         return {
@@ -78,13 +94,17 @@ class Order:
             'random': [name, keys.tolist(), *rest],
             'done': self.done,
             'size_batch': self.size_batch,
+            'num_samples': self.num_samples,
             'seed': self.seed,
             'data': self._data,
         }
 
     @classmethod
-    def from_state(cls, state):
+    def from_state(cls, state: dict) -> TrainingOrder:
         """Restore an order from what `state` returned.
+
+        A state that does not say how many samples it has is of a program whose samples were as
+        many as the faces of a batch.
 
         Raises:
             InputError: it is damaged.
@@ -94,7 +114,9 @@ class Order:
         try:
             order._indices = np.array(state['order'], np.int64)
             order._random.set_state(state['random'])
-            order.done, order._data = int(state.get('done', 0)), state.get('data')
+            order.num_samples = int(state.get('num_samples', order.size_batch or 0))
+            order.done = int(state.get('done', 0))
+            order._data = state.get('data')
             if sorted(order._indices) != [*range(len(order._indices))]:
                 raise ValueError('some are missing')
         except (LookupError, OverflowError, TypeError, ValueError) as error:
@@ -103,22 +125,29 @@ class Order:
             ) from error
         return order
 
-    def fits(self, size_data, data):
+    def fits(self, size_data: int, data: str) -> bool:
         """Whether this order was drawn for exactly these faces: their number and `digest`."""
         return len(self._indices) == size_data and self._data in (data, None)
 
 
-def take_up(order, size_data, size_batch, seed, enable_shuffle, data):
+def take_up(
+    order: TrainingOrder | None,
+    size_data: int,
+    size_batch: int,
+    seed: int,
+    enable_shuffle: bool,
+    data: str,
+) -> TrainingOrder:
     """Return the order to train by: the given one if it was drawn for these faces, else a new one.
 
     Args:
         order: of a run to be continued, or None.
-        size_data, size_batch, seed, enable_shuffle, data: as for `Order`.
+        size_data, size_batch, seed, enable_shuffle, data: as for `TrainingOrder`.
     """
     if order is None or not order.fits(size_data, data):
         if order:
             warnings.warn('The data set had other faces: a new order is drawn.', stacklevel=2)
-        return Order(size_data, size_batch, seed, enable_shuffle, data)
+        return TrainingOrder(size_data, size_batch, seed, enable_shuffle, data)
     if order.seed not in (seed, None):
         warnings.warn(f'The run goes on by its seed {order.seed}, not {seed}.', stacklevel=2)
     if order.done and order.size_batch != size_batch:
@@ -131,7 +160,7 @@ def take_up(order, size_data, size_batch, seed, enable_shuffle, data):
     return order
 
 
-def digest(folder, paths, ages, genders):
+def digest(folder: str, paths: list[str], ages: np.ndarray, genders: np.ndarray) -> str:
     """Return a hash of the names and labels of a data set's faces, not of their pixels.
 
     Args:

@@ -1,5 +1,9 @@
-"""The settings of a model that a checkpoint must match: sizes, age groups, precision, version."""
+"""The settings of a model, and which of them a checkpoint must match."""
 
+from __future__ import annotations
+
+import dataclasses
+import math
 import os
 import warnings
 
@@ -10,6 +14,7 @@ from data.console import InputError
 from data.labels import AGE_UPPER, format_age_upper
 from init_model.checkpoints import OtherModelError
 
+SAVE_DIR = 'save'  # the one folder where weights in init_model stand in for a checkpoint
 MAX_SIZE = 4096  # of an image, a kernel, a code, of channels; more is a damaged checkpoint
 FORMAT = 1  # version of the state in a checkpoint
 # The sizes in which a model must agree with a checkpoint that it opens.
@@ -25,24 +30,68 @@ SIZES = (
 )
 
 
-def of(model):
-    """Return a dict, for JSON, of the settings of a FaceAging that a checkpoint must match."""
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Config:
+    """The settings of a FaceAging: its keyword arguments, and attributes of it."""
+
+    size_image: int = 128  # S, height and width; of a test, the checkpoint's sizes count
+    size_kernel: int = 5  # of the convolutions
+    size_batch: int = 100  # B, of training; testing takes any number
+    num_input_channels: int = 3  # C, 3 for RGB, 1 for luminance
+    num_encoder_channels: int = 64  # of the encoder's first convolution
+    num_z_channels: int = 50  # of the code z
+    num_categories: int | None = None  # age groups, one more than the limits in age_upper
+    num_gen_channels: int = 1024  # of the generator's first map
+    enable_tile_label: bool = True  # repeat the labels until they weigh as much as z
+    tile_ratio: float = 1.0  # length of a tiled label by that of z
+    is_training: bool = True  # False spares the optimizers; the weights are 0 until restored
+    save_dir: str = SAVE_DIR  # where summary, samples, test and checkpoint are written
+    dataset_name: str = 'UTKFace'  # folder in data_dir
+    data_dir: str = 'data'  # folder of the data sets
+    change_dataset: bool = False  # go on with a run trained on a data set of another name
+    reader: str | None = None  # of its labels, see readers.READERS; default: what fits the folder
+    age_upper: tuple[int, ...] = AGE_UPPER  # last year of each age group but the last
+    hold_out: bool = False  # train without the photos of labels.held_out's faces
+    seed: int = 2017  # of the order of the files and of z_prior
+    xla: bool | None = None  # compile the gradients by XLA; by default on a GPU only
+    cache: str | None = None  # where decoded faces are kept, see pipeline.decode_faces
+    summary_steps: int = 1  # steps from one point of the summaries to the next
+    checkpoint_steps: float | None = None  # steps between checkpoints, besides those of the epochs
+    strategy: tf.distribute.Strategy | None = None  # over which devices; default: all there are
+
+    def __post_init__(self) -> None:
+        self.age_upper = tuple(self.age_upper)
+        if self.num_categories is None:
+            self.num_categories = len(self.age_upper) + 1
+        if self.xla is None:
+            self.xla = bool(tf.config.list_physical_devices('GPU'))
+        if self.checkpoint_steps is None:
+            self.checkpoint_steps = math.inf
+
+    @property
+    def data_set(self) -> str:
+        """Path of the folder of the data set."""
+        return os.path.join(self.data_dir, self.dataset_name)
+
+
+def from_model(model: Config) -> dict:
+    """Return the settings of a FaceAging that a checkpoint must match, for JSON."""
     return {
         **{name: getattr(model, name) for name in SIZES},
         'age_upper': model.age_upper,
-        'dataset': files.base_name(os.path.normpath(model.data_dir)),
+        'dataset': files.base_name(os.path.normpath(model.data_set)),
         'precision': model.precision,
         'tensorflow': tf.__version__,
         'format': FORMAT,
     }
 
 
-def require_possible(model, num_categories):
+def require_possible(model: Config) -> None:
     """Raise an InputError if no networks can be built, or not trained, with a model's settings."""
-    if num_categories not in (None, model.num_categories):
+    if model.num_categories != len(model.age_upper) + 1:
         raise InputError(
-            f'num_categories is {num_categories}, but age_upper {model.age_upper} makes '
-            f'{model.num_categories} age groups: leave num_categories out.'
+            f'num_categories is {model.num_categories}, but age_upper {model.age_upper} makes '
+            f'{len(model.age_upper) + 1} age groups: leave num_categories out.'
         )
     if model.num_layers < 1 or model.size_image % 2**model.num_layers:
         raise InputError(
@@ -53,7 +102,7 @@ def require_possible(model, num_categories):
         devices.require_equal_shares(model.strategy, model.size_batch)
 
 
-def adopt(model, origin, settings):
+def adopt(model: Config, origin: str, settings: dict) -> bool:
     """Set a model's sizes and age groups to those of a checkpoint, as far as it knows them.
 
     Args:
@@ -75,10 +124,11 @@ def adopt(model, origin, settings):
     if all(getattr(model, name) == value for name, value in known.items()):
         return False
     vars(model).update(known)
+    model.num_categories = len(model.age_upper) + 1
     return True
 
 
-def require_same(origin, settings, model, goes_on):
+def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> None:
     """Require that a checkpoint is of a model like the one that it is to be restored into.
 
     Args:
@@ -96,7 +146,7 @@ def require_same(origin, settings, model, goes_on):
     """
     if settings.get('format', FORMAT) > FORMAT:
         raise InputError(f'{origin} is of a newer version of this program: update it.')
-    own = of(model)
+    own = from_model(model)
     upper = tuple(own['age_upper'])
     # Another number of groups than the original's is caught by the check of the shapes.
     usual = AGE_UPPER if len(upper) == len(AGE_UPPER) else upper

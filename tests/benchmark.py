@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 import face_aging
 from data import labels, pipeline
-from init_model import session
+from init_model import loop
 from tests import draw_faces
 
 tf.get_logger().setLevel('ERROR')  # it takes the graphs of profile's layers for a mistake
@@ -246,12 +246,12 @@ def benchmark_summaries(result, model, size_batch, repeats):
     loss = face_aging.losses(inputs(size_batch)[0], outputs)
     del outputs['G']
     outputs['z_prior'] = inputs(size_batch)[3]
-    summarize, one = tf.function(session.write_point), tf.constant(1, tf.int64)
+    summarize, one = tf.function(loop.write_point), tf.constant(1, tf.int64)
 
     def report(progress):
         summarize(one, loss, outputs, tf.constant(2e-4))
         values = {name: float(value) for name, value in loss.items()}
-        progress.set_postfix_str(session.SHOWN.format(**values))
+        progress.set_postfix_str(loop.SHOWN.format(**values))
         progress.update()
 
     with (

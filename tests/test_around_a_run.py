@@ -1,5 +1,6 @@
 """Around a run: files that cannot be written, other data, earlier runs, no model."""
 
+import csv
 import glob
 import itertools
 import os
@@ -14,7 +15,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
 from data import console
-from init_model import checkpoints, pack, savedir, session
+from init_model import checkpoints, loop, pack, savedir
 from tests.conftest import GOLDEN
 from tests.test_face_aging import assert_same, weights_of
 
@@ -209,11 +210,33 @@ def test_one_face_per_device_is_refused(tiny, count):
 
 def test_time_left_in_all(tiny, faces, monkeypatch, capsys):
     """Of all epochs, one step of an hour each."""
-    clock = types.SimpleNamespace(time=itertools.count(step=3600).__next__)
-    monkeypatch.setattr(session, 'time', clock)
+    clock = types.SimpleNamespace(monotonic=itertools.count(step=3600).__next__)
+    monkeypatch.setattr(loop, 'time', clock)
     tiny(size_batch=7).train(num_epochs=3)
     shown = re.findall(r'(\S+) left in all, EG_err', capsys.readouterr().err)
     assert list(dict.fromkeys(shown)) == ['2:00:00', '1:00:00', '00:00']
+
+
+def test_an_epochs_seconds_are_those_of_its_steps(tiny, faces, monkeypatch):
+    """A second each; a checkpoint between them takes an hour."""
+    clock, model = [0], tiny(checkpoint_steps=1)
+    step, save = model.train_step, model.save_checkpoint
+
+    def train_step(*batch, **settings):
+        clock[0] += 1
+        return step(*batch, **settings)
+
+    def save_checkpoint():
+        clock[0] += 3600
+        save()
+
+    monkeypatch.setattr(loop, 'time', types.SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(model, 'train_step', train_step)
+    monkeypatch.setattr(model, 'save_checkpoint', save_checkpoint)
+    model.train(num_epochs=2)
+    with open(os.path.join(model.save_dir, 'history.csv'), encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['seconds'], row['faces_per_second']) for row in rows] == [('2.0', '4.00')] * 2
 
 
 def graphs_in(save_dir):

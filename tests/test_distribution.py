@@ -154,7 +154,7 @@ def test_all_gpus_are_used(monkeypatch, gpus, kind):
     monkeypatch.setattr(tf.config, 'list_physical_devices', lambda _: ['gpu'] * gpus)
     monkeypatch.setattr(tf.distribute, 'MirroredStrategy', lambda: 'mirrored')
     monkeypatch.setattr(tf.distribute, 'get_strategy', lambda: 'default')
-    assert devices.distribution() == kind
+    assert devices.choose_strategy() == kind
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_slow_precision_is_told(monkeypatch, policy, flags, gpus, is_slow):
     monkeypatch.setattr(keras.config, 'dtype_policy', lambda: keras.DTypePolicy(policy))
     with warnings.catch_warnings(record=True) as recorded:
         warnings.simplefilter('always')
-        devices.distribution()
+        devices.choose_strategy()
     assert [' emulates ' in str(warning.message) for warning in recorded] == [True] * is_slow
 
 

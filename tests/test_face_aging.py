@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import face_aging
 import ops
 from data import console, files, labels, pictures, pipeline
-from init_model import session
+from init_model import loop
 from tests.conftest import GOLDEN
 
 SCALARS = (
@@ -27,6 +29,8 @@ SCALARS = (
     'G_img_loss',
 )
 HISTOGRAMS = ('z', 'z_prior', 'D_z_logits', 'D_z_prior_logits', 'D_G_logits', 'D_input_logits')
+
+ROOT = os.path.dirname(os.path.abspath(face_aging.__file__))
 
 pytestmark = [
     pytest.mark.usefixtures('no_init_model', 'eagerly'),
@@ -71,6 +75,60 @@ def test_tiled_labels(tiny, settings, inputs):
 def test_weights_that_are_to_be_restored_are_not_drawn(tiny):
     weights, drawn = weights_of(tiny(is_training=False)), weights_of(tiny())
     assert all(not weights[name].any() and drawn[name].any() for name in weights if '/w' in name)
+
+
+KERAS = """
+import sys
+import keras, numpy as np
+import ops
+inputs = np.load(sys.argv[1])
+results = {}
+for name, of in {'E': ['x'], 'G': ['z', 'age', 'gender'], 'D_z': ['z'],
+                 'D_img': ['x', 'age', 'gender']}.items():
+    model = keras.models.load_model(f'{sys.argv[2]}/{name}.keras')
+    results[name] = model([inputs[key] for key in of] if len(of) > 1 else inputs[of[0]])
+np.savez(sys.argv[2] + '/results.npz', **results)
+"""
+
+
+def test_networks_open_again_as_files_of_keras(tiny, tmp_path):
+    """In another process, which imports ops alone, with the same numbers."""
+    model, random = tiny(), np.random.RandomState(0)
+    inputs = {
+        'x': random.uniform(-1, 1, [3, 32, 32, 3]).astype(np.float32),
+        'z': random.uniform(-1, 1, [3, 50]).astype(np.float32),
+        'age': labels.one_hot([0, 4, 9], 10),
+        'gender': labels.one_hot([0, 1, 0], 2),
+    }
+    np.savez(tmp_path / 'inputs.npz', **inputs)
+    for name in ('E', 'G', 'D_z', 'D_img'):
+        getattr(model, name).save(tmp_path / f'{name}.keras')
+    words = [sys.executable, '-c', KERAS, tmp_path / 'inputs.npz', tmp_path]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = np.load(tmp_path / 'results.npz')
+    x, z, age, gender = inputs.values()
+    np.testing.assert_array_equal(found['E'], model.E(x))
+    np.testing.assert_array_equal(found['G'], model.G([z, age, gender]))
+    np.testing.assert_array_equal(found['D_z'], model.D_z(z))
+    np.testing.assert_array_equal(found['D_img'], model.D_img([x, age, gender]))
+
+
+def test_faces_at_ages_by_the_papers_method(vivid):
+    model, random = vivid(), np.random.RandomState(0)
+    faces = random.randint(0, 256, [2, 32, 32, 3], np.uint8)
+    images = faces.astype(np.float32) * 2 / 255 - 1
+    shown = model.age(faces, years=[8, 45, 90], genders=['male', 'female'])
+    assert shown.shape == (3, 2, 32, 32, 3)
+    gender = labels.one_hot([0, 1], 2)
+    for row, years in zip(shown, (8, 45, 90), strict=True):
+        age = labels.age_label(np.array([years] * 2))
+        expected = model.G([model.E(images), tf.constant(age), tf.constant(gender)])
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+    np.testing.assert_allclose(model.age(images, [8, 45, 90], ['male', 'female']), shown, atol=1e-5)
+    for genders in (['male'], ['male', 'unknown']):
+        with pytest.raises(ValueError):
+            model.age(faces, [8], genders)
 
 
 def test_other_sizes(tiny):
@@ -132,6 +190,14 @@ def test_order_of_the_files(tiny, faces, orders):
         random.uniform(-1, 1, [2, 4, 50])  # the original draws z_prior from the same generator
 
 
+def test_samples_stay_untrained_after_a_larger_batch(tiny, faces, orders):
+    tiny(size_batch=2).train(num_epochs=1)
+    model = tiny(size_batch=4)
+    model.train(num_epochs=2)
+    assert len(model.run.order.samples) == 2 and [len(order) for order in orders] == [12, 12]
+    assert not set(model.run.order.samples) & {*orders[0], *orders[1]}
+
+
 def test_samples_are_the_first_of_the_order(tiny, faces):
     model = tiny()
     model.train(num_epochs=1)
@@ -172,10 +238,8 @@ def test_files_are_read_once(tiny, faces, monkeypatch):
 
 
 def test_summaries(tiny, faces, monkeypatch):
-    model, losses, update = tiny(), [], session.write_point
-    monkeypatch.setattr(
-        session, 'write_point', lambda *args: losses.append(args[1]) or update(*args)
-    )
+    model, losses, update = tiny(), [], loop.write_point
+    monkeypatch.setattr(loop, 'write_point', lambda *args: losses.append(args[1]) or update(*args))
     model.train(num_epochs=2, learning_rate=0.001)
     events = EventAccumulator(os.path.join(model.save_dir, 'summary'), {'tensors': 0}).Reload()
     tags = {*SCALARS, 'EG_learning_rate', *HISTOGRAMS, 'samples', 'test'}
@@ -208,8 +272,8 @@ def test_thinned_summaries(tiny, faces, capsys):
 def test_no_step_waits_for_another(tiny, faces, monkeypatch):
     """What a step computes is looked at in its time, or at the end of the epoch, all of it."""
     written, model = [], tiny()
-    monkeypatch.setattr(session, 'FETCH_EVERY', 1e9)
-    monkeypatch.setattr(session, 'write_point', lambda *args: written.append(model.run.step))
+    monkeypatch.setattr(loop, 'FETCH_EVERY', 1e9)
+    monkeypatch.setattr(loop, 'write_point', lambda *args: written.append(model.run.step))
     model.train(num_epochs=2)
     assert written == [2, 2, 4, 4]
 
@@ -239,7 +303,7 @@ def test_caches_give_the_same_run(tiny, faces, cache):
 
 def test_learning_rate_decays_in_stairs(tiny, faces, monkeypatch):
     model, rates = tiny(), []
-    monkeypatch.setattr(session, 'write_point', lambda *args: rates.append(float(args[3])))
+    monkeypatch.setattr(loop, 'write_point', lambda *args: rates.append(float(args[3])))
     model.train(num_epochs=4, learning_rate=0.01, decay_rate=0.5)  # 2 batches an epoch
     np.testing.assert_allclose(rates, [0.01] * 7 + [0.005])  # a stair of 14 / 4 * 2 steps
     np.testing.assert_allclose(model.optimizers[2].learning_rate, 0.005)
@@ -259,7 +323,7 @@ def test_settings_reach_the_optimizers(tiny, faces):
 def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces, monkeypatch):
     """Of the run's own: one that the user put there stays."""
     saved, black = [], np.zeros([1, 1, 3], np.uint8)
-    losses = dict.fromkeys(session.LOSSES, 0.0)
+    losses = dict.fromkeys(loop.LOSSES, 0.0)
 
     def train(num_epochs):
         model = tiny(size_batch=7)

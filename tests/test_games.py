@@ -208,7 +208,7 @@ def test_without_a_model_nothing_is_written(bundled, monkeypatch):
 def test_a_program_ends_by_a_sentence(bundled, monkeypatch, capsys, words):
     """Where results cannot be written, and after Ctrl-C; Pillow's warnings are shown plainly."""
 
-    def stop(_):
+    def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(warnings, 'formatwarning', lambda *_: 'code')
@@ -217,7 +217,7 @@ def test_a_program_ends_by_a_sentence(bundled, monkeypatch, capsys, words):
     said = error_of(*words)
     assert said == '\n\tsave/test cannot be used (File exists): mend that, or name another path.'
     assert warnings.formatwarning('Odd.', UserWarning, 'a.py', 1) == '\tWarning: Odd.\n'
-    monkeypatch.setattr(face_aging, 'open_trained', stop)
+    monkeypatch.setattr('face_aging.open_trained', stop)
     with pytest.raises(SystemExit) as exit:
         start(*words)
     assert exit.value.code == 130

@@ -49,12 +49,26 @@ DEFAULTS = {
 }
 
 
-RATES = 0.0002, 0.5, 1.0
-TRAINING = (
-    'train',
-    (2, *RATES),
-    {'use_trained_model': True, 'use_init_model': True, 'weights': (0.0001, 0, 0), 'balance': 0},
-)
+TRAINING = {
+    'num_epochs': 2,
+    'learning_rate': 0.0002,
+    'beta1': 0.5,
+    'decay_rate': 1.0,
+    'use_trained_model': True,
+    'use_init_model': True,
+    'weights': (0.0001, 0, 0),
+    'balance': 0,
+}
+PRE_TRAINING = {
+    'num_epochs': 10,
+    'learning_rate': 0.0002,
+    'beta1': 0.5,
+    'decay_rate': 1.0,
+    'use_trained_model': True,
+    'weights': (0, 0, 0),
+    'balance': 0,
+    'is_pre_training': True,
+}
 
 
 def parse(*words):
@@ -81,8 +95,8 @@ class Recorder:
         self.calls.append(('FaceAging', settings))
         return self
 
-    def train(self, *args, **settings):
-        self.calls.append(('train', args, settings))
+    def train(self, **settings):
+        self.calls.append(('train', settings))
 
     def custom_test(self, *args):
         self.calls.append(('custom_test', *args))
@@ -193,8 +207,11 @@ def test_training_flags_reach_the_class(calls):
         ),
         (
             'train',
-            (3, 0.1, 0.9, 0.5),
             {
+                'num_epochs': 3,
+                'learning_rate': 0.1,
+                'beta1': 0.9,
+                'decay_rate': 0.5,
                 'use_trained_model': True,
                 'use_init_model': False,
                 'weights': (0.0001, 0.01, 0),
@@ -205,40 +222,32 @@ def test_training_flags_reach_the_class(calls):
     kept = (pathlib.Path('out') / 'flags.txt').read_text()
     assert '--epoch=3\n' in kept and '--dataset=mine\n' in kept and '--use_init_model=False' in kept
     again = calls('--flagfile', 'out/flags.txt', '--epoch', '4')
-    assert again[0][1]['save_dir'] == 'out' and again[1][1] == (4, 0.1, 0.9, 0.5)
+    assert again[0][1]['save_dir'] == 'out' and again[1][1]['num_epochs'] == 4
 
 
 def test_pre_training_comes_first(calls):
     _, first, second = calls('--use_trained_model', 'False', '--epoch', '2')
-    assert first == (
-        'train',
-        (10, *RATES),
-        {'use_trained_model': False, 'weights': (0, 0, 0), 'balance': 0},
-    )
-    assert second == TRAINING
-    _, only = calls('--use_trained_model=False', '--weights=0,0,0')  # which is pre-training itself
-    assert only[2] == {
-        'use_trained_model': False,
-        'use_init_model': True,
-        'weights': (0, 0, 0),
-        'balance': 0,
-    }
+    assert first == ('train', {**PRE_TRAINING, 'use_trained_model': False})
+    assert second == ('train', TRAINING)
+    words = '--use_trained_model', 'False', '--epoch', '2', '--weights', '0,0,0'
+    _, only = calls(*words)  # which is pre-training itself
+    assert only == ('train', {**TRAINING, 'use_trained_model': False, 'weights': (0, 0, 0)})
 
 
 def test_an_unfinished_pre_training_is_finished_first(calls, monkeypatch):
-    pre_training = (
-        'train',
-        (10, *RATES),
-        {'use_trained_model': True, 'weights': (0, 0, 0), 'balance': 0},
-    )
-    for epoch, weights, expected in (
-        (9, (0, 0, 0), [pre_training, TRAINING]),
-        (10, (0, 0, 0), [TRAINING]),
-        (1, (0.0001, 0, 0), [TRAINING]),
+    begun = Run((0, 0, 0), epoch=9, is_pre_training=True)
+    state = {**begun.state(), 'weights': (0, 0, 0)}
+    del state['is_pre_training']
+    for run, expected in (
+        (begun, [PRE_TRAINING, TRAINING]),
+        (Run.from_state(state), [PRE_TRAINING, TRAINING]),  # of a checkpoint from before the mark
+        (Run((0, 0, 0), epoch=10, is_pre_training=True), [TRAINING]),
+        (Run((0, 0, 0), epoch=2), [TRAINING]),  # asked for as such, by --weights 0,0,0
+        (Run((0.0001, 0, 0), epoch=1), [TRAINING]),
     ):
-        monkeypatch.setattr(Recorder, 'saved', Run(weights, epoch=epoch))
-        assert calls('--epoch', '2')[1:] == expected
-    monkeypatch.setattr(Recorder, 'saved', Run((0, 0, 0), epoch=1))
+        monkeypatch.setattr(Recorder, 'saved', run)
+        assert calls('--epoch', '2')[1:] == [('train', settings) for settings in expected]
+    monkeypatch.setattr(Recorder, 'saved', begun)
     assert len(calls('--weights', '0,0,0')) == 2  # no pre-training, but a training without them
 
 

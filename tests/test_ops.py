@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 
 import keras
 import numpy as np
@@ -166,3 +167,21 @@ def test_batch_norm(shape):
 
 
 # ---------------------------------------------------------------------------------- progress
+
+
+def test_zero_weights_are_of_one_thread():
+    """A model that is built meanwhile in another thread draws its own."""
+    made = []
+
+    def build():
+        x = keras.Input([8])
+        made.append(keras.Model(x, ops.fc(x, 4)).weights[0].numpy())
+
+    with ops.zero_weights():
+        build()
+        other = threading.Thread(target=build)
+        other.start()
+        other.join()
+        build()
+    build()
+    assert [bool(weights.any()) for weights in made] == [False, True, False, True]

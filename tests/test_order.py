@@ -10,7 +10,7 @@ from data.console import InputError
 
 
 def test_the_draws_are_those_of_the_original():
-    drawn = order.Order(20, 4, seed=2017)
+    drawn = order.TrainingOrder(20, 4, seed=2017)
     random, indices = np.random.RandomState(2017), np.arange(20)
     random.shuffle(indices)
     np.testing.assert_array_equal(drawn.samples, indices[:4])
@@ -24,14 +24,14 @@ def test_the_draws_are_those_of_the_original():
 
 
 def test_without_shuffling():
-    kept = order.Order(20, 4, seed=0, enable_shuffle=False)
+    kept = order.TrainingOrder(20, 4, seed=0, enable_shuffle=False)
     np.testing.assert_array_equal(kept.rest_of_epoch(enable_shuffle=False), np.arange(4, 20))
 
 
 def test_an_order_goes_on_from_its_state():
-    one = order.Order(20, 4, seed=7, data='faces')
+    one = order.TrainingOrder(20, 4, seed=7, data='faces')
     faces, one.done = one.rest_of_epoch(), 3
-    other = order.Order.from_state(json.loads(json.dumps(one.state())))
+    other = order.TrainingOrder.from_state(json.loads(json.dumps(one.state())))
     np.testing.assert_array_equal(other.rest_of_epoch(), faces[12:])
     np.testing.assert_array_equal(other.z_prior(5), one.z_prior(5))
     assert (other.seed, other.size_batch) == (7, 4)
@@ -39,8 +39,8 @@ def test_an_order_goes_on_from_its_state():
 
 
 def drawn_evenly(balance, seed=7):
-    """Return an Order of 1,000 faces of two kinds, a tenth of them of the second, and the kinds."""
-    one, cells = order.Order(1000, 4, seed), (np.arange(1000) % 10 == 0).astype(int)
+    """Return an order of 1,000 faces of two kinds, a tenth of them of the second, and the kinds."""
+    one, cells = order.TrainingOrder(1000, 4, seed), (np.arange(1000) % 10 == 0).astype(int)
     one.even_out(cells, balance)
     return one, cells
 
@@ -56,13 +56,15 @@ def test_rare_kinds_are_drawn_more_often(balance, share):
 
 def test_without_balance_the_draws_are_the_originals():
     one, _ = drawn_evenly(0)
-    np.testing.assert_array_equal(one.rest_of_epoch(), order.Order(1000, 4, 7).rest_of_epoch())
+    np.testing.assert_array_equal(
+        one.rest_of_epoch(), order.TrainingOrder(1000, 4, 7).rest_of_epoch()
+    )
 
 
 def test_an_epoch_with_balance_goes_on_where_it_was():
     one, cells = drawn_evenly(0.5)
     faces, one.done = one.rest_of_epoch(epoch=3), 5
-    other = order.Order.from_state(json.loads(json.dumps(one.state())))
+    other = order.TrainingOrder.from_state(json.loads(json.dumps(one.state())))
     other.even_out(cells, 0.5)
     np.testing.assert_array_equal(other.rest_of_epoch(epoch=3), faces[20:])
     assert not np.array_equal(other.rest_of_epoch(epoch=4), faces[20:])
@@ -72,30 +74,53 @@ def test_an_epoch_with_balance_goes_on_where_it_was():
     'damage', [{'order': [0, 0, 1]}, {'order': 'faces'}, {'random': []}, {'done': 'three'}]
 )
 def test_a_damaged_state(damage):
-    state = {**order.Order(20, 4, seed=7).state(), **damage}
+    state = {**order.TrainingOrder(20, 4, seed=7).state(), **damage}
     with pytest.raises(InputError, match='order of the faces in the checkpoint is damaged'):
-        order.Order.from_state(state)
+        order.TrainingOrder.from_state(state)
 
 
 def test_other_faces_get_a_new_order():
-    old = order.Order(20, 4, seed=7, data='faces')
+    old = order.TrainingOrder(20, 4, seed=7, data='faces')
     with pytest.warns(UserWarning, match='other faces: a new order is drawn'):
         new = order.take_up(old, 21, 4, 7, True, 'others')
     assert new is not old and len(new.rest_of_epoch()) == 17
 
 
 def test_a_run_keeps_its_seed():
-    old = order.Order(20, 4, seed=7, data='faces')
+    old = order.TrainingOrder(20, 4, seed=7, data='faces')
     with pytest.warns(UserWarning, match='its seed 7, not 8'):
         assert order.take_up(old, 20, 4, 8, True, 'faces') is old
 
 
 def test_batches_of_another_size_start_the_epoch_again():
-    old = order.Order(20, 4, seed=7, data='faces')
+    old = order.TrainingOrder(20, 4, seed=7, data='faces')
     old.done = 2
     with pytest.warns(UserWarning, match='batches were of 4, now of 5'):
         new = order.take_up(old, 20, 5, 7, True, 'faces')
     assert (new.done, new.size_batch) == (0, 5)
+
+
+@pytest.mark.parametrize('size_batch', [2, 8])
+def test_samples_stay_untrained_with_batches_of_another_size(size_batch):
+    old = order.TrainingOrder(20, 4, seed=7, data='faces')
+    samples = old.samples.copy()
+    state = json.loads(json.dumps(old.state()))
+    new = order.take_up(
+        order.TrainingOrder.from_state(state), 20, size_batch, 7, True, data='faces'
+    )
+    again = order.TrainingOrder.from_state(json.loads(json.dumps(new.state())))
+    for one in (new, again):
+        np.testing.assert_array_equal(one.samples, samples)
+        faces = one.rest_of_epoch()
+        assert sorted([*faces, *samples]) == [*range(20)]
+        assert one.num_batches == 16 // size_batch
+
+
+def test_a_state_without_its_samples_has_as_many_as_a_batch():
+    state = order.TrainingOrder(20, 4, seed=7).state()
+    del state['num_samples']
+    old = order.TrainingOrder.from_state(state)
+    assert len(old.samples) == 4 and len(old.rest_of_epoch()) == 16
 
 
 def test_digest():

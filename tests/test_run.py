@@ -9,7 +9,7 @@ import pytest
 
 import face_aging
 from data import pipeline
-from data.order import Order
+from data.order import TrainingOrder
 from init_model import checkpoints
 from init_model.run import Run
 from tests.conftest import GOLDEN
@@ -99,7 +99,7 @@ def test_a_changed_data_set_gets_a_new_order(tiny, faces):
 
 def test_a_state_makes_the_same_run(tmp_path):
     one = Run((0, 0, 0), epoch=2, step=9, kept=['model-3', 'model-6'])
-    one.order = Order(20, 4, seed=7)
+    one.order = TrainingOrder(20, 4, seed=7)
     one.totals.update(EG_loss=1.5, seconds=2.0)
     one.count_batch()
     other = Run.from_state(json.loads(json.dumps(one.state())))
@@ -135,6 +135,18 @@ def without_rule(state):
     """Return the state of a run as it was written before the rule was stored."""
     del state['held_out_by']
     return state
+
+
+def test_a_run_knows_whether_it_is_pre_training(tiny, faces):
+    tiny(size_batch=7).train(num_epochs=1, weights=(0, 0, 0))
+    asked = tiny(size_batch=7)
+    assert asked.load_checkpoint() and not asked.run.is_pre_training
+    settings = {'use_trained_model': False, 'weights': (0, 0, 0), 'is_pre_training': True}
+    tiny(size_batch=7).train(num_epochs=1, **settings)
+    begun = tiny(size_batch=7)
+    assert begun.load_checkpoint() and begun.run.is_pre_training
+    begun.train(num_epochs=2)
+    assert not begun.run.is_pre_training
 
 
 def test_other_weights_of_the_losses_are_another_run():
@@ -175,6 +187,53 @@ def test_a_live_model_starts_over_with_fresh_weights_and_optimizers(tiny, faces)
             assert not np.array_equal(value, trained[name]), name
     assert int(model.optimizers[0].iterations) == model.run.step == 1
     assert model.run.epoch == 1
+
+
+def give_by_checkpoint(model):
+    assert model.load_checkpoint(str(GOLDEN / 'tiny32' / 'checkpoint'))
+
+
+def give_by_set_weights(model):
+    for network in (model.E, model.G):
+        network.set_weights([value + 0.01 for value in network.get_weights()])
+
+
+@pytest.mark.parametrize('give', [give_by_checkpoint, give_by_set_weights])
+@pytest.mark.parametrize('use_trained_model', [True, False])
+def test_training_starts_from_given_weights(
+    tiny, faces, tmp_path, monkeypatch, give, use_trained_model
+):
+    """Not from init_model, nor from fresh ones; with fresh optimizers."""
+    trained = tiny(size_batch=7, save_dir=str(tmp_path / 'other'))
+    trained.save_checkpoint()
+    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(tmp_path / 'other' / 'checkpoint'))
+    model = tiny(size_batch=7)
+    if give is give_by_checkpoint:  # of a model that has learnt something already
+        model.train_step(
+            np.zeros([7, 32, 32, 3], np.float32),
+            np.ones([7, 10], np.float32),
+            np.ones([7, 2], np.float32),
+            np.zeros([7, 50], np.float32),
+        )
+    give(model)
+    given = weights_of(model)
+    model.train(num_epochs=1, learning_rate=0, use_trained_model=use_trained_model)
+    assert_same(weights_of(model), given)
+    assert int(model.optimizers[0].iterations) == model.run.step == 1
+
+
+@pytest.mark.parametrize('give', [give_by_checkpoint, give_by_set_weights])
+def test_a_run_in_save_dir_goes_before_given_weights(tiny, faces, give, capsys):
+    """A program that gives weights and trains, started again, goes on with its training."""
+    tiny(size_batch=7).train(num_epochs=1)
+    saved = tiny(size_batch=7)
+    saved.load_checkpoint()
+    model = tiny(size_batch=7)
+    give(model)
+    model.train(num_epochs=2, learning_rate=0)
+    assert 'It replaces the weights that this model was given' in capsys.readouterr().out
+    assert model.run.step == 2 and int(model.optimizers[0].iterations) == 2
+    assert_same(weights_of(model), weights_of(saved))
 
 
 def test_a_live_model_goes_on_without_its_checkpoint(tiny, faces, opened):

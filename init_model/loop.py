@@ -1,10 +1,10 @@
-"""A training while it runs: what it reports and writes, when it is saved and how it stops."""
+"""The loop of a training: its epochs, what it reports and writes, when it saves and stops."""
 
-import contextlib
 import math
 import os
 import re
 import time
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -30,69 +30,93 @@ FINISHED = (
 )
 
 
-class Session(contextlib.ExitStack):
-    """Reports and saves the run of a model, and stops it at a signal; used in a `with`.
+class TrainingLoop:
+    """Trains a model epoch by epoch; reports and saves its run, and stops it at a signal.
 
     Args:
         model: a FaceAging; `run` is its state.
         data: (faces, ages, genders), as `pipeline.batches` takes them.
         num_epochs: to be trained in all.
+        schedule: function from the number of steps taken to the learning rate.
+        enable_shuffle: whether to shuffle the faces before each epoch.
     """
 
-    def __init__(self, model, data, num_epochs):
-        super().__init__()
-        self._model, self._run, self._num_epochs = model, model.run, num_epochs
-        self._size_data = len(data[0])
-        self._count = self._size_data // model.size_batch - 1  # batches of an epoch
-        # They are not trained on in this run.
-        shown, images = pipeline.take(data[0], self._run.order.samples)
-        self._samples = pipeline.to_float(images), data[1][shown], data[2][shown]
+    def __init__(
+        self, model, data: tuple, num_epochs: int, schedule: Callable, enable_shuffle: bool
+    ):
+        self._model = model
+        self._run = model.run
+        self._data = data
+        self._num_epochs = num_epochs
+        self._schedule = schedule
+        self._enable_shuffle = enable_shuffle
+        self._count = model.run.order.num_batches  # of an epoch
+        faces, ages, genders = data
+        shown, images = pipeline.take(faces, model.run.order.samples)
+        self._samples = pipeline.to_float(images), ages[shown], genders[shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing
 
-    def __enter__(self):
+    def run(self) -> None:
+        """Train until `num_epochs` are done in all.
+
+        Raises:
+            InputError: the disk has no room, or the faces can no longer be read.
+            FloatingPointError: a loss or a weight is not finite.
+            Stopped: on a signal, after the step and a checkpoint.
+        """
         model = self._model
         variables = model.named_variables.values()
         savedir.say_and_log(
             f'\n\tTraining from epoch {self._run.epoch + 1} to {self._num_epochs}: '
-            f'{self._size_data} faces, {self._count} batches of {model.size_batch}, '
+            f'{len(self._data[0])} faces, {self._count} batches of {model.size_batch}, '
             f'{sum(math.prod(v.shape) for v in variables):,} parameters, {model.precision}, on '
             + ', '.join(device.name for device in tf.config.list_logical_devices())
         )
         size = checkpoints.size_of(model.saved_variables())
-        self.enter_context(savedir.open_summary(model.save_dir, self._run, size, model.is_chief))
-        self._received = self.enter_context(savedir.signals())
-        return self
+        summary = savedir.open_summary(model.save_dir, self._run, size, model.is_chief)
+        with summary, savedir.signals() as self._received:
+            while self._run.epoch < self._num_epochs:
+                self._train_epoch()
+                self._end_epoch()
 
-    def epoch(self, batches):
-        """Begin the rest of an epoch; return its batches, a dataset, within a progress bar."""
-        run = self._run
+    def _train_epoch(self):
+        """Train on the batches that are left in this epoch."""
+        model, run = self._model, self._run
+        faces, ages, genders = self._data
+        order = run.order.rest_of_epoch(self._enable_shuffle, run.epoch)
+        batches = pipeline.distributed_batches(
+            model.strategy, faces, ages, genders, order, model.size_batch
+        )
         if not run.order.done:
             run.totals.clear()
-        self._fetched = time.time()
         title = f'Epoch {run.epoch + 1}/{self._num_epochs}'
         self._bar = Progress(batches, title, self._count, initial=run.order.done, unit='batch')
-        return self._bar
+        self._fetched = time.monotonic()
+        with self._bar as bar, pipeline.own_errors(faces):
+            for image, age, gender in bar:
+                self._set_learning_rate()
+                z_prior = run.order.z_prior(model.num_z_channels)
+                batch = image, age, gender, devices.share(model.strategy, z_prior)
+                self._write_graph(batch)
+                loss, outputs = model.train_step(*batch, with_outputs=True)
+                self._end_step(loss, {**outputs, 'z_prior': z_prior})
 
-    def set_learning_rate(self, schedule):
-        """Set the learning rate of the next step, a function of the number of steps taken."""
+    def _set_learning_rate(self):
+        """Set the learning rate of the next step."""
         with tf.device('CPU:0'):  # else it would wait for the GPU's last step
-            self._rate = float(schedule(np.int64(self._run.step)))
+            self._rate = float(self._schedule(np.int64(self._run.step)))
         for optimizer in self._model.optimizers:
             optimizer.learning_rate = self._rate
 
-    def write_graph(self, step, batch):
-        """Write the graph of a training step for TensorBoard, before the first step of a model.
-
-        Args:
-            step: tf.function of the training step.
-            batch: its arguments.
-        """
+    def _write_graph(self, batch):
+        """Write the graph of a training step for TensorBoard, before the first step of a model."""
         if not self._run.step and not tf.config.functions_run_eagerly():
+            step = self._model.update_on_each_device.get_concrete_function(*batch)
             with self._summary_only():
-                tf.summary.graph(step.get_concrete_function(*batch).graph)
+                tf.summary.graph(step.graph)
 
-    def end_step(self, losses, outputs):
+    def _end_step(self, losses, outputs):
         """Count a step; save or stop if it is time to, unless it was the epoch's last.
 
         Args:
@@ -104,12 +128,12 @@ class Session(contextlib.ExitStack):
         point = np.int64(self._run.step), losses, outputs, np.float32(self._rate)
         self._pending.append(point)
         is_last = self._run.order.done == self._count  # then the epoch is ended first
-        if is_last or time.time() - self._fetched > FETCH_EVERY:
+        if is_last or time.monotonic() - self._fetched > FETCH_EVERY:
             self._fetch()
         if not is_last:
             self._save_or_stop(self._is_step_due())
 
-    def end_epoch(self):
+    def _end_epoch(self):
         """Count an epoch; report its mean losses and show the samples; save or stop if due."""
         run, model = self._run, self._model
         mean = {name: value / run.order.done for name, value in run.totals.items()}
@@ -151,8 +175,9 @@ class Session(contextlib.ExitStack):
             self._run.totals.update(values)
         self._pending.clear()
         run = self._run
-        run.totals['seconds'] += time.time() - self._fetched
-        self._fetched = time.time()
+        now = time.monotonic()
+        run.totals['seconds'] += now - self._fetched
+        self._fetched = now
         left = (self._num_epochs - run.epoch) * self._count - run.order.done  # batches
         left = Progress.format_interval(left * run.totals['seconds'] / run.order.done)
         self._bar.set_postfix_str(f'{left} left in all, {SHOWN.format(**values)}')
@@ -162,12 +187,12 @@ class Session(contextlib.ExitStack):
         images, ages, genders = self._samples
         name, columns = f'{self._run.epoch:02d}.png', int(np.sqrt(len(images)))
         step, model = np.int64(self._run.step), self._model
-        for folder, draw, faces in (
-            ('samples', model.sample, (images, ages, genders)),
-            ('test', model.test, (images[:columns], genders[:columns])),
-        ):
-            with savedir.side_file(os.path.join(model.save_dir, folder, name)):
-                tf.summary.image(folder, draw(*faces, name)[None], step)
+        with savedir.side_file(os.path.join(model.save_dir, 'samples', name)):
+            picture = model.sample(images, ages, genders, name)
+            tf.summary.image('samples', picture[None], step)
+        with savedir.side_file(os.path.join(model.save_dir, 'test', name)):
+            picture = model.test(images[:columns], genders[:columns], name)
+            tf.summary.image('test', picture[None], step)
         self._flush()
 
     def _save_or_stop(self, is_due):
@@ -186,6 +211,7 @@ class Session(contextlib.ExitStack):
         if self._model.is_chief:
             self._flush()  # so that the summary lacks no step of a checkpoint
             self._model.save_checkpoint()
+        self._fetched = time.monotonic()  # the time of a checkpoint is no step's
 
     def _summary_only(self):
         return savedir.side_file(os.path.join(self._model.save_dir, savedir.SUMMARY))
@@ -195,7 +221,7 @@ class Session(contextlib.ExitStack):
             tf.summary.flush()
 
 
-def write_point(step, losses, outputs, learning_rate):
+def write_point(step: int, losses: dict, outputs: dict, learning_rate: float) -> None:
     """Write a point of TensorBoard's curves: `losses`, and histograms of `outputs`."""
     for name, value in {**losses, RATE: learning_rate}.items():
         if name != 'tv_loss':  # the original shows it nowhere
