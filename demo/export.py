@@ -1,8 +1,9 @@
 """Write a trained model for other programs: python -m demo.export --format onnx DEST.
 
-DEST becomes a folder with a README.md and one network, from a face, an age and a gender to a face;
-with --parts True with E and G apart instead. What is written is opened again by the format's own
-runtime and compared with this program on three faces. DEST is there only if both agree.
+DEST becomes a folder with a README.md and one network, from a face, an age and a gender to a face,
+by the method of the strips; with --age_shift 0 --likeness 0 by the paper's; with --parts True with
+E and G apart instead. What is written is opened again by the format's own runtime and compared with
+this program on three faces. DEST is there only if both agree.
 """
 
 import os
@@ -17,6 +18,8 @@ import face_aging
 import ops
 from data import console, flag_types, labels
 from data.console import InputError
+from demo import likeness
+from demo.likeness import AgingMethod
 
 FACES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'faces')
 COMPARED = 3  # faces of that folder
@@ -28,7 +31,7 @@ SUFFIXES = {'saved_model': '', 'litert': '.tflite', 'onnx': '.onnx'}  # of the f
 
 
 def export(
-    model: face_aging.FaceAging,
+    method: AgingMethod,
     dest: str,
     format: str,
     parts: bool = False,
@@ -37,7 +40,7 @@ def export(
     """Write a model to a new folder, with a README.
 
     Args:
-        model: a FaceAging, trained.
+        method: of its model.
         dest: folder, which is not there yet.
         format: of SUFFIXES.
         parts: write E and G apart, in place of one network.
@@ -54,7 +57,7 @@ def export(
         raise InputError(f'{dest} is there already: name a new folder.')
     if float16 and format != 'litert':
         raise InputError(f'float16 is for litert, not for {format}: leave it out.')
-    networks, inputs, expected = _networks(model, parts), *_examples(model)
+    networks, inputs, expected = _networks(method, parts), *_examples(method)
     parent = os.path.dirname(os.path.abspath(dest))
     os.makedirs(parent, exist_ok=True)
     differences = {}
@@ -80,18 +83,18 @@ def export(
                 )
             differences[os.path.basename(path)] = difference
         with open(os.path.join(aside, 'new', 'README.md'), 'w', encoding='utf-8') as file:
-            file.write(_readme(model, format, differences))
+            file.write(_readme(method, format, differences))
         os.rename(os.path.join(aside, 'new'), dest)
     return differences
 
 
-def _networks(model, parts):
+def _networks(method, parts):
     """Return what is written, a dict from names to Keras models with named inputs.
 
     Their convolutions are Keras' own: ops computes some as matrix products, for the speed of a
     training, and LiteRT cannot run these.
     """
-    E, G = _plain(model.E), _plain(model.G)
+    E, G = _plain(method.model.E), _plain(method.model.G)
     image = keras.Input(E.input.shape[1:], name='image')
     z, age, gender = (
         keras.Input(node.shape[1:], name=name)
@@ -102,8 +105,14 @@ def _networks(model, parts):
             'E': keras.Model(image, E(image), name='E'),
             'G': keras.Model([z, age, gender], G([z, age, gender]), name='G'),
         }
+    if not _is_papers(method):
+        return {'caae': method.network(E, G)}
     face = G([E(image), age, gender])
     return {'caae': keras.Model([image, age, gender], face, name='caae')}
+
+
+def _is_papers(method):
+    return not method.age_shift and not method.likeness
 
 
 def _plain(network):
@@ -120,8 +129,9 @@ def _plain(network):
     return copied
 
 
-def _examples(model):
+def _examples(method):
     """Return inputs by name, and what the model makes of them by the name of the network."""
+    model = method.model
     names = sorted(os.listdir(FACES))[:COMPARED]
     is_gray = model.num_input_channels == 1
     images = [
@@ -135,7 +145,8 @@ def _examples(model):
     gender = labels.one_hot([0, 1, 0], 2)
     face = model.G([tf.constant(value) for value in (z, age, gender)]).numpy()
     inputs = {'image': image, 'z': z, 'age': age, 'gender': gender}
-    return inputs, {'E': z, 'G': face, 'caae': face}
+    shown = face if _is_papers(method) else method.show(method.look_at(image), age, gender)
+    return inputs, {'E': z, 'G': face, 'caae': shown}
 
 
 def _write(network, path, format, float16):
@@ -230,7 +241,7 @@ All numbers are float32, and N, the number of faces, is free.
   years of two groups both are in between, and their sum stays 0. The groups, in years: {names}.
 - **gender**: [N, 2], (1, -1) for male and (-1, 1) for female.
 - **z**: [N, {codes}], the code of a face, from -1 to 1.
-- The output is an image as the input is, or z.
+- The output is an image as the input is, or z.{strength}
 
 ```python
 import numpy as np
@@ -254,8 +265,9 @@ research only.
 _INPUTS = {'caae': 'image, age, gender', 'E': 'image', 'G': 'z, age, gender'}
 
 
-def _readme(model, format, differences):
+def _readme(method, format, differences):
     """Return the text that goes with the files, given by their differences."""
+    model = method.model
     rows, suffix = [], SUFFIXES[format]
     for file, difference in differences.items():
         name = file.removesuffix(suffix)
@@ -270,7 +282,14 @@ def _readme(model, format, differences):
         )
     names = labels.age_names(model.age_upper)
     is_gray = model.num_input_channels == 1
+    strength = ''
+    if f'caae{suffix}' in differences and not _is_papers(method):
+        strength = (
+            '\n- The photo stays, and only the change is laid over it (age shift '
+            f'{method.age_shift:g}, likeness {method.likeness:g}). Own age and gender are guessed.'
+        )
     return _README.format(
+        strength=strength,
         rows='\n'.join(rows),
         open=_OPEN[format],
         call=call,
@@ -297,9 +316,11 @@ def main(argv=None):
         '--float16', **flag, help='store weights in float16, with litert (%(default)s)'
     )
     flag_types.add_model(parser)
+    likeness.add_strength(parser)
     args = parser.parse_args(argv)
     model = face_aging.open_trained(args.savedir, args.age_groups)
-    differences = export(model, args.dest, args.format, args.parts, args.float16)
+    method = likeness.open_aging(model, args.age_shift, args.likeness)
+    differences = export(method, args.dest, args.format, args.parts, args.float16)
     for name, difference in differences.items():
         console.say(f'Wrote {args.dest}/{name}, within {difference:.1g} of the model.')
 

@@ -120,7 +120,7 @@ class AgingMethod:
         images = np.asarray(images, np.float32)
         z = self.model.encode(images)
         ages, genders, odds = possible_labels(self.model, self.codes, z, years, gender)
-        faces = self.model.generate(z, ages, genders)
+        faces = self.model.generate(z, np.stack(ages), np.stack(genders))
         return likeliest(images, z, ages, genders, odds, faces)
 
     def show(self, people, ages, genders, age_shift=None, likeness=None):
@@ -164,7 +164,7 @@ class AgingMethod:
         gender = keras.Input([2], name='gender')
         z = E(image)
         possible = possible_labels(self.model, self.codes, z)
-        faces = [G([z, possible[0][k], possible[1][k]]) for k in range(possible[2].shape[0])]
+        faces = [G([z, possible[0][k], possible[1][k]]) for k in range(len(possible[2]))]
         people = likeliest(image, z, *possible, faces)
         shifted = shift_age(self.codes, z, age, gender, self.age_shift, self.model.age_upper)
         prototype = self._prototype_change(people, age, gender)
@@ -179,6 +179,11 @@ def add_arguments(parser):
         type=flag_types.number(0, tables.OLDEST),
         help='own age of the people, where it is known; default: read from names, or guessed',
     )
+    add_strength(parser)
+
+
+def add_strength(parser):
+    """Add --age_shift and --likeness."""
     parser.add_argument(
         '--age_shift',
         type=flag_types.number(0, MOST_AGE_SHIFT),
@@ -316,8 +321,8 @@ def possible_labels(model, codes, z, years=None, gender=None):
         years, gender: of all people, where they are known, in years and 0 male, 1 female.
 
     Returns:
-        ages, genders: labels, float32 [K, N, L] and [K, N, 2] in [-1, 1].
-        odds: float32 [K, N], how likely the codes make each, a logarithm; without Codes alike.
+        ages, genders: labels, K times float32 [N, L] and [N, 2] in [-1, 1].
+        odds: K times float32 [N], how likely the codes make each, a logarithm; without Codes alike.
     """
     known = None if years is None else labels.age_label([years], model.age_upper)
     nothing = ops.zeros_like(z[:, :1])  # [N, 1]
@@ -335,8 +340,7 @@ def possible_labels(model, codes, z, years=None, gender=None):
             ages = [2 * ops.softmax(of_gender, axis=1) - 1]
         label = nothing + labels.one_hot([own], 2)
         possible += [(nothing + age, label, odds) for age in ages]
-    ages, genders, odds = (ops.stack(values) for values in zip(*possible, strict=True))
-    return ages, genders, odds
+    return tuple(zip(*possible, strict=True))
 
 
 def likeliest(images, z, ages, genders, odds, faces):
@@ -347,18 +351,19 @@ def likeliest(images, z, ages, genders, odds, faces):
         z, ages, genders, odds: as for and from `possible_labels`.
         faces: K times float32 [N, S, S, C], G of the codes and labels.
     """
-    errors = ops.stack([ops.mean(ops.abs(face - images), axis=(1, 2, 3)) for face in faces])
-    count = errors.shape[0]
-    best = ops.argmax(odds - ERROR_ODDS * errors, axis=0)  # [N]
-    is_best = ops.cast(ops.one_hot(best, count, axis=0), 'float32')  # [K, N]
-
-    def chosen(values):
-        """Return of K values [N, ...] the best [N, ...]; the others are multiplied by 0."""
-        axes = [1] * (len(values[0].shape) - 1)
-        return sum(ops.reshape(is_best[k], [-1, *axes]) * values[k] for k in range(count))
-
-    of_best = [chosen(values) for values in (ages, genders, faces)]
-    people = People(images, z, *of_best, trust(images, of_best[2]))
+    best = None
+    for age, gender, odd, face in zip(ages, genders, odds, faces, strict=True):
+        fit = odd - ERROR_ODDS * ops.mean(ops.abs(face - images), axis=(1, 2, 3))
+        if best is None:
+            best, best_fit = (age, gender, face), fit
+            continue
+        better = fit > best_fit
+        best = [
+            ops.where(ops.reshape(better, [-1] + [1] * (len(new.shape) - 1)), new, old)
+            for new, old in zip((age, gender, face), best, strict=True)
+        ]
+        best_fit = ops.maximum(fit, best_fit)
+    people = People(images, z, *best, trust(images, best[2]))
     if isinstance(images, np.ndarray):
         people = People(*(np.asarray(field) for field in people))
     return people

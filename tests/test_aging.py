@@ -72,7 +72,7 @@ def test_how_far_a_code_is_shifted(statistics):
 def test_age_and_gender_are_guessed_from_codes(vivid, statistics):
     cells = list(np.ndindex(L, 2))
     z = np.array([statistics.mean[cell] for cell in cells])
-    ages, genders, odds = possible_labels(vivid(), statistics, z)
+    ages, genders, odds = map(np.stack, possible_labels(vivid(), statistics, z))
     np.testing.assert_array_equal(genders, np.stack([labels.one_hot([s] * 20, 2) for s in (0, 1)]))
     np.testing.assert_allclose((ages + 1).sum(axis=-1), 2, atol=1e-5)
     likelier = odds.argmax(axis=0)

@@ -13,7 +13,13 @@ import ops
 from data import labels
 from data.console import InputError
 from demo import export
+from demo.likeness import AgingMethod
+from init_model import codes
 from tests.test_games import MAN
+
+
+def papers(model):
+    return AgingMethod(model, None, 0, 0)
 
 
 def run_readme(folder):
@@ -33,7 +39,7 @@ def run_readme(folder):
 )
 def test_another_program_sees_the_same_face(vivid, tmp_path, format, parts):
     model, folder = vivid(), tmp_path / 'there' / 'export'
-    differences = export.export(model, folder, format, parts)
+    differences = export.export(papers(model), folder, format, parts)
     suffix = export.SUFFIXES[format]
     names = {'E' + suffix, 'G' + suffix} if parts else {'caae' + suffix}
     assert differences.keys() == names and {*os.listdir(folder)} == names | {'README.md'}
@@ -47,9 +53,26 @@ def test_another_program_sees_the_same_face(vivid, tmp_path, format, parts):
     assert expected.std() > 20
 
 
+@pytest.mark.parametrize('format', ['saved_model', 'litert', 'onnx'])
+def test_another_program_shows_people_as_the_strips_do(vivid, tmp_path, format):
+    model = vivid()
+    random = np.random.RandomState(0)
+    z, groups = random.uniform(-1, 1, (200, 50)), np.repeat(np.arange(10), 20)
+    statistics = codes.measure(z, groups, np.tile([0, 1], 100), 10)
+    method = AgingMethod(model, statistics, 1.2, 0.5)
+    differences = export.export(method, tmp_path / 'export', format)
+    assert max(differences.values()) <= 1e-4
+    assert 'age shift 1.2, likeness 0.5' in (tmp_path / 'export' / 'README.md').read_text()
+    shown = run_readme(tmp_path / 'export')
+    image = ops.load_image(tmp_path / 'export' / 'face.jpg', 32)[None]
+    target = labels.one_hot([8], 10), labels.one_hot([0], 2)
+    expected = ops.image_grid(method.show(method.look_at(image), *target))
+    assert np.abs(shown - expected).mean() < 10  # the photo itself differs, see above
+
+
 def test_grey_and_other_age_groups(vivid, tmp_path):
     model = vivid(num_input_channels=1, age_upper=(18, 40))
-    export.export(model, tmp_path / 'grey', 'litert')
+    export.export(papers(model), tmp_path / 'grey', 'litert')
     assert 'years: 0-18, 19-40, over 40.' in (tmp_path / 'grey' / 'README.md').read_text()
     assert run_readme(tmp_path / 'grey').shape == (32, 32)
 
@@ -59,13 +82,13 @@ def test_float16_takes_half_the_space(vivid, tmp_path):
     sizes = []
     for float16 in (False, True):
         (difference,) = export.export(
-            model, tmp_path / str(float16), 'litert', float16=float16
+            papers(model), tmp_path / str(float16), 'litert', float16=float16
         ).values()
         assert (1e-5 < difference < 2e-2) == float16
         sizes.append(os.path.getsize(tmp_path / str(float16) / 'caae.tflite'))
     assert sizes[1] < 0.6 * sizes[0]
     with pytest.raises(InputError, match='float16 is for litert, not for onnx'):
-        export.export(model, tmp_path / 'no', 'onnx', float16=True)
+        export.export(papers(model), tmp_path / 'no', 'onnx', float16=True)
 
 
 @pytest.mark.parametrize('fault', ['other weights', 'nan', 'no package', 'full disk'])
@@ -92,14 +115,14 @@ def test_a_failed_export_leaves_nothing(vivid, tmp_path, monkeypatch, fault):
     }
     kind = OSError if fault == 'full disk' else InputError
     with pytest.raises(kind, match=says[fault]):
-        export.export(model, tmp_path / 'there' / 'export', 'saved_model')
+        export.export(papers(model), tmp_path / 'there' / 'export', 'saved_model')
     assert os.listdir(tmp_path / 'there') == []
 
 
 def test_nothing_is_overwritten(vivid, tmp_path):
     (tmp_path / 'mine').write_text('precious')
     with pytest.raises(InputError, match='mine is there already: name a new folder'):
-        export.export(vivid(), tmp_path / 'mine', 'saved_model')
+        export.export(papers(vivid()), tmp_path / 'mine', 'saved_model')
     assert (tmp_path / 'mine').read_text() == 'precious'
 
 
