@@ -379,12 +379,12 @@ class FaceAging(Config):
     def age(self, images: Array, years: Sequence[float], genders: Sequence[str]) -> np.ndarray:
         """Show faces at some ages by the paper's method, G(E(image), age, gender).
 
-        For example, faces of a man and a woman at 20 and at 60:
+        For example, a face at 20 and at 60:
 
             model = FaceAging(is_training=False)
             model.load_trained()
-            _, faces = pipeline.read_folder('my_faces')
-            older = model.age(faces[:2], years=[20, 60], genders=['male', 'female'])
+            images = ops.load_image('face.jpg', 128)[None]
+            older = model.age(images, years=[20, 60], genders=['male'])
             ops.save_batch_images(older, 'older.png')
 
         Args:

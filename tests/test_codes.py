@@ -341,7 +341,8 @@ def test_an_age_shift_needs_them(vivid, state):
         what = 'are of other weights than those in use'
     words = re.escape(f'python -m init_model.codes --savedir {model.save_dir}).')
     with pytest.warns(UserWarning, match=f'{what}.*{words} Ages show less without'):
-        assert likeness.open_aging(model)[:2] == (None, 0)
+        method = likeness.open_aging(model)
+    assert (method.codes, method.age_shift) == (None, 0)
     assert likeness.open_aging(model, 0).codes is None
     with pytest.raises(InputError, match=f'{what}.*{words}$') as error:
         likeness.open_aging(model, 0.5)

@@ -40,7 +40,7 @@ def run(*words, path='', **variables):
         (['-m', 'data.check', 'nowhere'], '\tThere is no folder '),
         (['-m', 'data.align', 'nowhere', 'out'], '\tThere is no folder '),
         (['-m', 'init_model.pack', 'nowhere'], '\tThere is no checkpoint '),
-        (['-m', 'demo.games', 'kids', 'a.jpg', 'b.jpg', '--count', '0'], 'usage: '),
+        (['-m', 'demo.games', 'kids', 'a', 'b', '--count', '0'], '\targument --count: 0 is not '),
         (['-m', 'data.check', 'x', '--batch_size', '0'], '\targument --batch_size: 0 is not '),
     ],
 )

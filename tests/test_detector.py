@@ -1,5 +1,7 @@
 """How pictures are given to the detector: mtcnn 1.0 misreads lists, paths and turned files."""
 
+from types import SimpleNamespace
+
 import keras  # noqa: F401
 import mtcnn
 import numpy as np
@@ -59,7 +61,10 @@ def check_a_data_set(folder):
 def upload_to_the_page(folder, monkeypatch):
     monkeypatch.setattr(studio.Studio, 'choose_face', lambda self, photo, *_: photo)
     for path in sorted(folder.iterdir()):
-        assert len(studio.Studio(None, None).open_photo(path.read_bytes()).landmarks) == 1
+        assert (
+            len(studio.Studio(SimpleNamespace(model=None)).open_photo(path.read_bytes()).landmarks)
+            == 1
+        )
 
 
 WAYS = [align_a_data_set, open_photos, check_a_data_set, upload_to_the_page]

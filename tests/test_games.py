@@ -9,7 +9,6 @@ import warnings
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 import ops
@@ -39,15 +38,10 @@ class Recorder:
         self.pair = [
             types.SimpleNamespace(people=types.SimpleNamespace(z=z[None])) for z in self.codes
         ]
-        self.batches = []
 
-    def G(self, inputs):
-        self.batches.append([np.asarray(values) for values in inputs])
-        return tf.zeros([len(inputs[0]), 2, 2, 3])
-
-    @property
-    def inputs(self):
-        return [np.concatenate(values) for values in zip(*self.batches, strict=True)]
+    def generate(self, z, ages, genders):
+        self.inputs = z, np.broadcast_to(ages, [len(z), 10]), genders
+        return np.zeros([len(z), 2, 2, 3])
 
 
 # ------------------------------------------------------------------------------ functions
@@ -146,11 +140,9 @@ def test_the_program_kids(bundled, pair):
 
 
 @pytest.mark.parametrize('words', ['--count 0', '--count 1000', '--seed -1'])
-def test_mistaken_words_for_kids(bundled, words, capsys):
-    with pytest.raises(SystemExit) as exit:
+def test_mistaken_words_for_kids(bundled, words):
+    with pytest.raises(SystemExit, match=f'argument {words.replace(" ", ": ")} is not an integer'):
         games.main(['kids', str(MAN), str(WOMAN), *words.split()])
-    assert exit.value.code == 2
-    assert words.split()[0] in capsys.readouterr().err
 
 
 def test_who_is_who_in_a_morph(bundled, monkeypatch):
@@ -234,10 +226,10 @@ def test_a_photo_without_a_face(bundled):
 
 @pytest.mark.parametrize('words', [['photos', MAN], ['morph', MAN, WOMAN]], ids=str)
 @pytest.mark.parametrize('flag', ['--savedir', '--out'])
-def test_no_name_of_a_folder(bundled, capsys, words, flag):
-    with pytest.raises(SystemExit, match='2'):
+def test_no_name_of_a_folder(bundled, words, flag):
+    with pytest.raises(SystemExit, match=f'{flag}: this names no file or folder'):
         start(*words, flag, '')
-    assert f'{flag}: this names no file or folder' in capsys.readouterr().err and written() == []
+    assert written() == []
 
 
 @pytest.fixture

@@ -81,7 +81,6 @@ class Recorder:
     """Stands in for FaceAging and remembers the calls."""
 
     is_chief = True
-    weights_dir = digest = None
     saved = None  # the run in save_dir
 
     def __init__(self, calls):
@@ -111,6 +110,7 @@ def calls(monkeypatch, tmp_path):
         'init_model.checkpoints.has_checkpoint', lambda _: Recorder.saved is not None
     )
     monkeypatch.setattr('face_aging.INIT_MODEL', 'no_init_model')
+    monkeypatch.setattr('init_model.codes.complete', lambda *_: None)
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
