@@ -6,150 +6,102 @@ Write the faces in a folder at ten ages, as male and as female:
     python main.py --is_train False --testdir my_photos
 """
 
-import itertools
+import functools
 import os
-import re
 import shlex
-import signal
 import sys
 
 from absl import app, flags
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # python -P leaves it out
 from data import console, flag_types
+from data.flag_types import MOST, boolean, define, integer, number, path
 
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
 FLAGS_TXT = 'flags.txt'  # in SAVEDIR
-# Flags that this program once had, and the defaults that its FLAGS_TXT then held.
-MOVED = 'align gender ages gif age_shift likeness age whole_photo everyone'.split()
-MOVED_DEFAULTS = 'align=False gender=both gif=False whole_photo=False everyone=False'.split()
-MOVED_TO = 'python -m demo.photos'
+FLAGS = flags.FLAGS
+# Flags whose names are those of the arguments of FaceAging.
+SAME_NAMES = 'size_image num_z_channels change_dataset hold_out seed xla cache'.split()
+SAME_NAMES += ['summary_steps', 'checkpoint_steps']
 
-
-def _define(convert, name, default, text):
-    parser = flag_types.AbslParser(convert)
-    return flags.DEFINE(parser, name, default, text, serializer=flags.ArgumentSerializer())
-
-
-def _define_boolean(name, default, text):
-    return _define(flag_types.boolean, name, default, text)
-
-
-def _define_path(name, default, text):
-    return _define(flag_types.path, name, default, text)
-
-
-_IS_TRAIN = _define_boolean('is_train', True, 'True to train, False to test.')
-_EPOCH = _define(flag_types.integer(1, flag_types.MOST), 'epoch', 50, 'Epochs of training in all.')
-_DATASET = _define_path('dataset', 'UTKFace', 'Folder of the training faces in DATADIR.')
-_DATADIR = _define_path('datadir', 'data', 'Folder of the data sets.')
-_CHANGE_DATASET = _define_boolean(
-    'change_dataset', False, 'Go on with a training that began on a DATASET of another name.'
-)
-_LABELS = flags.DEFINE_enum(
+define('is_train', True, boolean, 'True to train, False to test.')
+define('epoch', 50, integer(1, MOST), 'Epochs of training in all.')
+define('dataset', 'UTKFace', path, 'Folder of the training faces in DATADIR.')
+define('datadir', 'data', path, 'Folder of the data sets.')
+define('change_dataset', False, boolean, 'Go on with a training on a DATASET of another name.')
+flags.DEFINE_enum(
     'labels',
     None,
     flag_types.READERS,
     'How ages and genders are read: naming scheme or table. Default: detected from the folder.',
 )
-_AGE_GROUPS = flags.DEFINE_string(
+flags.DEFINE_string(
     'age_groups', flag_types.AGE_GROUPS, 'Last year of each age group but the last.'
 )
-_HOLD_OUT = _define_boolean(
-    'hold_out', False, 'Leave one face in 20, and its copies, out of training (demo.evaluate).'
+define(
+    'hold_out',
+    False,
+    boolean,
+    'Leave one face in 20, and its copies, out of training (demo.evaluate).',
 )
-_SAVEDIR = _define_path('savedir', 'save', 'Folder of checkpoints, pictures, summaries.')
-_TESTDIR = _define_path('testdir', None, 'Folder of the faces to test on, or one picture.')
-_USE_TRAINED_MODEL = _define_boolean(
+define('savedir', 'save', path, 'Folder of checkpoints, pictures, summaries.')
+define('testdir', None, path, 'Folder of the faces to test on, or one picture.')
+define(
     'use_trained_model',
     True,
+    boolean,
     'Go on from the newest checkpoint in SAVEDIR. False: start over, with '
     f'{PRETRAIN_EPOCHS} epochs of pre-training.',
 )
-_USE_INIT_MODEL = _define_boolean(
-    'use_init_model', True, 'Where SAVEDIR has no checkpoint, start from init_model.'
-)
-_BATCH_SIZE = _define(
-    flag_types.integer(1, flag_types.MOST), 'batch_size', 100, 'Faces per training step.'
-)
-_LEARNING_RATE = _define(flag_types.number(0, 1), 'learning_rate', 0.0002, "Adam's learning rate.")
-_BETA1 = _define(flag_types.number(0, 0.9999), 'beta1', 0.5, "Adam's beta1.")
-_DECAY_RATE = _define(
-    flag_types.number(0, 1),
-    'decay_rate',
-    1.0,
-    'Factor of the learning rate after every second epoch.',
-)
-_WEIGHTS = flags.DEFINE_string(
+define('use_init_model', True, boolean, 'Where SAVEDIR has no checkpoint, start from init_model.')
+define('batch_size', 100, integer(1, MOST), 'Faces per training step.')
+define('learning_rate', 0.0002, number(0, 1), "Adam's learning rate.")
+define('beta1', 0.5, number(0, 0.9999), "Adam's beta1.")
+define('decay_rate', 1.0, number(0, 1), 'Factor of the learning rate after every second epoch.')
+flags.DEFINE_string(
     'weights', '0.0001,0,0', 'Weights in the loss of E and G: of G_img_loss, E_z_loss, tv_loss.'
 )
-_BALANCE = _define(
-    flag_types.number(0, 1),
+define(
     'balance',
     0.0,
+    number(0, 1),
     'Draw faces of rare ages and genders more often: 0 not, 1 as often as the others.',
 )
-_SIZE_IMAGE = _define(
-    flag_types.integer(8, 4096), 'size_image', 128, 'Height and width of the faces.'
-)
-_NUM_Z_CHANNELS = _define(
-    flag_types.integer(1, 4096), 'num_z_channels', 50, 'Numbers in the code z.'
-)
-_SEED = _define(
-    flag_types.integer(0, 2**32 - 1), 'seed', 2017, 'Seed of weights, file order and prior.'
-)
-_PRECISION = flags.DEFINE_enum(
+define('size_image', 128, integer(8, 4096), 'Height and width of the faces.')
+define('num_z_channels', 50, integer(1, 4096), 'Numbers in the code z.')
+define('seed', 2017, integer(0, 2**32 - 1), 'Seed of weights, file order and prior.')
+flags.DEFINE_enum(
     'precision',
     'float32',
     ['float32', 'mixed_bfloat16', 'mixed_float16'],
     'What the layers compute in; weights, losses and outputs are float32.',
 )
-_XLA = _define_boolean('xla', None, 'Compile the gradients by XLA. Default: on a GPU only.')
-_CACHE = flags.DEFINE_enum(
+define('xla', None, boolean, 'Compile the gradients by XLA. Default: on a GPU only.')
+flags.DEFINE_enum(
     'cache',
     None,
     ['memory', 'disk', 'none'],
     'Where decoded faces are kept. Default: the first of these that has the space.',
 )
-_SUMMARY_STEPS = _define(
-    flag_types.integer(1, flag_types.MOST),
-    'summary_steps',
-    1,
-    'Steps from one point of the summaries to the next.',
-)
-_CHECKPOINT_STEPS = _define(
-    flag_types.integer(1, flag_types.MOST),
+define('summary_steps', 1, integer(1, MOST), 'Steps from one point of the summaries to the next.')
+define(
     'checkpoint_steps',
     None,
+    integer(1, MOST),
     'Steps between two checkpoints, besides one each fifth epoch.',
 )
-_DETERMINISTIC = _define_boolean(
-    'deterministic', False, 'Make a run on a GPU repeatable to the last bit, at a cost.'
+define(
+    'deterministic', False, boolean, 'Make a run on a GPU repeatable to the last bit, at a cost.'
 )
 flags.register_validator('weights', flag_types.parse_weights, 'not three numbers from 0 up')
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which ends the program as Ctrl-C does."""
-
-    def __init__(self, number):
-        super().__init__()
-        self.signal = number
-
-
-def _terminate(number, _):
-    raise Terminated(number)
 
 
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
-    for name in ('SIGTERM', 'SIGHUP'):  # Windows has no SIGHUP; under nohup it stays ignored
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _terminate)
-    with console.one_sentence(flags=flags.FLAGS):
+    console.end_by_signals()
+    with console.one_sentence(flags=FLAGS):
         _run()
 
 
@@ -160,31 +112,23 @@ def _run():
     from data import labels
     from face_aging import FaceAging
 
-    keras.utils.set_random_seed(_SEED.value)
-    keras.config.set_dtype_policy(_PRECISION.value)
-    if _DETERMINISTIC.value:
+    keras.utils.set_random_seed(FLAGS.seed)
+    keras.config.set_dtype_policy(FLAGS.precision)
+    if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
-    age_upper = labels.parse_age_upper(_AGE_GROUPS.value)
+    age_upper = labels.parse_age_upper(FLAGS.age_groups)
     try:
         model = FaceAging(
-            size_image=_SIZE_IMAGE.value,
-            size_batch=_BATCH_SIZE.value,
-            num_z_channels=_NUM_Z_CHANNELS.value,
-            is_training=_IS_TRAIN.value,
-            save_dir=_SAVEDIR.value,
-            dataset_name=_DATASET.value,
-            data_dir=_DATADIR.value,
-            change_dataset=_CHANGE_DATASET.value,
-            reader=_LABELS.value,
+            size_batch=FLAGS.batch_size,
+            is_training=FLAGS.is_train,
+            save_dir=FLAGS.savedir,
+            dataset_name=FLAGS.dataset,
+            data_dir=FLAGS.datadir,
+            reader=FLAGS.labels,
             age_upper=age_upper,
-            hold_out=_HOLD_OUT.value,
-            seed=_SEED.value,
-            xla=_XLA.value,
-            cache=_CACHE.value,
-            summary_steps=_SUMMARY_STEPS.value,
-            checkpoint_steps=_CHECKPOINT_STEPS.value,
+            **{name: FLAGS[name].value for name in SAME_NAMES},
         )
-        if _IS_TRAIN.value:
+        if FLAGS.is_train:
             _train(model)
         else:
             _test(model)
@@ -195,7 +139,7 @@ def _run():
         sys.exit(f'\n\t{error}')
     except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
         reason = error.message.splitlines()[0]
-        cure = 'pass a smaller --batch_size' if _IS_TRAIN.value else 'close other programs'
+        cure = 'pass a smaller --batch_size' if FLAGS.is_train else 'close other programs'
         sys.exit(
             f'\n\tNo memory or no room on the disk ({reason}): {cure}, or pass another --savedir.'
         )
@@ -205,116 +149,69 @@ def _train(model):
     from init_model import checkpoints, codes, savedir
 
     print('\n\tTraining Mode')
-    with savedir.running(_SAVEDIR.value, model.is_chief):
-        starting_over = not _USE_TRAINED_MODEL.value
-        folder = os.path.join(_SAVEDIR.value, savedir.CHECKPOINT)
+    with savedir.running(FLAGS.savedir, model.is_chief):
+        starting_over = not FLAGS.use_trained_model
+        folder = os.path.join(FLAGS.savedir, savedir.CHECKPOINT)
         if not starting_over and checkpoints.has_checkpoint(folder):
             model.load_checkpoint()  # `train` goes on from it
         if model.is_chief:
-            with savedir.side_file(os.path.join(_SAVEDIR.value, FLAGS_TXT)):
+            with savedir.side_file(os.path.join(FLAGS.savedir, FLAGS_TXT)):
                 _keep_flags()
-        weights = flag_types.parse_weights(_WEIGHTS.value)
+        train = functools.partial(
+            model.train,
+            learning_rate=FLAGS.learning_rate,
+            beta1=FLAGS.beta1,
+            decay_rate=FLAGS.decay_rate,
+            balance=FLAGS.balance,
+        )
+        weights = flag_types.parse_weights(FLAGS.weights)
         is_interrupted = model.run.is_pre_training and model.run.epoch < PRETRAIN_EPOCHS
         if weights != PRETRAIN_WEIGHTS and (starting_over or is_interrupted):
             print('\n\tPre-train the network')
-            model.train(
+            train(
                 num_epochs=PRETRAIN_EPOCHS,
-                learning_rate=_LEARNING_RATE.value,
-                beta1=_BETA1.value,
-                decay_rate=_DECAY_RATE.value,
                 use_trained_model=not starting_over,
                 weights=PRETRAIN_WEIGHTS,
-                balance=_BALANCE.value,
                 is_pre_training=True,
             )
             starting_over = False
             print('\n\tPre-train is done! The training will start.')
-        model.train(
-            num_epochs=_EPOCH.value,
-            learning_rate=_LEARNING_RATE.value,
-            beta1=_BETA1.value,
-            decay_rate=_DECAY_RATE.value,
+        train(
+            num_epochs=FLAGS.epoch,
             use_trained_model=not starting_over,
-            use_init_model=_USE_INIT_MODEL.value,
+            use_init_model=FLAGS.use_init_model,
             weights=weights,
-            balance=_BALANCE.value,
         )
         if model.is_chief:
-            data_set = os.path.join(_DATADIR.value, _DATASET.value)
-            codes.complete(model, data_set, _LABELS.value)
+            codes.complete(model, model.data_set, FLAGS.labels)
 
 
 def _test(model):
     """Write the grids of the faces in TESTDIR."""
     print('\n\tTesting Mode')
-    if not _TESTDIR.value:
+    if not FLAGS.testdir:
         raise console.InputError('No faces to test on: name their folder.', testdir='my_photos')
-    model.custom_test(_TESTDIR.value)
-    strips = [*MOVED_TO.split(), _TESTDIR.value]
-    if _SAVEDIR.value != _SAVEDIR.default:
-        strips += ['--savedir', _SAVEDIR.value]
+    model.custom_test(FLAGS.testdir)
+    strips = [*flag_types.MOVED_TO.split(), FLAGS.testdir]
+    if FLAGS.savedir != FLAGS['savedir'].default:
+        strips += ['--savedir', FLAGS.savedir]
     console.say(
-        f'\n\tDone! {_SAVEDIR.value}/test has test_as_male.png and test_as_female.png, a column a '
+        f'\n\tDone! {FLAGS.savedir}/test has test_as_male.png and test_as_female.png, a column a '
         'face, sorted by name, and a row an age group, youngest on top. For strips: '
         f'{shlex.join(strips)}\n'
     )
 
 
+def _keep_flags():
+    """Write this call's flags to SAVEDIR."""
+    flag_types.keep(os.path.join(FLAGS.savedir, FLAGS_TXT))
+
+
 def _call_to_go_on():
     """Return the command line that goes on with this training."""
-    path = os.path.join(_SAVEDIR.value, FLAGS_TXT)
-    words = _words()
-    if _is_line(path):
-        words = [f'--flagfile={path}', *itertools.filterfalse(_is_line, words)]
-    if not _USE_TRAINED_MODEL.value:
-        words += ['--use_trained_model', 'True']
-    return shlex.join(['python', sys.argv[0], *words])
-
-
-def _keep_flags():
-    """Write this call's flags to SAVEDIR, as --flagfile reads them."""
-    with open(os.path.join(_SAVEDIR.value, FLAGS_TXT), 'w', encoding='utf-8') as file:
-        print(*filter(_is_line, _words()), sep='\n', file=file)
-
-
-def _words():
-    """Return this call's flags as words of a command line."""
-    own = flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('is_train'))
-    return [flag.serialize() for flag in own if flag.value is not None]
-
-
-def _is_line(word):
-    """Whether --flagfile, which strips lines, reads a word as it is."""
-    return word.strip().splitlines() == [word]
-
-
-def _parse_flags(argv):
-    """Parse as absl does, but report a mistake at once, and end --help with status 0."""
-    if '--help' in argv[1:]:
-        app.usage(shorthelp=True, writeto_stdout=True)
-        sys.exit(0)
-    try:
-        return flags.FLAGS(_without_moved(argv))
-    except (flags.Error, UnicodeDecodeError) as error:  # a file for --flagfile is not in UTF-8
-        sys.exit(f'\n\t{error}: see --help.')
-
-
-def _without_moved(argv):
-    """Return a command line without MOVED_DEFAULTS; end the program at other MOVED flags.
-
-    Files of flags are read into it: that of an older training holds the defaults.
-    """
-    argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
-    argv = [word for word in argv if word.removeprefix('--') not in MOVED_DEFAULTS]
-    for word in argv[1:]:
-        name = re.sub('^--?(no)?|=.*', '', word, flags=re.DOTALL)
-        if word.startswith('-') and name in MOVED:
-            sys.exit(
-                f'\n\t--{name} has left this program: call {MOVED_TO} my_photos, which finds the '
-                'faces and writes strips, animations and whole photos (see its --help).'
-            )
-    return argv
+    more = [] if FLAGS.use_trained_model else ['--use_trained_model', 'True']
+    return flag_types.call_again(os.path.join(FLAGS.savedir, FLAGS_TXT), more)
 
 
 if __name__ == '__main__':
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=flag_types.parse)

@@ -172,6 +172,30 @@ class Progress(tqdm):
 # ------------------------------------------------------------------------------ programs
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which ends a program as Ctrl-C does.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, number):
+        super().__init__()
+        self.signal = number
+
+
+def end_by_signals():
+    """Let SIGTERM and SIGHUP end the program by `Terminated`; under nohup the latter is ignored."""
+
+    def terminate(number, _):
+        raise Terminated(number)
+
+    for name in ('SIGTERM', 'SIGHUP'):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, terminate)
+
+
 @contextlib.contextmanager
 def one_sentence(stopped='Stopped.', flags=()):
     """End a program by one sentence, without a traceback; a decorator of its `main`.

@@ -5,17 +5,26 @@ by the same functions, which raise a ValueError that says what a value is not.
 """
 
 import argparse
+import itertools
 import math
 import os
+import re
+import shlex
 import sys
 
-from absl import flags
+from absl import app, flags
 
 BOOLEANS = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
 BOOLEANS |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
 MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 READERS = ('utkface', 'fgnet', 'morph', 'cacd', 'csv')  # those of data.readers, spared its imports
 AGE_GROUPS = '5,10,15,20,30,40,50,60,70'  # labels.AGE_UPPER
+# Flags that main.py once had, and the defaults that the flags of its older trainings hold.
+MOVED = 'align gender ages gif age_shift likeness age whole_photo everyone'.split()
+MOVED_DEFAULTS = 'align=False gender=both gif=False whole_photo=False everyone=False'.split()
+MOVED_TO = 'python -m demo.photos'
+
+flags.disclaim_key_flags()  # those that `define` makes are the program's
 
 
 class WrongValueError(argparse.ArgumentTypeError, ValueError):
@@ -106,6 +115,65 @@ class AbslParser(flags.ArgumentParser):
 
     def __init__(self, convert):
         self.parse, self.syntactic_help = convert, getattr(convert, 'kind', '')
+
+
+def define(name: str, default, convert, text: str):
+    """Define a flag of the program, whose value one of the functions above converts."""
+    serializer = flags.ArgumentSerializer()
+    flags.DEFINE(AbslParser(convert), name, default, text, serializer=serializer)
+
+
+def keep(path: str):
+    """Write the flags of this call to a file, as --flagfile reads them."""
+    with open(path, 'w', encoding='utf-8') as file:
+        print(*filter(_is_line, _words()), sep='\n', file=file)
+
+
+def call_again(path: str, more: list[str]) -> str:
+    """Return the command line that repeats this call, by the flags that `keep` wrote, and more."""
+    words = _words()
+    if _is_line(path):
+        words = [f'--flagfile={path}', *itertools.filterfalse(_is_line, words)]
+    return shlex.join(['python', sys.argv[0], *words, *more])
+
+
+def _words():
+    """Return this call's flags as words of a command line."""
+    own = flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('weights'))
+    return [flag.serialize() for flag in own if flag.value is not None]
+
+
+def _is_line(word):
+    """Whether --flagfile, which strips lines, reads a word as it is."""
+    return word.strip().splitlines() == [word]
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parse as absl does, but report a mistake at once, and end --help with status 0."""
+    if '--help' in argv[1:]:
+        app.usage(shorthelp=True, writeto_stdout=True)
+        sys.exit(0)
+    try:
+        return flags.FLAGS(_without_moved(argv))
+    except (flags.Error, UnicodeDecodeError) as error:  # a file for --flagfile is not in UTF-8
+        sys.exit(f'\n\t{error}: see --help.')
+
+
+def _without_moved(argv):
+    """Return a command line without MOVED_DEFAULTS; end the program at other MOVED flags.
+
+    Files of flags are read into it: that of an older training holds the defaults.
+    """
+    argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+    argv = [word for word in argv if word.removeprefix('--') not in MOVED_DEFAULTS]
+    for word in argv[1:]:
+        name = re.sub('^--?(no)?|=.*', '', word, flags=re.DOTALL)
+        if word.startswith('-') and name in MOVED:
+            sys.exit(
+                f'\n\t--{name} has left this program: call {MOVED_TO} my_photos, which finds the '
+                'faces and writes strips, animations and whole photos (see its --help).'
+            )
+    return argv
 
 
 # ------------------------------------------------------------------------------ argparse

@@ -55,7 +55,7 @@ def call(*words):
     """Run main.py as a process would; return the sentence that it ends with, None for success."""
     with flagsaver.flagsaver(), warnings.catch_warnings():
         try:
-            main.main(main._parse_flags(['main.py', *words]))
+            main.main(flag_types.parse(['main.py', *words]))
         except SystemExit as error:
             assert isinstance(error.code, str), error.code  # printed, and the status is 1
             sentence = error.code.strip()

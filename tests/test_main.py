@@ -13,7 +13,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 import main
-from data import labels, pipeline, readers
+from data import flag_types, labels, pipeline, readers
 from init_model.run import Run
 
 ROOT = pathlib.Path(main.__file__).parent
@@ -81,7 +81,7 @@ class Recorder:
     """Stands in for FaceAging and remembers the calls."""
 
     is_chief = True
-    saved = None  # the run in save_dir
+    saved = data_set = None  # the run in save_dir
 
     def __init__(self, calls):
         self.calls = calls
@@ -337,7 +337,7 @@ def test_flags_of_photos_are_sent_to_their_program(words, in_file, tmp_path):
     (tmp_path / 'flags.txt').write_text('--epoch=2\n' + words.replace(' ', '=') + '\n')
     argv = [f'--flagfile={tmp_path}/flags.txt'] if in_file else words.split()
     with pytest.raises(SystemExit, match=r'python -m demo\.photos my_photos, which') as error:
-        main._parse_flags(['main.py', *argv])
+        flag_types.parse(['main.py', *argv])
     assert re.fullmatch(rf'\n\t--{MOVED[words]} has left this program: [^\n]+\.', error.value.code)
 
 
@@ -347,7 +347,7 @@ def test_the_flags_of_an_older_training_still_repeat_it(tmp_path):
     lines = ['--epoch=7', *(f'--{word}' for word in gone), '--dataset=mine']
     (tmp_path / 'flags.txt').write_text('\n'.join(lines) + '\n')
     with flagsaver.flagsaver():
-        rest = main._parse_flags(['main.py', f'--flagfile={tmp_path}/flags.txt', '--epoch', '8'])
+        rest = flag_types.parse(['main.py', f'--flagfile={tmp_path}/flags.txt', '--epoch', '8'])
         assert rest == ['main.py']
         assert (flags.FLAGS['epoch'].value, flags.FLAGS['dataset'].value) == (8, 'mine')
 

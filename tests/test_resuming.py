@@ -33,7 +33,7 @@ from tests.conftest import TINY
 face_aging.FaceAging = functools.partial(face_aging.FaceAging, **TINY)
 import main
 sys.argv[0] = 'main.py'
-app.run(main.main, flags_parser=main._parse_flags)
+app.run(main.main, flags_parser=main.flag_types.parse)
 """
 KILLS = 20
 GROWTH = 10_000  # bytes a step, less than half a batch; measured are 500 to 700, at most 2,900
