@@ -33,7 +33,7 @@ OVERSHOOT_FROM = 40
 ERROR_ODDS = 400
 # The change is STRENGTH times that of the person, of which a part is replaced by that of the mean
 # face of the person's age and gender: people are known better by it, and it has less mottle.
-STRENGTH, PROTOTYPE = 1.17, 0.5
+STRENGTH, PROTOTYPE = 1.23, 0.5
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
