@@ -52,8 +52,9 @@ TEXTURE_SCALE = 0.5, 1.2  # at least, at most
 MOST_CONTRAST = 1.3  # factor of that of generated faces, where the model takes more from a photo
 EYES_KEPT, MOUTH_KEPT = 0.8, 0.6  # parts of the change that are left out in the middle of each
 EYE_SIZE, MOUTH_SIZE = (0.12, 0.075), (0.15, 0.07)  # of the width: of the Gaussians around them
-# A rounded ellipse in parts of the width, from EDGE of whose radius on the change fades out.
-FACE_CENTRE, FACE_RADIUS, FACE_POWER, FACE_EDGE = (0.5, 0.52), (0.5, 0.62), 3, 0.86
+# A rounded ellipse in parts of the width; from EDGE of its radius on the change fades out. It gets
+# narrower towards the chin, by JAW of its width.
+FACE_CENTRE, FACE_RADIUS, FACE_POWER, FACE_EDGE, JAW = (0.5, 0.52), (0.5, 0.62), 3, 0.86, 0.3
 DETAIL_FROM = 0.2  # likeness from which on all this counts in full; at 0 the paper's method is left
 TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which errors are averaged
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
@@ -544,6 +545,7 @@ def face_mask(size):
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     places = np.abs([x - FACE_CENTRE[0], y - FACE_CENTRE[1]])
     places /= np.array(FACE_RADIUS)[:, None, None]
+    places[0] /= 1 - JAW * np.clip((y - FACE_CENTRE[1]) / (1 - FACE_CENTRE[1]), 0, 1)
     radius = (places**FACE_POWER).sum(axis=0) ** (1 / FACE_POWER)
     fade = np.clip((1 - radius) / (1 - FACE_EDGE), 0, 1)
     return (fade * fade * (3 - 2 * fade)).astype(np.float32)[..., None]
