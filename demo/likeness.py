@@ -183,19 +183,22 @@ def add_arguments(parser):
     add_strength(parser)
 
 
-def add_strength(parser):
-    """Add --age_shift and --likeness."""
+def add_strength(parser, default: float | None = None):
+    """Add --age_shift and --likeness; without a default for both they are the best ones."""
+    best = (AGE_SHIFT, LIKENESS) if default is None else (default, default)
     parser.add_argument(
         '--age_shift',
         type=flag_types.number(0, MOST_AGE_SHIFT),
+        default=default,
         help=f"how far the age in the code is replaced by the target's, from 0, not at all, to "
-        f'{MOST_AGE_SHIFT:g} ({AGE_SHIFT})',
+        f'{MOST_AGE_SHIFT:g} ({best[0]})',
     )
     parser.add_argument(
         '--likeness',
         type=flag_types.number(0, 1),
+        default=default,
         help='how much of the photo stays, from 0, nothing, to 1, everything but the change '
-        f'({LIKENESS})',
+        f'({best[1]})',
     )
 
 

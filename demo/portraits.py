@@ -152,11 +152,7 @@ def portray(
     """
     face, span = cut_out(photo, index, method.model.size_image, method.model.num_input_channels)
     people = method.look_at(face[None], age, gender)
-    return _portrait(method.model, photo, index, name, span, people, age, gender)
-
-
-def _portrait(model, photo, index, name, span, people, age, gender):
-    guessed_age = (people.ages[0] + 1) / 2 @ labels.age_centres(model.age_upper)
+    guessed_age = (people.ages[0] + 1) / 2 @ labels.age_centres(method.model.age_upper)
     return Portrait(
         name=name,
         photo=photo,
@@ -200,14 +196,9 @@ def show(
     Returns:
         float32 array [N, G, S, S, C] in [-1, 1].
     """
-    ages, shown_as = _targets(method.model, years, genders)
+    ages = labels.age_label(np.array(years), method.model.age_upper)[:, None]
+    shown_as = labels.one_hot([labels.GENDER_NAMES.index(gender) for gender in genders], 2)
     return method.show(portrait.people, ages, shown_as, age_shift, strength)
-
-
-def _targets(model, years, genders):
-    """Return the labels of years [N, 1, L] and genders [G, 2], which are broadcast."""
-    ages = labels.age_label(np.array(years), model.age_upper)[:, None]
-    return ages, labels.one_hot([labels.GENDER_NAMES.index(gender) for gender in genders], 2)
 
 
 # ------------------------------------------------------------------------------- programs

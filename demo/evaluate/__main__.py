@@ -312,18 +312,7 @@ def _parser():
         default=12,
         help='people of each age group and gender for all but reconstruction (%(default)s)',
     )
-    parser.add_argument(
-        '--age_shift',
-        type=flag_types.number(0, likeness.MOST_AGE_SHIFT),
-        default=0,
-        help="how far the code's age is replaced: 0 not, 1 by the target's (%(default)g)",
-    )
-    parser.add_argument(
-        '--likeness',
-        type=flag_types.number(0, 1),
-        default=0,
-        help='how much of the photo is kept: 0 nothing, 1 all but the change (%(default)g)',
-    )
+    likeness.add_strength(parser, default=0)
     parser.add_argument(
         '--judge',
         type=flag_types.path,
