@@ -78,11 +78,12 @@ flags.DEFINE_enum(
     'What the layers compute in; weights, losses and outputs are float32.',
 )
 define('xla', None, boolean, 'Compile the gradients by XLA. Default: on a GPU only.')
-flags.DEFINE_enum(
+define(
     'cache',
     None,
-    ['memory', 'disk', 'none'],
-    'Where decoded faces are kept. Default: the first of these that has the space.',
+    flag_types.cache,
+    'Where decoded faces are kept: memory, disk, none, or a folder that keeps them for the next '
+    'start. Default: the first of these three that has the space.',
 )
 define('summary_steps', 1, integer(1, MOST), 'Steps from one point of the summaries to the next.')
 define(

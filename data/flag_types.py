@@ -26,6 +26,8 @@ MOVED_TO = 'python -m demo.photos'
 
 flags.disclaim_key_flags()  # those that `define` makes are the program's
 
+CACHES = 'memory', 'disk', 'none'  # of decoded faces, see pipeline.py
+
 
 class WrongValueError(argparse.ArgumentTypeError, ValueError):
     """A value that cannot be used; argparse shows the message of the first kind of error alone."""
@@ -55,6 +57,17 @@ def path(word: str) -> str:
     if not word or '\0' in word or '://' in word or not is_text:  # to TensorFlow a:// is remote
         raise WrongValueError('this names no file or folder')
     return os.path.expanduser(word)
+
+
+def cache(word: str) -> str:
+    """Return the name of a cache of decoded faces, see `pipeline.CACHES`, or the path of a folder.
+
+    Raises:
+        ValueError: it is neither; a folder exists, or its name has a separator.
+    """
+    if word in CACHES or os.path.isdir(path(word)) or os.sep in word or '/' in word:
+        return path(word)
+    raise WrongValueError(f'{word!r} is not {"|".join(CACHES)}, nor a folder: make it, or ./{word}')
 
 
 def integer(low: int, high: int):

@@ -10,11 +10,11 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from data import copies, doubles, labels, limits, pictures
+from data import copies, decoded, doubles, labels, limits, pictures
 from data.console import InputError, Progress
+from data.flag_types import CACHES
 from data.order import digest
 
-CACHES = ('memory', 'disk', 'none')
 CACHE_SHARE = 0.5  # most of the free space that a cache takes if the program chooses it
 # Bytes that a training step takes besides the faces, measured with the default model on a CPU. The
 # codes at the end of the training take less, 0.23 GB, and the checkpoints 0.1 GB.
@@ -43,7 +43,8 @@ def decode_faces(
         size_image: S, height and width of the result.
         num_channels: C, 3 for RGB or 1 for luminance.
         cache: where they are kept: 'memory', 'disk' (a temporary file, mapped into memory) or
-            'none' (decoded again at each use); None for the first of these with enough space.
+            'none' (decoded again at each use); None for the first of these with enough space; or a
+            folder that keeps them for the next time, see decoded.py.
         most_unreadable: largest part of the files that may be unreadable; one face is always
             needed.
         reserved: bytes of memory that a cache leaves free if the program chooses it.
@@ -60,26 +61,11 @@ def decode_faces(
             does not fit.
     """
     shape = len(paths), size_image, size_image, num_channels
-    faces = _allocate(paths, shape, cache, reserved)
-    failures = {}
-
-    def decode(index):
-        def look(image):
-            thumbnails[index] = doubles.thumbnail(image)
-
-        try:
-            faces[index] = _read(paths[index], faces.shape, None if thumbnails is None else look)
-        except pictures.UnreadableError as error:
-            failures[index] = error.reason
-        return index
-
-    files = tf.data.Dataset.range(len(paths)).map(
-        lambda index: tf.numpy_function(decode, [index], tf.int64),
-        num_parallel_calls=limits.cpu_count(),
-        deterministic=False,
-    )
-    for _ in Progress(files, 'Decoding', len(paths), unit=' faces'):
-        pass
+    if cache is None or cache in CACHES:
+        faces = _allocate(paths, shape, cache, reserved)
+        failures = _decode(paths, faces, thumbnails)
+    else:
+        faces, failures = _take_from(cache, paths, shape, thumbnails)
     unreadable = {paths[index]: failures[index] for index in sorted(failures)}
     if len(unreadable) > min(most_unreadable * len(paths), len(paths) - 1):
         raise _too_many(unreadable, len(paths))
@@ -91,6 +77,59 @@ def decode_faces(
         )
     kept = np.delete(np.arange(len(paths)), sorted(failures))
     return _compact(faces, kept), kept, unreadable
+
+
+def _decode(paths, faces, thumbnails):
+    """Fill `faces`, and `thumbnails` unless it is None; return a dict from indices to reasons."""
+    failures = {}
+
+    def decode(index):
+        def look(image):
+            thumbnails[index] = doubles.thumbnail(image)
+
+        try:
+            faces[index] = _read(paths[index], faces.shape, None if thumbnails is None else look)
+        except pictures.UnreadableError as error:
+            failures[int(index)] = error.reason
+        return index
+
+    indices = tf.data.Dataset.range(len(paths)).map(
+        lambda index: tf.numpy_function(decode, [index], tf.int64),
+        num_parallel_calls=limits.cpu_count(),
+        deterministic=False,
+    )
+    for _ in Progress(indices, 'Decoding', len(paths), unit=' faces'):
+        pass
+    return failures
+
+
+def _take_from(folder, paths, shape, thumbnails):
+    """Take decoded faces from a folder, where they are decoded into if it lacks them.
+
+    Returns:
+        faces: uint8 array [N, S, S, C], mapped, not to be written to.
+        failures: as `_decode` returns them.
+    """
+    size = doubles.room(len(paths)).shape
+    place = decoded.Folder(folder, paths, shape, size)
+    found = place.read()
+    if found and _can_read_one([paths[int(index)] for index in found[1]['failures']], shape):
+        found = None
+    (faces, small), known = found or place.write(
+        lambda *arrays: {'failures': _decode(paths, *arrays)}
+    )
+    if thumbnails is not None:
+        thumbnails[:] = small
+    return faces, {int(index): reason for index, reason in known['failures'].items()}
+
+
+def _can_read_one(paths, shape):
+    """Whether one of the pictures that could not be read before can be read now."""
+    for path in paths:
+        with contextlib.suppress(pictures.UnreadableError):
+            _read(path, shape)
+            return True
+    return False
 
 
 def find_photos(paths):
@@ -182,8 +221,12 @@ def _too_many(unreadable, count):
 
 def _compact(faces, kept):
     """Move the faces at the ascending indices `kept` to the front, in place; return this part."""
-    if isinstance(faces, _FacesOnDemand):
-        return _FacesOnDemand(faces.paths[kept], (len(kept), *faces.shape[1:]))
+    if len(kept) == len(faces):
+        return faces
+    if isinstance(faces, _FacesOnDemand | _Part):
+        return faces.part(kept)
+    if not faces.flags.writeable:
+        return _Part(faces, kept)
     for place, index in enumerate(kept):  # one by one: a copy would double the memory
         if place != index:
             faces[place] = faces[index]
@@ -298,6 +341,24 @@ def in_batches(function, *arrays, size_batch: int = 100, title: str | None = Non
     return np.concatenate(results)
 
 
+class _Part:
+    """In place of the array of decoded faces: those at some indices of one that stays as it is."""
+
+    def __init__(self, faces, index):
+        self._faces, self._index = faces, index
+        self.shape = len(index), *faces.shape[1:]
+
+    def __len__(self):
+        return len(self._index)
+
+    def __getitem__(self, index):
+        return self._faces[self._index[index]]
+
+    def part(self, kept):
+        """Return those of the faces that are at the indices `kept`."""
+        return _Part(self._faces, self._index[kept])
+
+
 class _FacesOnDemand:
     """In place of the array of decoded faces: decodes the faces that are indexed.
 
@@ -319,6 +380,10 @@ class _FacesOnDemand:
 
     def __setitem__(self, index, face):
         """Do nothing: faces are not kept."""
+
+    def part(self, kept):
+        """Return those of the faces that are at the indices `kept`."""
+        return _FacesOnDemand(self.paths[kept], (len(kept), *self.shape[1:]))
 
     def take(self, index):
         """See the function `take`."""

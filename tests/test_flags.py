@@ -26,7 +26,7 @@ RANGES = {
     'summary_steps': (1, flag_types.MOST),
     'checkpoint_steps': (1, flag_types.MOST),
 }
-CHOICES = ('precision', 'cache', 'labels')
+CHOICES = ('precision', 'labels')
 FOLDERS = ('dataset', 'datadir', 'savedir', 'testdir')
 BOOLEANS = [name for name, value in DEFAULTS.items() if isinstance(value, bool)] + ['xla']
 NUMBERS = st.one_of(

@@ -13,7 +13,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 import main
-from data import flag_types, labels, pipeline, readers
+from data import flag_types, labels, readers
 from init_model.run import Run
 
 ROOT = pathlib.Path(main.__file__).parent
@@ -128,7 +128,6 @@ def test_defaults_are_the_originals():
 
 def test_choices_are_those_of_the_code():
     """main.py spells them out, so that --help need not wait for TensorFlow."""
-    assert flags.FLAGS['cache'].parser.enum_values == list(pipeline.CACHES)
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 
