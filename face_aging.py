@@ -28,7 +28,7 @@ from init_model.settings import SAVE_DIR, Config
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
 WEIGHTS = (0.0001, 0, 0)  # of the losses: w0, w1, w2; the default of the authors' code
-GENERATED_AT_ONCE = 100  # faces; fewer run slower, more take memory
+GENERATED_AT_ONCE = 25  # faces; fewer run slower, more take memory
 PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
 Array = np.ndarray | tf.Tensor
 
@@ -73,6 +73,10 @@ class FaceAging(Config):
             self.G = self.generator()
             self.D_z = self.discriminator_z()
             self.D_img = self.discriminator_img()
+        self._compiled_E = tf.function(self._encode, autograph=False, reduce_retracing=True)
+        self._compiled_G = tf.function(
+            lambda *inputs: self.G([*inputs]), autograph=False, reduce_retracing=True
+        )
         networks = self.E, self.G, self.D_z, self.D_img
         self.trainable = [
             self.E.trainable_variables + self.G.trainable_variables,
@@ -364,8 +368,7 @@ class FaceAging(Config):
             ages, genders: their labels, [N, num_categories] and [N, 2], as for `train_step`.
             name: of the file.
         """
-        faces = self.G([self.E(images), tf.cast(ages, tf.float32), tf.cast(genders, tf.float32)])
-        return self._save('samples', name, faces)
+        return self._save('samples', name, self.generate(self.encode(images), ages, genders))
 
     def test(self, images: Array, gender: Array, name: str) -> np.ndarray:
         """Write faces at all ages, save_dir/test/<name>, and their inputs, test/input.png.
@@ -374,7 +377,7 @@ class FaceAging(Config):
         Images and name are as for `sample`, gender as for `generate_ages`.
         """
         self._save('test', 'input.png', [images] * self.num_categories)
-        return self._save('test', name, self.generate_ages(self.E(images), gender))
+        return self._save('test', name, self.generate_ages(self.encode(images), gender))
 
     def age(self, images: Array, years: Sequence[float], genders: Sequence[str]) -> np.ndarray:
         """Show faces at some ages by the paper's method, G(E(image), age, gender).
@@ -402,11 +405,8 @@ class FaceAging(Config):
         if len(genders) != len(images):
             raise ValueError(f'There are {len(images)} images, but {len(genders)} genders.')
         gender = labels.one_hot([labels.GENDER_NAMES.index(name) for name in genders], 2)
-        images = tf.convert_to_tensor(images)
-        if images.dtype == tf.uint8:
-            images = pipeline.to_float(images)
         age = labels.age_label(np.array(years, float), self.age_upper)
-        return self.generate_ages(self.E(images), gender, age)
+        return self.generate_ages(self.encode(images), gender, age)
 
     def generate_ages(self, z: Array, gender: Array, ages: np.ndarray | None = None) -> np.ndarray:
         """Return the faces of codes at several ages, float32 array [A, N, S, S, C] in [-1, 1].
@@ -418,8 +418,7 @@ class FaceAging(Config):
         """
         if ages is None:
             ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
-        whole_ages = max(GENERATED_AT_ONCE // len(z), 1) * len(z)
-        return self.generate(z, ages[:, None], gender, whole_ages)
+        return self.generate(z, ages[:, None], gender)
 
     def encode(self, faces, size_batch=GENERATED_AT_ONCE, title=None):
         """Return the codes, float32 array [N, num_z_channels], of faces.
@@ -430,10 +429,10 @@ class FaceAging(Config):
             title: of a progress bar; None for no bar.
         """
 
-        def encode(batch):
-            return self.E(pipeline.to_float(batch) if batch.dtype == np.uint8 else batch)
+        return pipeline.in_batches(self._compiled_E, faces, size_batch=size_batch, title=title)
 
-        return pipeline.in_batches(encode, faces, size_batch=size_batch, title=title)
+    def _encode(self, faces):
+        return self.E(pipeline.to_float(faces) if faces.dtype == tf.uint8 else faces)
 
     def generate(self, z, ages, genders, size_batch=GENERATED_AT_ONCE, title=None):
         """Return faces, float32 array [..., S, S, C] in [-1, 1].
@@ -446,9 +445,7 @@ class FaceAging(Config):
         inputs = [np.asarray(x, np.float32) for x in (z, ages, genders)]
         shape = np.broadcast_shapes(*(x.shape[:-1] for x in inputs))
         rows = [np.broadcast_to(x, [*shape, x.shape[-1]]).reshape(-1, x.shape[-1]) for x in inputs]
-        faces = pipeline.in_batches(
-            lambda *batch: self.G([*batch]), *rows, size_batch=size_batch, title=title
-        )
+        faces = pipeline.in_batches(self._compiled_G, *rows, size_batch=size_batch, title=title)
         return faces.reshape(*shape, *faces.shape[1:])
 
     def custom_test(self, testing_samples_dir: str | os.PathLike):
@@ -478,7 +475,7 @@ class FaceAging(Config):
                 images = pipeline.to_float(faces[first : first + PAGE_COLUMNS]).numpy()
                 page = f'_{first // PAGE_COLUMNS + 1}.png' if first else '.png'
                 self._save('test', 'test_input' + page, [images] * self.num_categories)
-                z = self.E(images)
+                z = self.encode(images)
                 for k, gender in enumerate(labels.GENDER_NAMES):
                     rows = self.generate_ages(z, labels.one_hot([k] * len(images), 2))
                     self._save('test', f'test_as_{gender}{page}', rows)
