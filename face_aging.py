@@ -534,7 +534,7 @@ class FaceAging(Config):
         if found is None:
             print(f'\tFAILED >_<!  There is none in {folder}')
             return False
-        if not self.is_training and settings.adopt(self, found.origin, found.settings):
+        if not self.is_training and settings.adopt(self, found.settings):
             self._build()
             found = checkpoints.find(folder, self.saved_variables())
         settings.require_same(found.origin, found.settings, self, is_own and self.is_training)

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 import init_model
 from data.console import InputError, first_line, is_lack_of_memory
-from data.files import replacing, require_space
+from data.files import base_name, replacing, require_space
 from data.labels import AGE_UPPER
 
 STATE = 'training_state'  # name of a JSON string among the tensors: the state of the run
@@ -38,19 +38,12 @@ class OtherModelError(InputError):
 
 @dataclasses.dataclass
 class Checkpoint:
-    """What was read from a checkpoint, or from packed weights.
+    """What was read from a checkpoint, or from packed weights."""
 
-    Attributes:
-        origin: its path, for messages.
-        values: dict from variable names to arrays.
-        settings: dict of the model's sizes, age_upper, precision and so on, as far as it is known.
-        state: dict of its run, see `run.Run.state`; {} if it has none.
-    """
-
-    origin: str
-    values: dict
-    settings: dict
-    state: dict = dataclasses.field(default_factory=dict)
+    origin: str  # its path, for messages
+    values: dict  # from variable names to arrays
+    settings: dict  # the model's sizes, age_upper, precision and so on, as far as they are known
+    state: dict = dataclasses.field(default_factory=dict)  # of its run, see `Run.state`, or {}
 
 
 def has_checkpoint(folder: str) -> bool:
@@ -64,51 +57,144 @@ def find(folder: str, names: Iterable[str]) -> Checkpoint | None:
     Args:
         folder: of checkpoints of this program or of the original (TensorFlow 1), or of packed
             weights, see `init_model.load`.
-        names: of the tensors to read, as for `read`.
+        names: of the tensors to read; those that it lacks are left out.
 
     Returns:
         a Checkpoint, None if the folder holds none.
 
     Raises:
-        InputError: it is damaged.
+        InputError: all are damaged.
+        MemoryError, OSError, tf.errors.OpError: one cannot be opened just now.
     """
     if has_checkpoint(folder):
         return read_newest(folder, names)
-    if not init_model.has_weights(folder):
+    if not os.path.exists(os.path.join(folder, init_model.MANIFEST)):
         return None
     manifest = init_model.read_manifest(folder)
-    settings = {'age_upper': AGE_UPPER} | manifest.get('sizes', {})
-    settings |= {name: manifest[name] for name in ['age_upper'] if name in manifest}
+    settings = {'age_upper': manifest.get('age_upper', AGE_UPPER), **manifest.get('sizes', {})}
     origin = f'{folder}, epoch {manifest["epochs"]}'
     return Checkpoint(origin, init_model.load(folder), settings)
+
+
+def read_newest(folder: str, names: Iterable[str] = ()) -> Checkpoint:
+    """Read the newest undamaged checkpoint of a folder, see `find`; warn of damaged ones."""
+    names_listed = listed(folder)
+    for name in names_listed:
+        prefix = os.path.join(folder, name)
+        try:
+            values, state = read(prefix, names)
+        except InputError as error:
+            if name == names_listed[-1]:
+                raise
+            warnings.warn(f'{error} The one before it is used.', stacklevel=2)
+        else:
+            return Checkpoint(prefix, values, state.get('settings', state), state)
+
+
+def read(prefix: str, names: Iterable[str]) -> tuple[dict, dict]:
+    """Return tensors of a checkpoint, and the state of its run or {}; see `find`."""
+    try:
+        for path in glob.glob(f'{glob.escape(prefix)}.*'):
+            with open(path, 'rb'):  # raises what TensorFlow's reader does not tell from damage
+                pass
+        with opened(prefix) as reader:
+            there = reader.get_variable_to_shape_map()
+            values = {name: reader.get_tensor(name) for name in names if name in there}
+            state = json.loads(reader.get_tensor(STATE)) if STATE in there else {}
+        if state and not (type(state['epoch']) is int and type(state['weights']) is list):
+            raise ValueError(f'its {STATE} is none')
+    except DAMAGE as error:
+        if is_lack_of_memory(error):
+            raise
+        raise InputError(
+            f'The checkpoint {prefix} cannot be read ({first_line(error)}): restore '
+            f'a copy, or name another one in {os.path.dirname(prefix)}/checkpoint.'
+        ) from error
+    return values, state
+
+
+def listed(folder: str) -> list[str]:
+    """Return the names of the checkpoints in the file `checkpoint` of a folder, the newest first.
+
+    Only the base name of what is written there counts, so that a folder that was moved opens. If
+    the file is damaged or missing, what lies in the folder counts.
+    """
+    try:
+        found = tf.train.get_checkpoint_state(folder)
+    except ValueError:  # it names no checkpoint
+        found = None
+    if found:
+        paths = [found.model_checkpoint_path, *reversed(found.all_model_checkpoint_paths)]
+        return list(dict.fromkeys(map(base_name, paths)))
+    names = names_in(folder)
+    path = os.path.join(folder, 'checkpoint')
+    fault = 'is damaged' if os.path.exists(path) else 'is missing'
+    if not names:
+        raise InputError(f'{path} {fault}: remove it or restore a copy.')
+    warnings.warn(f'{path} {fault}: {names[0]} is taken as the newest.', stacklevel=2)
+    return names
+
+
+def names_in(folder: str) -> list[str]:
+    """Return the names of the checkpoints in a folder, the latest step first."""
+    files = os.listdir(folder) if os.path.isdir(folder) else []
+    matches = (re.fullmatch(r'model-(\d+|init)\.index', file) for file in files)
+    steps = [match[1] for match in matches if match]  # init: the authors' published weights
+    steps.sort(key=lambda step: -1 if step == 'init' else int(step), reverse=True)
+    return [f'model-{step}' for step in steps]
+
+
+@contextlib.contextmanager
+def opened(prefix: str):
+    """Yield TensorFlow's reader of a checkpoint; what that raises on damaged files is raised."""
+    # It takes brackets and backslashes for a pattern: there a link of another name is opened.
+    if os.name == 'nt' or not re.search(r'[\[\\]', prefix):
+        yield tf.train.load_checkpoint(prefix)
+        return
+    folder, name = os.path.split(os.path.abspath(prefix))
+    with tempfile.TemporaryDirectory() as other:
+        os.symlink(folder, os.path.join(other, 'folder'))
+        yield tf.train.load_checkpoint(os.path.join(other, 'folder', name))
+
+
+def restore(origin: str, values: dict, variables: dict) -> None:
+    """Assign values to variables, both dicts by name; if one does not fit, assign none.
+
+    Args:
+        origin: path that the values are from, for messages.
+
+    Raises:
+        OtherModelError: a value is missing or of another shape.
+    """
+    for name, variable in variables.items():
+        if name not in values:
+            raise OtherModelError(f'{origin} has no variable {name}: it is of another model.')
+        if values[name].shape != variable.shape:
+            raise OtherModelError(
+                f'{name} is {list(values[name].shape)} in {origin}, but {list(variable.shape)} in '
+                'this model: build it with the sizes of the training.'
+            )
+    for name, variable in variables.items():
+        variable.assign(values[name])
 
 
 def save(folder: str, name: str, tensors: dict, kept: Sequence[str] = ()) -> None:
     """Write a checkpoint, verify it by reading it back, and list it as the newest one.
 
     Args:
-        folder: of the checkpoints, made if need be.
-        name: base name of the files, model-<step>.
+        folder, name: of its files; the folder is made if need be.
         tensors: dict from names to tensors, or to arrays, which are copied; of STATE to a string.
         kept: names of the older checkpoints that stay listed, oldest first.
 
     Raises:
-        InputError: the disk fails, or is full, which is noticed before anything is written; the
-            older checkpoints are still complete.
+        InputError: the disk fails or is full; the older checkpoints are still complete.
     """
     require_space(folder, size_of(tensors))
     aside = os.path.join(folder, ASIDE)
     shutil.rmtree(aside, ignore_errors=True)  # if a process was killed
     os.makedirs(aside)
-    prefix = os.path.join(aside, name)
     try:
-        tf.raw_ops.SaveV2(
-            prefix=prefix,
-            tensor_names=list(tensors),
-            shape_and_slices=[''] * len(tensors),
-            tensors=list(tensors.values()),
-        )
-        _verify(prefix, tensors)
+        _write(os.path.join(aside, name), tensors)
         # The index last: without it there is no checkpoint.
         files = sorted(os.listdir(aside), key=lambda file: file.endswith('.index'))
         for file in files:
@@ -141,168 +227,19 @@ def remove(folder: str, name: str) -> None:
         os.remove(path)
 
 
-def listed(folder: str) -> list[str]:
-    """Return the names of the checkpoints in the file `checkpoint` of a folder, the newest first.
-
-    Only the base name of what is written there counts, so that a folder that was moved opens. If
-    the file is damaged or missing, what lies in the folder counts, the latest step first.
-
-    Raises:
-        InputError: it is damaged, and there is no checkpoint.
-    """
-    try:
-        found = tf.train.get_checkpoint_state(folder)
-    except ValueError:  # it names no checkpoint
-        found = None
-    if found is None:
-        names = names_in(folder)
-        path = os.path.join(folder, 'checkpoint')
-        fault = 'is damaged' if os.path.exists(path) else 'is missing'
-        if not names:
-            raise InputError(f'{path} {fault}: remove it or restore a copy.')
-        warnings.warn(f'{path} {fault}: {names[0]} is taken as the newest.', stacklevel=2)
-        return names
-    paths = [found.model_checkpoint_path, *reversed(found.all_model_checkpoint_paths)]
-    return list(dict.fromkeys(re.split(r'[/\\]', path)[-1] for path in paths))
-
-
-def names_in(folder: str) -> list[str]:
-    """Return the names of the checkpoints in a folder, the latest step first.
-
-    model-init is the name of the authors' published weights.
-    """
-    files = os.listdir(folder) if os.path.isdir(folder) else []
-    matches = (re.fullmatch(r'model-(\d+|init)\.index', file) for file in files)
-    steps = [match[1] for match in matches if match]
-    steps.sort(key=lambda step: -1 if step == 'init' else int(step), reverse=True)
-    return [f'model-{step}' for step in steps]
-
-
-@contextlib.contextmanager
-def opened(prefix: str):
-    """Yield TensorFlow's reader of a checkpoint; whatever that raises on damaged files is raised.
-
-    TensorFlow takes brackets and backslashes in a name for a pattern, so that a folder with such
-    a name is opened by another one, a link to it.
-    """
-    if os.name == 'nt' or not re.search(r'[\[\\]', prefix):
-        yield tf.train.load_checkpoint(prefix)
-        return
-    folder, name = os.path.split(os.path.abspath(prefix))
-    with tempfile.TemporaryDirectory() as other:
-        os.symlink(folder, os.path.join(other, 'folder'))
-        yield tf.train.load_checkpoint(os.path.join(other, 'folder', name))
-
-
-def read(prefix: str, names: Iterable[str]) -> tuple[dict, dict]:
-    """Read tensors of a checkpoint.
-
-    Args:
-        prefix: path of its files without their endings.
-        names: of the tensors; those that it lacks are left out.
-
-    Returns:
-        values: dict from names to arrays.
-        state: the dict that was saved as STATE; of another program's checkpoint {}.
-
-    Raises:
-        InputError: it is damaged.
-        MemoryError, OSError, tf.errors.OpError: memory ran out, or it cannot be opened just now.
-    """
-    try:
-        _join_parts(prefix)
-        for path in glob.glob(f'{glob.escape(prefix)}.*'):
-            with open(path, 'rb'):  # raises what TensorFlow's reader does not tell from damage
-                pass
-        with opened(prefix) as reader:
-            there = reader.get_variable_to_shape_map()
-            values = {name: reader.get_tensor(name) for name in names if name in there}
-            state = json.loads(reader.get_tensor(STATE)) if STATE in there else {}
-        if state and not (type(state['epoch']) is int and type(state['weights']) is list):
-            raise ValueError(f'its {STATE} is none')
-    except DAMAGE as error:
-        if is_lack_of_memory(error):
-            raise
-        raise InputError(
-            f'The checkpoint {prefix} cannot be read ({first_line(error)}): restore '
-            f'a copy, or name another one in {os.path.dirname(prefix)}/checkpoint.'
-        ) from error
-    return values, state
-
-
-def read_newest(folder: str, names: Iterable[str] = ()) -> Checkpoint:
-    """Read the newest undamaged checkpoint of a folder; warn of newer ones that are damaged.
-
-    Args:
-        folder: of checkpoints, see `has_checkpoint`.
-        names: of the tensors, as for `read`.
-
-    Raises:
-        InputError: all are damaged.
-    """
-    names_listed = listed(folder)
-    for name in names_listed:
-        prefix = os.path.join(folder, name)
-        try:
-            values, state = read(prefix, names)
-        except InputError as error:
-            if name == names_listed[-1]:
-                raise
-            warnings.warn(f'{error} The one before it is used.', stacklevel=2)
-        else:
-            return Checkpoint(prefix, values, state.get('settings', state), state)
-
-
-def restore(origin: str, values: dict, variables: dict) -> None:
-    """Assign values to variables, both dicts by name; if one does not fit, assign none.
-
-    Args:
-        origin: path that the values are from, for messages.
-
-    Raises:
-        OtherModelError: a value is missing or of another shape.
-    """
-    for name, variable in variables.items():
-        if name not in values:
-            raise OtherModelError(f'{origin} has no variable {name}: it is of another model.')
-        if values[name].shape != variable.shape:
-            raise OtherModelError(
-                f'{name} is {list(values[name].shape)} in {origin}, but {list(variable.shape)} in '
-                'this model: build it with the sizes of the training.'
-            )
-    for name, variable in variables.items():
-        variable.assign(values[name])
-
-
-def _verify(prefix, tensors):
-    """Raise an OSError if a checkpoint does not hold just these tensors."""
+def _write(prefix, tensors):
+    """Write tensors; raise an OSError if they cannot be read back as they were."""
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=list(tensors),
+        shape_and_slices=[''] * len(tensors),
+        tensors=list(tensors.values()),
+    )
     with opened(prefix) as reader:
         for name, value in tensors.items():
             expected = value.encode() if isinstance(value, str) else value
             if not np.array_equal(reader.get_tensor(name), expected):
                 raise OSError(f'{name} was not written as it was')
-
-
-def _join_parts(prefix):
-    """Join the parts that the authors' repository has of a checkpoint's data, if this is missing.
-
-    It is kept only if each tensor in it has the checksum that the index has of it.
-    """
-    folder, name = os.path.split(prefix)
-    data = f'{name}.data-00000-of-00001'
-    parts = sorted(glob.glob(os.path.join(glob.escape(folder), 'model_parts', 'part*')))
-    if os.path.exists(os.path.join(folder, data)) or not parts:
-        return
-    with tempfile.TemporaryDirectory(dir=folder) as aside:
-        shutil.copy(f'{prefix}.index', aside)
-        with open(os.path.join(aside, data), 'wb') as file:
-            for part in parts:
-                with open(part, 'rb') as source:
-                    shutil.copyfileobj(source, file)
-        with opened(os.path.join(aside, name)) as reader:
-            for tensor in reader.get_variable_to_shape_map():
-                reader.get_tensor(tensor)  # raises if its checksum is another
-        os.replace(os.path.join(aside, data), os.path.join(folder, data))
 
 
 def _list(folder, names):

@@ -10,8 +10,6 @@ import contextlib
 import os
 import shlex
 import typing
-import warnings
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +28,6 @@ ENOUGH = 30
 LEAST_VARIANCE = 1e-6  # of codes in (-1, 1)
 SIZE_BATCH = 50  # faces encoded at once
 COMMAND = 'python -m init_model.codes'
-DIGEST_BYTES = 32  # of SHA-256
 FILE = 'checkpoint_codes.npz'  # beside a checkpoint; init_model.CODES is that of packed weights
 
 
@@ -39,20 +36,14 @@ class OtherWeightsError(InputError):
 
 
 class Codes(typing.NamedTuple):
-    """Statistics of codes; L age groups, Z components.
+    """Statistics of codes, float32; L age groups, Z components."""
 
-    Attributes:
-        mean: float32 array [L, 2, Z], by age group and gender (male, female).
-        covariance: float32 array [Z, Z], within these cells; positive definite.
-        count: float32 array [L, 2], the faces measured.
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
-    count: np.ndarray
+    mean: np.ndarray  # [L, 2, Z], by age group and gender (male, female)
+    covariance: np.ndarray  # [Z, Z], within these cells; positive definite
+    count: np.ndarray  # [L, 2], the faces measured
 
 
-NAMES = {f'codes/{field}': field for field in Codes._fields}  # of the arrays
+NAMES = tuple(f'codes/{field}' for field in Codes._fields)  # of the arrays in a file
 
 
 def measure(z: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_categories: int) -> Codes:
@@ -72,8 +63,7 @@ def measure(z: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_categori
     """
     if len(z) < 2:
         raise InputError(f'The codes of {len(z)} faces tell nothing of ages: take a data set.')
-    z = np.asarray(z, np.float64)
-    size = z.shape[1]
+    z, size = np.asarray(z, np.float64), z.shape[1]
     count, total = np.zeros([num_categories, 2]), np.zeros([num_categories, 2, size])
     np.add.at(count, (groups, genders), 1)
     np.add.at(total, (groups, genders), z)
@@ -101,34 +91,25 @@ def _mean_near(total, count, group, gender):
 def measure_data_set(model, folder: str, reader: str | None = None) -> Codes:
     """Return the `Codes` of the faces of a data set, with progress bars.
 
-    Of each age group and gender at most PER_CELL faces are read, evenly spread over
-    the sorted names.
-
-    Args:
-        model: a FaceAging, trained.
-        folder: of the data set.
-        reader: of its labels, as `labels.list_faces` takes it.
+    Of each age group and gender at most PER_CELL faces are read, evenly spread over the sorted
+    names; the labels as `labels.list_faces` does.
 
     Raises:
         InputError: no data set, fewer than two faces in it, or most of them unreadable.
     """
     paths, groups, genders = labels.list_faces(folder, True, reader, model.age_upper)
-    cells = (
-        np.flatnonzero((groups == group) & (genders == gender))
-        for group, gender in np.ndindex(model.num_categories, 2)
-    )
-    chosen = np.sort(np.concatenate([_spread(cell) for cell in cells]))
+    chosen = []
+    for group, gender in np.ndindex(model.num_categories, 2):
+        cell = np.flatnonzero((groups == group) & (genders == gender))
+        places = np.linspace(0, len(cell) - 1, min(len(cell), PER_CELL))
+        chosen.extend(cell[places.round().astype(int)])
+    chosen = np.sort(np.array(chosen, int))
     faces, kept, _ = pipeline.decode_faces(
         [paths[i] for i in chosen], model.size_image, model.num_input_channels
     )
     chosen = chosen[kept]
     z = model.encode(faces, SIZE_BATCH, 'Encoding')
     return measure(z, groups[chosen], genders[chosen], model.num_categories)
-
-
-def _spread(cell):
-    """Return at most PER_CELL of indices, evenly spread."""
-    return cell[np.linspace(0, len(cell) - 1, min(len(cell), PER_CELL)).round().astype(int)]
 
 
 def command(folder: str | None) -> str:
@@ -141,106 +122,74 @@ def command(folder: str | None) -> str:
 
 
 def of(model) -> Codes | None:
-    """Return the `Codes` of a FaceAging, see `read`."""
-    return read(model.weights_dir, model.num_categories, model.num_z_channels, model.digest)
-
-
-def read(
-    folder: str | None, num_categories: int, num_z_channels: int, digest: Callable[[], str]
-) -> Codes | None:
-    """Return the `Codes` that are stored beside a model's weights; None where there are none.
-
-    Args:
-        folder: of a checkpoint or of packed weights, None for fresh weights.
-        num_categories, num_z_channels: of the model, L and Z.
-        digest: returns the digest of its E; called only where one is stored.
+    """Return the `Codes` that are stored beside the weights of a FaceAging; None where none are.
 
     Raises:
         OtherWeightsError: they are of another E.
         InputError: they are damaged, or of a model of other sizes.
     """
-    if folder is None:
+    folder, size = model.weights_dir, model.num_z_channels
+    arrays, digest = _stored(folder) if folder else ({}, None)
+    if not arrays:
         return None
-    cells = num_categories, 2
-    sizes = (*cells, num_z_channels), (num_z_channels, num_z_channels), cells
-    shapes = dict(zip(NAMES, sizes, strict=True))
-    arrays, digest_of_E = _stored(folder, shapes)
-    if arrays.keys() != NAMES.keys():
-        return None
-    fits = {name: array.shape for name, array in arrays.items()} == shapes
-    if not fits or not all(np.isfinite(array).all() for array in arrays.values()):
+    cells = model.num_categories, 2
+    codes = [arrays.get(name, np.nan) for name in NAMES]
+    fits = [np.shape(x) for x in codes] == [(*cells, size), (size, size), cells]
+    cure = f'make them anew ({command(folder)}).'
+    if not fits or not all(np.isfinite(x).all() for x in codes):
         raise InputError(
-            f'The statistics of codes in {folder} are damaged or of another model: make them anew '
-            f'({command(folder)}).'
+            f'The statistics of codes in {folder} are damaged or of another model: {cure}'
         )
-    if digest_of_E is not None and digest_of_E != digest():
+    if digest not in (None, model.digest()):
         raise OtherWeightsError(
-            f'The statistics of codes in {folder} are of other weights than those in use: make '
-            f'them anew ({command(folder)}).'
+            f'The statistics of codes in {folder} are of other weights than those in use: {cure}'
         )
-    return Codes(*(arrays[name] for name in NAMES))
+    return Codes(*codes)
 
 
-def _stored(folder, shapes):
+def _stored(folder):
     """Return the arrays that are stored in a folder, by name, and the digest of their E.
 
-    The digest is None where earlier versions stored none: inside a checkpoint, to which such arrays
-    then belong, and with packed weights.
+    The digest is None where earlier versions stored none: with packed weights, or inside the
+    checkpoint itself.
     """
-    path = os.path.join(folder, FILE)
     if not checkpoints.has_checkpoint(folder):
-        return init_model.load_codes(folder) if init_model.has_weights(folder) else ({}, None)
+        entry = init_model.read_manifest(folder)['files'].get(init_model.CODES)
+        if entry is None:
+            return {}, None
+        path = os.path.join(folder, init_model.CODES)
+        arrays = init_model.load_arrays(path, init_model.CURE, entry['sha256'])
+        return arrays, entry.get(init_model.E_DIGEST)
+    path = os.path.join(folder, FILE)
     if not os.path.exists(path):
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of damaged ones load_checkpoint tells
-            return checkpoints.read_newest(folder, NAMES).values, None
-    kinds = {name: (init_model.CODES_DTYPE, shape) for name, shape in shapes.items()}
-    kinds[init_model.E_DIGEST] = np.dtype(np.uint8), (DIGEST_BYTES,)
-    arrays = init_model.load_arrays(path, kinds, f'make it anew ({command(folder)}).')
-    return arrays, arrays.pop(init_model.E_DIGEST).tobytes().hex()
+        return checkpoints.read_newest(folder, NAMES).values, None
+    arrays = init_model.load_arrays(path, f'make it anew ({command(folder)}).')
+    digest = arrays.get(init_model.E_DIGEST, np.zeros(0))
+    return arrays, digest.astype(np.uint8).tobytes().hex()
 
 
-def store(folder: str, codes: Codes, digest: str) -> None:
-    """Store `Codes` beside the weights in a folder: in FILE, of packed ones in the manifest too.
-
-    Args:
-        folder: of a checkpoint or of packed weights.
-        codes: those of its weights.
-        digest: of the weights of E, see `init_model.digest`.
-
-    Raises:
-        InputError: there are no weights, or they are damaged.
-    """
-    arrays = {name: getattr(codes, field) for name, field in NAMES.items()}
-    if checkpoints.has_checkpoint(folder):
-        arrays[init_model.E_DIGEST] = np.frombuffer(bytes.fromhex(digest), np.uint8)
-        with files.replacing(os.path.join(folder, FILE)) as aside:
-            init_model.describe_file(aside, arrays)
+def store(model, codes: Codes) -> None:
+    """Store the `Codes` of a FaceAging, and the digest of its E, beside its weights."""
+    folder, arrays = model.weights_dir, dict(zip(NAMES, codes, strict=True))
+    if not checkpoints.has_checkpoint(folder):
+        manifest = init_model.read_manifest(folder)
+        manifest['files'][init_model.CODES] = {init_model.E_DIGEST: model.digest()}
+        init_model.save(folder, manifest, {init_model.CODES: arrays})
         return
-    manifest = init_model.read_manifest(folder)
-    with (
-        files.replacing(os.path.join(folder, init_model.MANIFEST)) as manifest_aside,
-        files.replacing(os.path.join(folder, init_model.CODES)) as codes_aside,
-    ):
-        entry = init_model.describe_file(codes_aside, arrays)
-        manifest['files'][init_model.CODES] = {init_model.E_DIGEST: digest, **entry}
-        init_model.write_manifest(manifest_aside, manifest)
+    arrays[init_model.E_DIGEST] = np.frombuffer(bytes.fromhex(model.digest()), np.uint8)
+    with files.replacing(os.path.join(folder, FILE)) as aside, open(aside, 'wb') as file:
+        np.savez(file, **arrays)
 
 
 def complete(model, data_set: str, reader: str | None = None) -> None:
-    """Store the `Codes` of a finished training beside its checkpoint; say why if that fails.
-
-    Args:
-        model: a FaceAging, as trained.
-        data_set, reader: as for `measure_data_set`.
-    """
+    """Store the `Codes` of a finished training beside its checkpoint; say why if that fails."""
     if not model.run.is_current:
         return
     with contextlib.suppress(InputError):  # they are damaged, or of an earlier checkpoint
         if of(model):
             return
     try:
-        store(model.weights_dir, measure_data_set(model, data_set, reader), model.digest())
+        store(model, measure_data_set(model, data_set, reader))
     except (InputError, OSError, tf.errors.OpError) as error:
         makes = command(model.weights_dir)
         savedir.say_and_log(f'\tNo statistics of codes ({first_line(error)}): {makes} makes them.')
@@ -258,18 +207,16 @@ def main(argv=None):
     weights.add_argument(
         '--bundled', action='store_true', help='the weights in init_model, where it then writes'
     )
-    flag_types.add_age_groups(parser)
     flag_types.add_data_set(parser)
     args = parser.parse_args(argv)
-    age_upper = labels.parse_age_upper(args.age_groups)
-    model = face_aging.FaceAging(is_training=False, save_dir=args.savedir, age_upper=age_upper)
+    model = face_aging.FaceAging(is_training=False, save_dir=args.savedir)
     if not model.load_checkpoint(face_aging.INIT_MODEL if args.bundled else None):
         raise InputError(
             f'There is no checkpoint in {os.path.join(args.savedir, savedir.CHECKPOINT)}: name the '
             f'--savedir of a training, or measure the bundled weights ({COMMAND} --bundled).'
         )
     codes = measure_data_set(model, os.path.join(args.datadir, args.dataset), args.labels)
-    store(model.weights_dir, codes, model.digest())
+    store(model, codes)
     print(f'{model.weights_dir} has the statistics of the codes of {codes.count.sum():,.0f} faces.')
 
 

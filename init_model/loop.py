@@ -1,9 +1,13 @@
 """The loop of a training: its epochs, what it reports and writes, when it saves and stops."""
 
+import contextlib
+import dataclasses
 import math
 import os
 import re
+import signal
 import time
+import typing
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +15,7 @@ import tensorflow as tf
 
 import ops
 from data import devices, pipeline
-from data.console import Progress
+from data.console import Progress, Stopped
 from init_model import checkpoints, savedir
 
 SAVE_EVERY = 5  # epochs between two checkpoints
@@ -30,29 +34,21 @@ FINISHED = (
 )
 
 
+@dataclasses.dataclass
 class TrainingLoop:
-    """Trains a model epoch by epoch; reports and saves its run, and stops it at a signal.
+    """Trains a model epoch by epoch; reports and saves its run, and stops it at a signal."""
 
-    Args:
-        model: a FaceAging; `run` is its state.
-        data: (faces, ages, genders), as `pipeline.batches` takes them.
-        num_epochs: to be trained in all.
-        schedule: function from the number of steps taken to the learning rate.
-        enable_shuffle: whether to shuffle the faces before each epoch.
-    """
+    model: typing.Any  # a FaceAging; `run` is its state
+    data: tuple  # faces, ages, genders, as `pipeline.batches` takes them
+    num_epochs: int  # to be trained in all
+    schedule: Callable  # from the number of steps taken to the learning rate
+    enable_shuffle: bool  # the faces before each epoch
 
-    def __init__(
-        self, model, data: tuple, num_epochs: int, schedule: Callable, enable_shuffle: bool
-    ):
-        self._model = model
-        self._run = model.run
-        self._data = data
-        self._num_epochs = num_epochs
-        self._schedule = schedule
-        self._enable_shuffle = enable_shuffle
-        self._count = model.run.order.num_batches  # of an epoch
-        faces, ages, genders = data
-        shown, images = pipeline.take(faces, model.run.order.samples)
+    def __post_init__(self):
+        self._run = self.model.run
+        self._count = self._run.order.num_batches  # of an epoch
+        faces, ages, genders = self.data
+        shown, images = pipeline.take(faces, self._run.order.samples)
         self._samples = pipeline.to_float(images), ages[shown], genders[shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing
@@ -65,65 +61,61 @@ class TrainingLoop:
             FloatingPointError: a loss or a weight is not finite.
             Stopped: on a signal, after the step and a checkpoint.
         """
-        model = self._model
+        model = self.model
         variables = model.named_variables.values()
         savedir.say_and_log(
-            f'\n\tTraining from epoch {self._run.epoch + 1} to {self._num_epochs}: '
-            f'{len(self._data[0])} faces, {self._count} batches of {model.size_batch}, '
+            f'\n\tTraining from epoch {self._run.epoch + 1} to {self.num_epochs}: '
+            f'{len(self.data[0])} faces, {self._count} batches of {model.size_batch}, '
             f'{sum(math.prod(v.shape) for v in variables):,} parameters, {model.precision}, on '
             + ', '.join(device.name for device in tf.config.list_logical_devices())
         )
-        size = checkpoints.size_of(model.saved_variables())
-        summary = savedir.open_summary(model.save_dir, self._run, size, model.is_chief)
-        with summary, savedir.signals() as self._received:
-            while self._run.epoch < self._num_epochs:
+        writer = tf.summary.create_noop_writer()
+        if model.is_chief:
+            size = checkpoints.size_of(model.saved_variables())
+            savedir.make_ready(model.save_dir, self._run, size)
+            with self._summary_only():
+                writer = tf.summary.create_file_writer(f'{model.save_dir}/{savedir.SUMMARY}')
+        with (
+            contextlib.closing(writer),
+            writer.as_default(),
+            savedir.signals() as self._received,
+        ):
+            while self._run.epoch < self.num_epochs:
                 self._train_epoch()
                 self._end_epoch()
 
     def _train_epoch(self):
         """Train on the batches that are left in this epoch."""
-        model, run = self._model, self._run
-        faces, ages, genders = self._data
-        order = run.order.rest_of_epoch(self._enable_shuffle, run.epoch)
+        model, run = self.model, self._run
+        faces, ages, genders = self.data
+        order = run.order.rest_of_epoch(self.enable_shuffle, run.epoch)
         batches = pipeline.distributed_batches(
             model.strategy, faces, ages, genders, order, model.size_batch
         )
         if not run.order.done:
             run.totals.clear()
-        title = f'Epoch {run.epoch + 1}/{self._num_epochs}'
+        title = f'Epoch {run.epoch + 1}/{self.num_epochs}'
         self._bar = Progress(batches, title, self._count, initial=run.order.done, unit='batch')
         self._fetched = time.monotonic()
         with self._bar as bar, pipeline.own_errors(faces):
             for image, age, gender in bar:
-                self._set_learning_rate()
+                with tf.device('CPU:0'):  # else it would wait for the GPU's last step
+                    self._rate = float(self.schedule(np.int64(run.step)))
+                for optimizer in model.optimizers:
+                    optimizer.learning_rate = self._rate
                 z_prior = run.order.z_prior(model.num_z_channels)
                 batch = image, age, gender, devices.share(model.strategy, z_prior)
-                self._write_graph(batch)
+                if not run.step and not tf.config.functions_run_eagerly():
+                    step = model.update_on_each_device.get_concrete_function(*batch)
+                    with self._summary_only():
+                        tf.summary.graph(step.graph)
                 loss, outputs = model.train_step(*batch, with_outputs=True)
                 self._end_step(loss, {**outputs, 'z_prior': z_prior})
 
-    def _set_learning_rate(self):
-        """Set the learning rate of the next step."""
-        with tf.device('CPU:0'):  # else it would wait for the GPU's last step
-            self._rate = float(self._schedule(np.int64(self._run.step)))
-        for optimizer in self._model.optimizers:
-            optimizer.learning_rate = self._rate
-
-    def _write_graph(self, batch):
-        """Write the graph of a training step for TensorBoard, before the first step of a model."""
-        if not self._run.step and not tf.config.functions_run_eagerly():
-            step = self._model.update_on_each_device.get_concrete_function(*batch)
-            with self._summary_only():
-                tf.summary.graph(step.graph)
-
     def _end_step(self, losses, outputs):
-        """Count a step; save or stop if it is time to, unless it was the epoch's last.
-
-        Args:
-            losses: dict of tensors, fetched as numbers now and then and at the epoch's end.
-            outputs: dict of tensors, shown as histograms.
-        """
-        self._run.count_batch()
+        """Count a step; save or stop if it is time to, unless it was the epoch's last."""
+        self._run.step += 1
+        self._run.order.done += 1
         # TensorFlow caches a tensor per Python number; NumPy scalars avoid the leak.
         point = np.int64(self._run.step), losses, outputs, np.float32(self._rate)
         self._pending.append(point)
@@ -131,16 +123,17 @@ class TrainingLoop:
         if is_last or time.monotonic() - self._fetched > FETCH_EVERY:
             self._fetch()
         if not is_last:
-            self._save_or_stop(self._is_step_due())
+            self._save_or_stop()
 
     def _end_epoch(self):
         """Count an epoch; report its mean losses and show the samples; save or stop if due."""
-        run, model = self._run, self._model
+        run, model = self._run, self.model
         mean = {name: value / run.order.done for name, value in run.totals.items()}
         speed = model.size_batch / mean.pop('seconds')
         text = f'{SHOWN.format(**mean)} on average, {speed:.1f} faces/s'
-        savedir.say_and_log(f'Epoch {run.epoch + 1}/{self._num_epochs}: {text}')
-        run.count_epoch()
+        savedir.say_and_log(f'Epoch {run.epoch + 1}/{self.num_epochs}: {text}')
+        run.epoch += 1
+        run.order.done = 0
         if model.is_chief:
             self._show_samples()
             row = {
@@ -152,11 +145,7 @@ class TrainingLoop:
                 'faces_per_second': f'{speed:.2f}',
             }
             savedir.add_to_history(model.save_dir, row)
-        is_due = run.epoch % SAVE_EVERY == 0 or run.epoch == self._num_epochs
-        self._save_or_stop(is_due or self._is_step_due())
-
-    def _is_step_due(self):
-        return self._run.step % self._model.checkpoint_steps == 0
+        self._save_or_stop(run.epoch % SAVE_EVERY == 0 or run.epoch == self.num_epochs)
 
     def _fetch(self):
         """Wait for the losses of all steps; write their points, sum them up, show the last.
@@ -169,7 +158,7 @@ class TrainingLoop:
         for step, losses, outputs, rate in self._pending:
             values = {name: float(value) for name, value in losses.items()}
             ops.require_finite(values, f'at step {step}', self._run.kept)
-            if step % self._model.summary_steps == 0:
+            if step % self.model.summary_steps == 0:
                 with self._summary_only():
                     self._write_point(step, losses, outputs, rate)
             self._run.totals.update(values)
@@ -178,7 +167,7 @@ class TrainingLoop:
         now = time.monotonic()
         run.totals['seconds'] += now - self._fetched
         self._fetched = now
-        left = (self._num_epochs - run.epoch) * self._count - run.order.done  # batches
+        left = (self.num_epochs - run.epoch) * self._count - run.order.done  # batches
         left = Progress.format_interval(left * run.totals['seconds'] / run.order.done)
         self._bar.set_postfix_str(f'{left} left in all, {SHOWN.format(**values)}')
 
@@ -186,7 +175,7 @@ class TrainingLoop:
         """Write the samples' reconstructions, and the first ones at all ages."""
         images, ages, genders = self._samples
         name, columns = f'{self._run.epoch:02d}.png', int(np.sqrt(len(images)))
-        step, model = np.int64(self._run.step), self._model
+        step, model = np.int64(self._run.step), self.model
         with savedir.side_file(os.path.join(model.save_dir, 'samples', name)):
             picture = model.sample(images, ages, genders, name)
             tf.summary.image('samples', picture[None], step)
@@ -195,26 +184,31 @@ class TrainingLoop:
             tf.summary.image('test', picture[None], step)
         self._flush()
 
-    def _save_or_stop(self, is_due):
+    def _save_or_stop(self, is_due=False):
         """Save a checkpoint if it is due; if a signal was received, save one and raise Stopped."""
-        model = self._model
+        model, step = self.model, self._run.step
+        is_due = is_due or step % model.checkpoint_steps == 0
         if is_due:
             self._save()
         if devices.on_any_worker(model.strategy, self._received):
             if not is_due:
                 self._save()
-            devices.meet_workers(model.strategy, self._run.step)  # after the chief has saved
-            savedir.stop(self._received, model.save_dir, self._run.step)
+            devices.meet_workers(model.strategy, step)  # after the chief has saved
+            number = signal.Signals((self._received or [signal.SIGTERM])[0])  # or another worker's
+            path = f'{model.save_dir}/{savedir.CHECKPOINT}/model-{step}'
+            raise Stopped(
+                number, f'Stopped by {number.name} after step {step}, which is saved: {path}.'
+            )
 
     def _save(self):
         self._fetch()
-        if self._model.is_chief:
+        if self.model.is_chief:
             self._flush()  # so that the summary lacks no step of a checkpoint
-            self._model.save_checkpoint()
+            self.model.save_checkpoint()
         self._fetched = time.monotonic()  # the time of a checkpoint is no step's
 
     def _summary_only(self):
-        return savedir.side_file(os.path.join(self._model.save_dir, savedir.SUMMARY))
+        return savedir.side_file(os.path.join(self.model.save_dir, savedir.SUMMARY))
 
     def _flush(self):
         with self._summary_only():

@@ -16,32 +16,21 @@ KEEP_CHECKPOINTS = 2  # the newest ones of a run; older ones are removed
 
 @dataclasses.dataclass
 class Run:
-    """The state of a training, besides the variables of its model.
+    """The state of a training, besides the variables of its model."""
 
-    Attributes:
-        weights: (w0, w1, w2) of the losses, see `FaceAging`; with other weights it is another run.
-        epoch: epochs done.
-        step: batches trained on, those of earlier runs of the same model included.
-        order: the `TrainingOrder` of the faces; None until the data set is read.
-        totals: the sum of each loss over the batches of this epoch so far, and their `seconds`.
-        kept: names of the checkpoints that were written by this run and are kept, oldest first.
-        saved: step of its newest checkpoint in save_dir, None if there is none.
-        origin: path of the weights that it started from, None for fresh ones.
-        held_out_by: what decides which faces `hold_out` leaves out, 'photo' or, in runs that began
-            before this was known, 'name'; see `pipeline.load_data_set`.
-        is_pre_training: whether main.py began it as a pre-training, which another run follows.
-    """
-
-    weights: tuple
-    epoch: int = 0
-    step: int = 0
-    order: TrainingOrder | None = None
+    weights: tuple  # (w0, w1, w2) of the losses, see FaceAging; with others it is another run
+    epoch: int = 0  # epochs done
+    step: int = 0  # batches trained on, those of earlier runs of the same model included
+    order: TrainingOrder | None = None  # of the faces; None until the data set is read
+    # The sum of each loss over the batches of this epoch so far, and their `seconds`.
     totals: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    # Names of the checkpoints that were written by this run and are kept, oldest first.
     kept: list = dataclasses.field(default_factory=list)
-    saved: int | None = None
-    origin: str | None = None
+    saved: int | None = None  # step of its newest checkpoint in save_dir
+    origin: str | None = None  # path of the weights that it started from, None for fresh ones
+    # What `hold_out` goes by; 'name' in older checkpoints. See `pipeline.load_data_set`.
     held_out_by: str = 'photo'
-    is_pre_training: bool = False
+    is_pre_training: bool = False  # begun by main.py as one, which another run follows
 
     @property
     def is_fresh(self) -> bool:
@@ -69,31 +58,13 @@ class Run:
         The new one begins at its first epoch; steps and checkpoints go on. With the same weights,
         a run is a pre-training as long as each call says so.
         """
-        if tuple(weights) == self.weights:
-            self.is_pre_training = is_pre_training
-            return self
-        return Run(
-            tuple(weights),
-            step=self.step,
-            kept=self.kept,
-            saved=self.saved,
-            origin=self.origin,
-            held_out_by=self.held_out_by,
-            is_pre_training=is_pre_training,
-        )
-
-    def count_batch(self) -> None:
-        """Count a batch that was trained on; it is one more of this epoch."""
-        self.step += 1
-        self.order.done += 1
-
-    def count_epoch(self) -> None:
-        """Count an epoch that is done."""
-        self.epoch += 1
-        self.order.done = 0
+        new = {'is_pre_training': is_pre_training}
+        if tuple(weights) != self.weights:
+            new |= {'epoch': 0, 'order': None, 'totals': collections.Counter()}
+        return dataclasses.replace(self, weights=tuple(weights), **new)
 
     def state(self) -> dict:
-        """Return a dict for JSON, from which `from_state` makes the run again."""
+        """Return a dict for JSON, from which `from_checkpoint` makes the run again."""
         return {
             'epoch': self.epoch,
             'step': self.step,
@@ -104,30 +75,6 @@ class Run:
             'is_pre_training': self.is_pre_training,
             **(self.order.state() if self.order else {}),
         }
-
-    @classmethod
-    def from_state(cls, state: dict) -> Run:
-        """Make a run from what `state` returned.
-
-        Where it does not say so (older checkpoints), a run with all weights 0 is a pre-training:
-        this is how those that were interrupted go on.
-
-        Raises:
-            InputError: its order of the faces is damaged.
-        """
-        # They will be removed: a checkpoint from somebody else must not name other files.
-        names = [n for n in state.get('checkpoints', []) if re.fullmatch(r'model-\d+', str(n))]
-        return cls(
-            weights=tuple(state['weights']),
-            epoch=state['epoch'],
-            step=state['step'],
-            order=TrainingOrder.from_state(state) if 'order' in state else None,
-            totals=collections.Counter(state.get('totals', {})),
-            kept=names,
-            saved=state['step'],
-            held_out_by=state.get('held_out_by', 'name'),
-            is_pre_training=state.get('is_pre_training', not any(state['weights'])),
-        )
 
     @classmethod
     def from_checkpoint(
@@ -142,12 +89,25 @@ class Run:
         Raises:
             InputError: its order of the faces is damaged.
         """
-        run = cls(weights, saved=0 if goes_on else None)  # of the original's, which has no state
-        if goes_on and checkpoint.state:
-            iterations = checkpoint.values.get('opt_EG/iteration', 0)  # where the step is missing
-            run = cls.from_state({'step': int(iterations), **checkpoint.state})
-        run.origin = checkpoint.origin
-        return run
+        state = checkpoint.state
+        if not (goes_on and state):  # the original's checkpoints have no state
+            return cls(weights, saved=0 if goes_on else None, origin=checkpoint.origin)
+        step = state.get('step', int(checkpoint.values.get('opt_EG/iteration', 0)))
+        # They will be removed: a checkpoint from somebody else must not name other files.
+        names = [n for n in state.get('checkpoints', []) if re.fullmatch(r'model-\d+', str(n))]
+        return cls(
+            weights=tuple(state['weights']),
+            epoch=state['epoch'],
+            step=step,
+            order=TrainingOrder.from_state(state) if 'order' in state else None,
+            totals=collections.Counter(state.get('totals', {})),
+            kept=names,
+            saved=step,
+            origin=checkpoint.origin,
+            held_out_by=state.get('held_out_by', 'name'),
+            # Older checkpoints do not say so; this is how pre-trainings that were stopped go on.
+            is_pre_training=state.get('is_pre_training', not any(state['weights'])),
+        )
 
     def describe(self, weights: tuple) -> str:
         """Say in words how far it is, for a training with some weights of the losses."""
@@ -160,12 +120,8 @@ class Run:
         """Write a checkpoint, model-<step>; remove those of this run that are superseded by it.
 
         Args:
-            folder: of the checkpoints, made if need be.
-            tensors: dict from variable names to tensors.
+            folder, tensors: as for `checkpoints.save`, which says what is raised.
             settings: dict of the model, for JSON; without them the checkpoint holds weights only.
-
-        Raises:
-            InputError: the disk is full; the older checkpoints are still complete then.
         """
         name = f'model-{self.step}'
         # Only checkpoints of this run are removed, not one that the user put there.

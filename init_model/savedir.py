@@ -12,17 +12,16 @@ import threading
 import warnings
 
 import keras
-import numpy as np
 import portalocker
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
 from data import limits
-from data.console import InputError, Stopped, say
+from data.console import InputError, first_line, say
 from data.files import replacing, require_space
 from init_model import checkpoints
-from init_model.run import KEEP_CHECKPOINTS
+from init_model.run import KEEP_CHECKPOINTS, Run
 
 # Signals after which a training ends by a checkpoint; Windows has no SIGHUP.
 SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)]
@@ -36,27 +35,22 @@ _log.setLevel(logging.INFO)
 _log.propagate = False
 
 
-def say_and_log(text):
+def say_and_log(text: str) -> None:
     """Print a text, and write it to the log, if one is open."""
     say(text)
     log(text)
 
 
-def log(text):
+def log(text: str) -> None:
     """Write a text to the log, if one is open."""
     _log.info(' '.join(text.split()))
 
 
-# ------------------------------------------------------------------------- lock and log
-
-
 @contextlib.contextmanager
-def running(folder, is_chief=True):
-    """Lock the folder of a training and log the run in it; calls may be nested.
+def running(folder: str, is_chief: bool = True):
+    """Lock the folder of a training, made if need be, and log the run; calls may be nested.
 
-    Args:
-        folder: made if it does not exist.
-        is_chief: whether this process writes there; if not, nothing is done.
+    A process that is not the chief writes nothing, and locks nothing.
 
     Raises:
         InputError: another process has locked it.
@@ -66,7 +60,7 @@ def running(folder, is_chief=True):
     if path in _locked or not is_chief:
         yield
         return
-    with locked(folder) as killed, logged(folder):
+    with _lock(folder) as killed, _log_file(folder):
         if killed:
             say_and_log(
                 f'\tThe training before, process {killed}, was killed, perhaps for lack of memory: '
@@ -80,112 +74,74 @@ def running(folder, is_chief=True):
 
 
 @contextlib.contextmanager
-def locked(folder):
-    """Lock a folder, made if it does not exist, for this process alone.
-
-    The system unlocks it when the process ends, even if it is killed: a lock is never stale.
-
-    Yields:
-        the number of the process that locked it last if that was killed, else ''.
-
-    Raises:
-        InputError: another process has locked it.
-        OSError: it cannot be written to.
-    """
-    path = os.path.join(folder, LOCK)
+def _lock(folder):
+    """Lock a folder; yield the number of the process that had locked it and was killed, or ''."""
+    # The system unlocks it when the process ends, even if it is killed: a lock is never stale.
     os.makedirs(folder, exist_ok=True)
-    with open(path, 'a', encoding='utf-8'):
-        pass  # creates the file, and keeps its content if it exists
-    with open(path, 'r+', encoding='utf-8') as file:
+    with open(os.path.join(folder, LOCK), 'a+', encoding='utf-8') as file:  # content stays
+        file.seek(0)
+        number = file.read()
         try:
             portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
         except portalocker.LockException as error:
             raise InputError(
-                f'{folder} is in use by another training, process {file.read().strip()}: wait for '
-                'its end or stop it, or save to another folder.'
+                f'{folder} is in use by another training, process {number}: wait for its end or '
+                'stop it, or save to another folder.'
             ) from error
-        killed = file.read().strip()
-        _overwrite(file, os.getpid())
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         try:
-            yield killed
+            yield number
         finally:
-            _overwrite(file, '')
-
-
-def _overwrite(file, text):
-    """Replace the content of an open file by a text."""
-    file.seek(0)
-    file.truncate()
-    file.write(str(text))
-    file.flush()
+            file.truncate(0)
 
 
 @contextlib.contextmanager
-def logged(folder):
-    """Open the log of a folder; write to it the versions used, all warnings, and how the run ended.
-
-    Not by `logging.captureWarnings`, which would no longer show the warnings to the user.
-    """
+def _log_file(folder):
+    """Log a run: the versions used, and how it ended."""
     path, handler = os.path.join(folder, LOG), logging.NullHandler()
     with side_file(path):
         handler = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
     handler.handleError = lambda _: None  # a full disk is reported by the next checkpoint
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%Y-%m-%d %H:%M:%S'))
-    show = warnings.showwarning
-
-    def show_and_log(message, *args, **settings):
-        log(f'Warning: {message}')
-        show(message, *args, **settings)
-
     _log.addHandler(handler)
-    warnings.showwarning = show_and_log
     log(
         f'Process {os.getpid()}: Python {platform.python_version()}, TensorFlow {tf.__version__}, '
-        f'Keras {keras.__version__}, NumPy {np.__version__}, {platform.platform()}, '
+        f'Keras {keras.__version__}, {platform.platform()}, '
         f'{limits.cpu_count()} processors'
     )
     try:
         yield
+        log('Ended as it should.')
     except BaseException as error:
-        _log.info('Ended by %s: %s', type(error).__name__, error)
+        log(f'Ended by {type(error).__name__}: {error}')
         raise
-    else:
-        _log.info('Ended as it should.')
     finally:
-        warnings.showwarning = show
         _log.removeHandler(handler)
         with contextlib.suppress(OSError):  # a full disk, see above
             handler.close()
 
 
 @contextlib.contextmanager
-def side_file(path):
-    """Within the block, only warn of a file that cannot be written: the training goes on.
-
-    Once per path, as Python does with the same warning.
-    """
+def side_file(path: str):
+    """Within the block, only warn of a file that cannot be written: the training goes on."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        reason = getattr(error, 'strerror', None) or first_line(error)
         warnings.warn(
             f'{path} cannot be written ({reason}): the training goes on without it.', stacklevel=3
         )
 
 
-# ------------------------------------------------------------------------------ stopping
-
-
 @contextlib.contextmanager
 def signals():
-    """Record the first of SIGNALS instead of ending; the second one ends as usual.
+    """Add the first of SIGNALS to the list that is yielded; the second one ends as usual.
 
     SIGHUP stays ignored under `nohup`.
-
-    Yields:
-        list to which the signal's number is added.
     """
-    received = []
+    received, usual = [], {}
 
     def record(number, _):
         received.append(number)
@@ -197,7 +153,6 @@ def signals():
         for number, handler in usual.items():
             signal.signal(number, handler)
 
-    usual = {}
     if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
         for number in SIGNALS:
             if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
@@ -208,106 +163,38 @@ def signals():
         restore()
 
 
-def stop(received, folder, step):
-    """Raise Stopped.
-
-    Args:
-        received: list of the signals received here; if it is empty, another worker received one.
-        folder, step: of the run, which is saved.
-    """
-    number = signal.Signals(received[0] if received else signal.SIGTERM)
-    raise Stopped(
-        number,
-        f'Stopped by {number.name} after step {step}, which is saved: '
-        f'{folder}/{CHECKPOINT}/model-{step}.',
-    )
-
-
-# ------------------------------------------------------------------- summary and history
-
-
-@contextlib.contextmanager
-def open_summary(folder, run, size, is_chief=True):
-    """Open TensorBoard's writer for a run, as the default one.
-
-    Before it, the folder is made ready: what was logged after the run's step is dropped, and an
-    earlier run's checkpoints, summary, history and pictures are set aside.
-
-    Args:
-        folder: of the training.
-        run: a `Run`.
-        size: bytes of a checkpoint.
-        is_chief: whether this process writes there; if not, the writer writes nothing.
+def make_ready(folder: str, run: Run, size: int) -> None:
+    """Drop what was logged after a run's step, which will be done again; set aside earlier runs.
 
     Raises:
-        InputError: the disk has no room for the checkpoints.
+        InputError: the disk has no room for the run's checkpoints, of so many bytes.
     """
-    writer = tf.summary.create_noop_writer()
-    if is_chief:
-        path = os.path.join(folder, CHECKPOINT)
-        more = max(KEEP_CHECKPOINTS + 1 - len(run.kept), 1)  # one while it is written
-        require_space(path, more * size)
-        if not run.is_continued and checkpoints.names_in(path):
-            set_aside(path)  # else a kill before the first checkpoint would revive them
-            run.kept = []
-        if not run.epoch:
-            set_aside_pictures(folder)
-        rewind(folder, run.step)
-        path = os.path.join(folder, SUMMARY)
+    saved, summary, history = (os.path.join(folder, n) for n in (CHECKPOINT, SUMMARY, HISTORY))
+    more = max(KEEP_CHECKPOINTS + 1 - len(run.kept), 1)  # one while it is written
+    require_space(saved, more * size)
+    if not run.is_continued and checkpoints.names_in(saved):
+        _set_aside(saved)  # else a kill before the first checkpoint would revive them
+        run.kept = []
+    if not run.epoch:
+        for name in ('samples', 'test'):  # the latter may hold results on photos alone
+            if glob.glob(os.path.join(glob.escape(folder), name, '[0-9][0-9]*.png')):
+                _set_aside(os.path.join(folder, name))
+    if not run.step:
+        _set_aside(summary)
+        _set_aside(history)
+    for path in glob.glob(os.path.join(glob.escape(summary), '*tfevents*')):
         with side_file(path):
-            writer = tf.summary.create_file_writer(path)
-    with contextlib.closing(writer), writer.as_default():
-        yield
-
-
-def rewind(folder, step):
-    """Drop the part of a summary and a history after a step, since it will be done again.
-
-    At step 0 an earlier run's are set aside.
-    """
-    history = os.path.join(folder, HISTORY)
-    if not step:
-        set_aside(os.path.join(folder, SUMMARY))
-        set_aside(history)
-        return
-    for path in glob.glob(os.path.join(glob.escape(folder), SUMMARY, '*tfevents*')):
-        with side_file(path):
-            _rewind_events(path, step)
+            _rewind_events(path, run.step)
     if os.path.exists(history):
         with side_file(history):
-            _rewind_history(history, step)
+            _rewind_history(history, run.step)
 
 
-def set_aside_pictures(folder):
-    """Set aside the folders with pictures that an earlier run has written after its epochs."""
-    for name in ('samples', 'test'):
-        path = os.path.join(folder, name)
-        if glob.glob(os.path.join(glob.escape(path), '[0-9][0-9]*.png')):
-            set_aside(path)
-
-
-def set_aside(path):
+def _set_aside(path):
     """Rename a file or folder, if it exists, to path.1, or to the first number that is free."""
     if os.path.exists(path):
         names = (f'{path}.{number}' for number in itertools.count(1))
         os.rename(path, next(name for name in names if not os.path.exists(name)))
-
-
-def _rewind_history(path, step):
-    """Drop the rows of a history after a step; set it aside if it was edited beyond repair."""
-    with open(path, encoding='utf-8', errors='replace', newline='') as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
-    if rows and len(rows[-1]) < len(header):
-        rows.pop()  # written by a process that was killed
-    try:
-        column = header.index('step')
-        kept = [row for row in rows if int(row[column]) <= step]
-    except (LookupError, ValueError):
-        warnings.warn(f'{path} is damaged: it is set aside, a new one begun.', stacklevel=2)
-        set_aside(path)
-        return
-    with replacing(path) as aside, open(aside, 'w', encoding='utf-8', newline='') as file:
-        csv.writer(file, lineterminator='\n').writerows([header, *kept])
 
 
 def _rewind_events(path, step):
@@ -321,15 +208,27 @@ def _rewind_events(path, step):
         os.truncate(path, kept)  # not by writing it again, so that no kill leaves it twice
 
 
-def add_to_history(folder, row):
-    """Add a row, a dict, to the history of a folder; of an older history the columns stay."""
+def _rewind_history(path, step):
+    """Drop the rows of a history after a step; set it aside if it was edited beyond repair."""
+    try:
+        with open(path, encoding='utf-8', newline='') as file:
+            header, *rows = csv.reader(file)
+        whole = [row for row in rows if len(row) == len(header)]  # a kill may have cut the last
+        column = header.index('step')
+        kept = [row for row in whole if int(row[column]) <= step]
+    except ValueError:
+        warnings.warn(f'{path} is damaged: it is set aside, a new one begun.', stacklevel=2)
+        _set_aside(path)
+        return
+    with replacing(path) as aside, open(aside, 'w', encoding='utf-8', newline='') as file:
+        csv.writer(file, lineterminator='\n').writerows([header, *kept])
+
+
+def add_to_history(folder: str, row: dict) -> None:
+    """Add a row to the history of a folder, of which the first one names the columns."""
     path = os.path.join(folder, HISTORY)
-    with side_file(path), open(path, 'a+', encoding='utf-8', newline='') as file:
-        file.seek(0)
-        columns = next(csv.reader(file), None)
-        writer = csv.DictWriter(
-            file, columns or list(row), extrasaction='ignore', lineterminator='\n'
-        )
-        if columns is None:
+    with side_file(path), open(path, 'a', encoding='utf-8', newline='') as file:
+        writer = csv.DictWriter(file, row, lineterminator='\n')
+        if not file.tell():
             writer.writeheader()
         writer.writerow(row)

@@ -15,7 +15,6 @@ from data.labels import AGE_UPPER, format_age_upper
 from init_model.checkpoints import OtherModelError
 
 SAVE_DIR = 'save'  # the one folder where weights in init_model stand in for a checkpoint
-MAX_SIZE = 4096  # of an image, a kernel, a code, of channels; more is a damaged checkpoint
 FORMAT = 1  # version of the state in a checkpoint
 # The sizes in which a model must agree with a checkpoint that it opens.
 SIZES = (
@@ -102,25 +101,13 @@ def require_possible(model: Config) -> None:
         devices.require_equal_shares(model.strategy, model.size_batch)
 
 
-def adopt(model: Config, origin: str, settings: dict) -> bool:
-    """Set a model's sizes and age groups to those of a checkpoint, as far as it knows them.
+def adopt(model: Config, settings: dict) -> bool:
+    """Set the sizes and age groups of a model for testing to those that a checkpoint knows.
 
-    Args:
-        model: a FaceAging for testing.
-        origin, settings: of the checkpoint, as for `require_same`.
-
-    Returns:
-        whether one of them was different, so that the networks must be built again.
-
-    Raises:
-        InputError: it knows a size that no network can have.
+    Return whether one of them was different, so that the networks must be built again.
     """
     known = {name: settings[name] for name in SIZES if name in settings}
-    for name, size in known.items():
-        if type(size) not in (bool, int, float) or not (type(size) is int) <= size <= MAX_SIZE:
-            raise InputError(f'{origin} is damaged ({name} is {size}): restore a copy.')
-    if 'age_upper' in settings:
-        known['age_upper'] = tuple(settings['age_upper'])
+    known['age_upper'] = tuple(settings.get('age_upper', model.age_upper))
     if all(getattr(model, name) == value for name, value in known.items()):
         return False
     vars(model).update(known)
@@ -133,33 +120,31 @@ def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> N
 
     Args:
         origin: path of the checkpoint, for messages.
-        settings: dict of its sizes, age_upper, dataset, precision, format. A size that it lacks is
-            not compared; without age_upper it is of the original's age groups.
+        settings: of the checkpoint, as from `from_model`. A size that it lacks is not compared;
+            without age_upper it is of the original's age groups.
         model: the FaceAging.
-        goes_on: whether its run is to be continued: with its optimizers, which depend on the
-            precision, and on its data set, of which the name counts: faces may come and go.
+        goes_on: whether its run is to be continued, with its optimizers and on its data set, of
+            which the name counts: faces may come and go.
 
     Raises:
         OtherModelError: a size or the age groups differ; says which.
         InputError: it is of a newer version of this program, of a precision that cannot change, or
             of another data set.
     """
+    own = from_model(model)
     if settings.get('format', FORMAT) > FORMAT:
         raise InputError(f'{origin} is of a newer version of this program: update it.')
-    own = from_model(model)
-    upper = tuple(own['age_upper'])
     # Another number of groups than the original's is caught by the check of the shapes.
-    usual = AGE_UPPER if len(upper) == len(AGE_UPPER) else upper
+    usual = AGE_UPPER if len(model.age_upper) == len(AGE_UPPER) else model.age_upper
     age_upper = tuple(settings.get('age_upper', usual))
-    if age_upper != upper:
-        theirs, ours = map(format_age_upper, (age_upper, upper))
+    if age_upper != model.age_upper:
+        theirs, ours = map(format_age_upper, (age_upper, model.age_upper))
         raise OtherModelError(
             f'{origin} is of age groups up to {theirs}, but this model of {ours}: use the same '
             'ones, or train from fresh weights in another folder.',
             age_groups=theirs,
         )
-    theirs = {name: settings.get(name, own[name]) for name in SIZES}
-    differing = {name: size for name, size in theirs.items() if size != own[name]}
+    differing = {n: settings[n] for n in SIZES if settings.get(n, own[n]) != own[n]}
     if differing:
         sizes = '; '.join(f'{n} is {size} there, {own[n]} here' for n, size in differing.items())
         raise OtherModelError(
@@ -169,14 +154,15 @@ def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> N
         )
     if not goes_on:
         return
-    dataset = settings.get('dataset', own['dataset'])
+    dataset, precision, version = (
+        settings.get(name, own[name]) for name in ('dataset', 'precision', 'tensorflow')
+    )
     if dataset != own['dataset'] and not model.change_dataset:
         raise InputError(
             f'{origin} was trained on {dataset}, not on {own["dataset"]}: save to another folder, '
             'or ask to go on with other faces.',
             change_dataset=True,
         )
-    precision = settings.get('precision', own['precision'])
     if precision != own['precision']:
         if 'mixed_float16' in (precision, own['precision']):  # its optimizers keep a loss scale
             raise InputError(
@@ -187,7 +173,6 @@ def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> N
         warnings.warn(
             f'{origin} was trained in {precision} and goes on in {own["precision"]}.', stacklevel=2
         )
-    version = settings.get('tensorflow', own['tensorflow'])
     if version != own['tensorflow']:
         warnings.warn(
             f'{origin} was trained by TensorFlow {version} and goes on by {own["tensorflow"]}: not '

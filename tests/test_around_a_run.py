@@ -15,7 +15,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 import face_aging
 from data import console
-from init_model import checkpoints, loop, pack, savedir
+from init_model import checkpoints, loop, savedir
 from tests.conftest import GOLDEN
 from tests.test_face_aging import assert_same, weights_of
 
@@ -120,41 +120,6 @@ def test_a_list_of_checkpoints_that_is_missing(tiny, faces, tmp_path, rename):
     assert model.run.step == 2 and not (tmp_path / 'save' / 'checkpoint.1').exists()
 
 
-def split_authors_weights(folder, size=100_000):
-    """Put the authors' layout of published weights into a folder."""
-    shutil.copytree(AUTHORS, folder)
-    data = folder / 'model-init.data-00000-of-00001'
-    content = data.read_bytes()
-    data.unlink()
-    (folder / 'model_parts').mkdir()
-    for i, first in enumerate(range(0, len(content), size), 1):
-        path = folder / 'model_parts' / f'part{i:04d}'
-        path.write_bytes(content[first : first + size])
-    assert i > 2
-
-
-def test_the_authors_weights_in_parts(tiny, tmp_path):
-    split_authors_weights(tmp_path / 'init_model')
-    model, expected = tiny(), tiny()
-    assert model.load_checkpoint(str(tmp_path / 'init_model'))
-    assert expected.load_checkpoint(str(AUTHORS))
-    assert_same(weights_of(model), weights_of(expected))
-
-
-@pytest.mark.parametrize('damage', ['missing', 'swapped'])
-def test_parts_that_are_not_whole(tiny, tmp_path, damage):
-    split_authors_weights(tmp_path / 'init_model')
-    first, second = sorted((tmp_path / 'init_model' / 'model_parts').iterdir())[:2]
-    second.unlink() if damage == 'missing' else second.write_bytes(first.read_bytes())
-    with pytest.raises(console.InputError, match='model-init cannot be read'):
-        tiny().load_checkpoint(str(tmp_path / 'init_model'))
-    assert sorted(os.listdir(tmp_path / 'init_model')) == [
-        'checkpoint',
-        'model-init.index',
-        'model_parts',
-    ]
-
-
 # ------------------------------------------------------------------------------------ testing
 
 
@@ -174,16 +139,6 @@ def test_testing_takes_the_sizes_of_the_checkpoint(tiny, faces, settings):
     model.custom_test(str(faces))
     assert_same(weights_of(model), weights_of(trained))
     assert {name: getattr(model, name) for name in settings} == settings
-
-
-@pytest.mark.parametrize('size', [-1, 10**9, 'large', None])
-def test_a_checkpoint_with_an_impossible_size(tiny, monkeypatch, size):
-    with monkeypatch.context() as patch:
-        model = tiny()
-        patch.setattr(model, 'num_z_channels', size)
-        model.save_checkpoint()
-    with pytest.raises(console.InputError, match=f'num_z_channels is {size}'):
-        tiny(is_training=False).load_trained()
 
 
 def test_only_the_default_folder_falls_back(tiny, tmp_path, monkeypatch, capsys):
@@ -268,13 +223,3 @@ def test_nohup_is_respected(is_ignored):
         assert received == ([] if is_ignored else [number])
     finally:
         signal.signal(number, usual)
-
-
-@pytest.mark.parametrize('upper', [(9, 18, 50), (6, 11, 16, 21, 31, 41, 51, 61, 71)])
-def test_packed_weights_keep_sizes_and_age_groups(tiny, faces, tmp_path, upper):
-    trained = tiny(age_upper=upper, num_z_channels=20, size_batch=7)
-    trained.train(num_epochs=1)
-    pack.pack(str(tmp_path / 'save'), str(tmp_path / 'packed'), commit='c0ffee', hardware='abacus')
-    model = tiny(is_training=False)
-    assert model.load_checkpoint(str(tmp_path / 'packed'))
-    assert (model.age_upper, model.num_z_channels) == (upper, 20)

@@ -108,39 +108,28 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(tiny, faces, capsys, how
     }
 
 
-@pytest.mark.usefixtures('eagerly')
 @pytest.mark.parametrize(
-    'error',
+    ('function', 'error'),
     [
-        MemoryError(),
-        OSError(errno.EMFILE, os.strerror(errno.EMFILE), 'model-2.index'),
-        tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating'),
+        ('opened', MemoryError()),
+        ('opened', tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating')),
+        # Of too many open files TensorFlow's reader would not tell that it is no damage.
+        ('open', OSError(errno.EMFILE, os.strerror(errno.EMFILE), 'model-2.index')),
     ],
 )
-def test_a_passing_error_demotes_no_checkpoint(tiny, faces, monkeypatch, capsys, error):
-    tiny(checkpoint_steps=1).train(num_epochs=1)
+def test_a_passing_error_demotes_no_checkpoint(tiny, monkeypatch, function, error):
+    model = tiny()
+    for model.run.step in (1, 2):
+        model.save_checkpoint()
 
-    def fail(prefix):
+    def fail(*_):
         raise error
 
     with monkeypatch.context() as patch, pytest.raises(type(error)):
-        patch.setattr(checkpoints, 'opened', fail)
-        tiny().train(num_epochs=2)
-    tiny().train(num_epochs=2)
-    assert 'checkpoint/model-2, epoch 1, step 2' in capsys.readouterr().out
-
-
-def test_too_many_open_files_demote_no_checkpoint(tiny, monkeypatch):
-    """TensorFlow's reader would not tell them from damage."""
-    model = tiny()
-    model.save_checkpoint()
-
-    def fail(path, mode):
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
-
-    monkeypatch.setattr(checkpoints, 'open', fail, raising=False)
-    with pytest.raises(OSError, match='Too many open files'):
+        patch.setattr(checkpoints, function, fail, raising=False)
         tiny().load_checkpoint()
+    other = tiny()
+    assert other.load_checkpoint() and other.run.step == 2
 
 
 @pytest.mark.usefixtures('eagerly')
@@ -193,12 +182,15 @@ def test_a_full_disk_is_noticed_first(tiny, faces, monkeypatch):
     assert model.run.step == 0  # before days of work
 
 
-def test_other_settings_are_named(tiny):
+def test_other_settings_are_named_and_nothing_loaded(tiny):
     tiny().save_checkpoint()
+    model = tiny(num_z_channels=20, enable_tile_label=False)
+    before = weights_of(model)
     with pytest.raises(console.InputError) as error:
-        tiny(num_z_channels=20, enable_tile_label=False).load_checkpoint()
+        model.load_checkpoint()
     assert 'num_z_channels is 50 there, 20 here' in str(error.value)
     assert 'enable_tile_label is True there, False here' in str(error.value)
+    assert_same(before, weights_of(model))
 
 
 @pytest.mark.parametrize('precision', ['mixed_bfloat16', 'mixed_float16'])
@@ -278,15 +270,6 @@ def test_a_moved_folder_opens(tiny, tmp_path):
 def test_no_checkpoint(tiny, tmp_path):
     assert tiny().load_checkpoint() is False
     assert tiny().load_checkpoint(str(tmp_path / 'nowhere')) is False
-
-
-def test_another_shape_is_named_and_nothing_loaded(tiny):
-    tiny().save_checkpoint()
-    model = tiny(num_z_channels=20)
-    before = weights_of(model)
-    with pytest.raises(console.InputError, match='num_z_channels is 50 there, 20 here'):
-        model.load_checkpoint()
-    assert_same(before, weights_of(model))
 
 
 def test_a_missing_variable_is_named(tiny, tmp_path):

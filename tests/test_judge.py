@@ -186,7 +186,7 @@ def test_held_out_faces_are_not_learnt_from(drawn, small, tmp_path, monkeypatch)
         (
             'judge.npz',
             lambda data: data[:-9],
-            'is damaged .its SHA-256 is not the one in judge.json',
+            'is damaged .its SHA-256 is not the one in the manifest',
         ),
         ('judge.npz', None, 'is missing'),
         ('judge.json', lambda data: b'{}', 'is damaged .format'),

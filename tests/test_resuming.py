@@ -127,18 +127,6 @@ def test_a_run_killed_between_checkpoints(tiny, faces, monkeypatch):
     assert_same_run(model.save_dir, straight)
 
 
-@pytest.mark.usefixtures('eagerly')
-def test_another_batch_size_starts_the_epoch_again(tiny, faces, monkeypatch):
-    model = tiny(size_batch=4)
-    at_step(model, monkeypatch, 1, lambda: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(console.Stopped):
-        model.train(num_epochs=1)
-    model = tiny(size_batch=3)
-    with pytest.warns(UserWarning, match='of 4, now of 3: the epoch starts again'):
-        model.train(num_epochs=1)
-    assert model.run.step == 1 + 3
-
-
 def run_tiny_main(*words, **settings):
     command = [sys.executable, '-c', TINY_MAIN, *map(str, words)]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'}

@@ -7,7 +7,6 @@ All faces of one photo are on the same side (of the bundled judge, those of one 
 """
 
 import os
-import tempfile
 
 import keras
 import numpy as np
@@ -115,12 +114,8 @@ def save(judge: Judge, description: dict, folder: str = HERE):
     arrays = {
         name: x.astype(init_model.DTYPE) for name, x in (arrays | {'knots': judge.knots}).items()
     }
-    with tempfile.TemporaryDirectory(dir=folder) as aside:
-        entry = init_model.describe_file(os.path.join(aside, WEIGHTS), arrays)
-        manifest = {'format': init_model.FORMAT, **description, 'files': {WEIGHTS: entry}}
-        init_model.write_manifest(os.path.join(aside, MANIFEST), manifest)
-        for name in (WEIGHTS, MANIFEST):  # the manifest last
-            os.replace(os.path.join(aside, name), os.path.join(folder, name))
+    manifest = {'format': init_model.FORMAT, **description}
+    init_model.save(folder, manifest, {WEIGHTS: arrays}, MANIFEST)
 
 
 def named_variables(model: keras.Model) -> dict:
