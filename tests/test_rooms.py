@@ -42,15 +42,6 @@ def imported(source, without=None):
     return names
 
 
-def test_imports_are_seen():
-    source = (
-        'import os, data\ndef f():\n    from data import labels\n    from data.files import x\n'
-        'def main():\n    import demo\n'
-    )
-    assert imported(source) == {'os', 'data', 'data.labels', 'data.files', 'demo'}
-    assert imported(source, 'main') == {'os', 'data', 'data.labels', 'data.files'}
-
-
 @pytest.mark.parametrize('name', MODULES)
 def test_imports_run_one_way(name):
     source = MODULES[name].read_text(encoding='utf-8')

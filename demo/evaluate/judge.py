@@ -7,14 +7,15 @@ All faces of one photo are on the same side (of the bundled judge, those of one 
 """
 
 import os
+import typing
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import init_model
-from data import console, flag_types, labels, pipeline
-from data.console import InputError, Progress
+from data import console, files, flag_types, labels, pipeline
+from data.console import Progress
 from demo.evaluate import judge_data, report
 from demo.evaluate.judge_data import BATCH, OLDEST, SIZE
 
@@ -31,17 +32,13 @@ TRUST = 0.05  # weight of leaving years as they are, where the groups do not say
 
 
 def network() -> keras.Model:
-    """Return the network: faces float32 [B, SIZE, SIZE, 3] -> logits of years and of female.
-
-    The first output has a logit for each year from 0 to OLDEST, [B, OLDEST + 1], the second is
-    [B, 1].
-    """
+    """Faces [B, SIZE, SIZE, 3] -> logits of the years from 0 to OLDEST, and of female [B, 1]."""
     face = keras.Input([SIZE, SIZE, 3])
-    x = _relu(_conv(face, WIDTHS[0], stride=2))  # 48
+    x = keras.ops.relu(_conv(face, WIDTHS[0], stride=2))  # 48
     for width in WIDTHS[1:]:  # 24, 12, 6
         short = _conv(x, width, size_kernel=1, stride=2)
-        x = _relu(_conv(x, width, stride=2))
-        x = _relu(keras.layers.Add()([short, _conv(x, width)]))
+        x = keras.ops.relu(_conv(x, width, stride=2))
+        x = keras.ops.relu(short + _conv(x, width))
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dropout(DROPOUT)(x)
     year = keras.layers.Dense(OLDEST + 1, dtype='float32', name='year')(x)
@@ -50,16 +47,11 @@ def network() -> keras.Model:
 
 
 def _conv(x, width, size_kernel=3, stride=1):
-    """Convolve and normalise."""
     x = keras.layers.Conv2D(width, size_kernel, stride, padding='same', use_bias=False)(x)
     return keras.layers.BatchNormalization(momentum=0.98)(x)
 
 
-def _relu(x):
-    return keras.layers.ReLU()(x)
-
-
-class Judge:
+class Judge(typing.NamedTuple):
     """Judges faces.
 
     Attributes:
@@ -68,21 +60,16 @@ class Judge:
             and never below 0.
     """
 
-    def __init__(self, model, knots):
-        self.model, self.knots = model, knots
+    model: keras.Model
+    knots: np.ndarray
 
-    def __call__(self, faces: np.ndarray, size_batch: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Judge faces, each together with its mirror image, with a progress bar.
 
-        Args:
-            faces: [N, S, S, C], uint8 or float in [-1, 1], that lie as in UTKFace.
-            size_batch: most faces at a time.
-
-        Returns:
-            years: float array [N], the judged ages.
-            female: float array [N], the probability of female.
+        Takes uint8 faces [N, S, S, C] that lie as in UTKFace; returns their judged ages in years
+        and their probabilities of female, float arrays [N].
         """
-        years, female = raw(self.model, faces, size_batch)
+        years, female = _judge(self.model, faces)
         return np.maximum(np.interp(years, *self.knots), 0), female
 
 
@@ -93,33 +80,23 @@ def load(folder: str = HERE) -> Judge:
         InputError: a file is missing, damaged or foreign; names it.
     """
     arrays = init_model.load(folder, MANIFEST, [WEIGHTS], CURE)
-    model, knots = network(), arrays.pop('knots')
-    shapes = {name: tuple(x.shape) for name, x in named_variables(model).items()}
-    if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise InputError(f'{os.path.join(folder, WEIGHTS)} is of another network: {CURE}')
-    for name, variable in named_variables(model).items():
+    model = network()
+    for name, variable in _named_variables(model).items():
         variable.assign(arrays[name])
-    return Judge(model, knots.astype(np.float64))
+    return Judge(model, arrays['knots'].astype(np.float64))
 
 
 def save(judge: Judge, description: dict, folder: str = HERE):
-    """Pack a Judge in float16; both files are replaced, or none.
-
-    Args:
-        judge: Judge.
-        description: dict that goes into the manifest, as is.
-        folder: for the files.
-    """
-    arrays = {name: x.numpy() for name, x in named_variables(judge.model).items()}
-    arrays = {
-        name: x.astype(init_model.DTYPE) for name, x in (arrays | {'knots': judge.knots}).items()
-    }
+    """Pack a Judge in float16, with a description in its manifest; both are replaced, or none."""
+    arrays = {name: x.numpy() for name, x in _named_variables(judge.model).items()}
+    arrays['knots'] = judge.knots
+    arrays = {name: x.astype(init_model.DTYPE) for name, x in arrays.items()}
     manifest = {'format': init_model.FORMAT, **description}
     init_model.save(folder, manifest, {WEIGHTS: arrays}, MANIFEST)
 
 
-def named_variables(model: keras.Model) -> dict:
-    """Return a dict from names to the variables of the network: 0_kernel, 1_gamma, ..."""
+def _named_variables(model):
+    """Return the variables of the network by their names: 0_kernel, 1_gamma, ..."""
     layers = [layer for layer in model.layers if layer.variables]
     return {
         f'{i}_{variable.path.split("/")[-1]}': variable
@@ -129,45 +106,28 @@ def named_variables(model: keras.Model) -> dict:
     }
 
 
-def raw(
-    model: keras.Model, faces: np.ndarray, size_batch: int = 100
-) -> tuple[np.ndarray, np.ndarray]:
+def _judge(model, faces):
     """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
 
     def judge(batch):
-        return _infer(model, tf.convert_to_tensor(batch))
+        face = pipeline.to_float(batch)
+        if face.shape[-1] == 1:
+            face = tf.image.grayscale_to_rgb(face)
+        face = tf.image.resize(face, [SIZE, SIZE], antialias=True)
+        year, female = model(tf.concat([face, face[:, :, ::-1]], 0), training=False)
+        year = tf.nn.softmax(SHARPNESS * year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
+        return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, tf.sigmoid(female)))
 
-    return pipeline.in_batches(judge, faces, size_batch=size_batch, title='Judging')
-
-
-def _infer(model, faces):
-    if faces.dtype == tf.uint8:
-        faces = pipeline.to_float(faces)
-    if faces.shape[-1] == 1:
-        faces = tf.image.grayscale_to_rgb(faces)
-    faces = tf.image.resize(faces, [SIZE, SIZE], antialias=True)
-    year, female = model(tf.concat([faces, faces[:, :, ::-1]], 0), training=False)
-    year = tf.nn.softmax(SHARPNESS * year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
-    return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, tf.sigmoid(female)))
+    return pipeline.in_batches(judge, faces, title='Judging')
 
 
 # ---------------------------------------------------------------------------------- training
 
 
-def train(
-    faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int, steps: int = STEPS
-) -> Judge:
-    """Train a judge, with a progress bar.
+def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) -> Judge:
+    """Train a judge, with a progress bar, on faces uint8 [N, S, S, 3] of known years and genders.
 
-    Args:
-        faces: uint8 array [N, S, S, 3], of the people to learn from.
-        years: int array [N].
-        genders: int array [N], 0 male, 1 female.
-        seed: of the initial weights, the batches and their changes.
-        steps: batches.
-
-    Returns:
-        a Judge.
+    The seed is that of the initial weights, the batches and their changes.
     """
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
@@ -177,13 +137,13 @@ def train(
     for cell in np.unique(cells):
         members = rng.permutation(np.flatnonzero(cells == cell))
         calibrating[members[: max(1, round(CALIBRATION * len(members)))]] = True
-    order = judge_data.balanced_order(np.where(calibrating, -1, cells), steps * BATCH, rng)
-    model = network()
+    order = judge_data.balanced_order(np.where(calibrating, -1, cells), STEPS * BATCH, rng)
+    model, warm_up = network(), STEPS // 20
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 20,
-        steps - steps // 20,
+        STEPS - warm_up,
         warmup_target=LEARNING_RATE,
-        warmup_steps=steps // 20,
+        warmup_steps=warm_up,
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5),
@@ -193,31 +153,27 @@ def train(
         ],
         jit_compile=False,  # on a CPU, XLA compiles for minutes
     )
-    with Progress(total=steps, desc='Training', unit=' steps') as progress:
+    with Progress(total=STEPS, desc='Training', unit=' steps') as progress:
 
-        def tell(_, logs):
+        def count(batch, logs):
             progress.update()
-            progress.set_postfix_str(f'loss {logs["loss"]:.3f}', refresh=False)
 
         model.fit(
             judge_data.batches(faces, years, genders, order, seed),
             shuffle=False,
             verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=count)],
         )
-    judged, _ = raw(model, faces[calibrating])
+    judged, _ = _judge(model, faces[calibrating])
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
 
 
 def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the knots of a Judge: the network leans to the middle ages.
 
+    Takes the network's years of faces [N] that it was not trained on, their true ages and groups.
     Least squares: the means of the age groups come as near to the true ones as a line with one bend
     allows. More bends would follow the chance in a hundred faces.
-
-    Args:
-        judged: float array [N], the network's years of faces that it was not trained on.
-        years, groups: int arrays [N], their true ages and age groups.
     """
     shares = np.stack([np.interp(judged, KNOTS, knot) for knot in np.eye(len(KNOTS))], axis=1)
     names = np.unique(groups)
@@ -232,16 +188,10 @@ def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.n
 
 
 def errors(judge: Judge, faces: np.ndarray, years: np.ndarray, genders: np.ndarray) -> list[dict]:
-    """Measure a judge on faces.
+    """Return the errors of a judge on faces of known years and genders [N].
 
-    Args:
-        judge: Judge.
-        faces: uint8 array [N, S, S, C].
-        years, genders: int arrays [N], the true ones.
-
-    Returns:
-        list of dicts, one for all and one for each age group: group, faces, mean_age, judged_age
-        and mean_error in years, gender (the share judged right).
+    They are dicts, one for all and one for each age group: its name and number of faces, mean ages,
+    the mean error in years, and the share of genders judged right.
     """
     judged, female = judge(faces)
     groups = np.searchsorted(labels.AGE_UPPER, years)
@@ -272,12 +222,6 @@ def main(argv=None):
         help='of weights and batches (%(default)s)',
     )
     parser.add_argument(
-        '--steps',
-        type=flag_types.integer(1, flag_types.MOST),
-        default=STEPS,
-        help=f'of {BATCH} faces (%(default)s)',
-    )
-    parser.add_argument(
         '--precision',
         choices=['float32', 'mixed_bfloat16'],
         default='float32',
@@ -293,12 +237,12 @@ def main(argv=None):
     folder = os.path.join(args.datadir, args.dataset)
     faces, years, genders, held = judge_data.read_faces(folder, args.labels)
     keras.config.set_dtype_policy(args.precision)
-    judge = train(faces[~held], years[~held], genders[~held], args.seed, args.steps)
+    judge = train(faces[~held], years[~held], genders[~held], args.seed)
     rows = errors(judge, faces[held], years[held], genders[held])
     learnt = int(np.count_nonzero(~held))
     description = {
-        'epochs': round(args.steps * BATCH / learnt),
-        'steps': args.steps,
+        'epochs': round(STEPS * BATCH / learnt),
+        'steps': STEPS,
         'batch_size': BATCH,
         'seed': args.seed,
         'precision': args.precision,
@@ -306,7 +250,6 @@ def main(argv=None):
         'faces': learnt,
         'held_out': rows,
     }
-    os.makedirs(args.out, exist_ok=True)
     save(judge, description, args.out)
     print(f'\n{report.judge(rows)}\n\nWrote {WEIGHTS} and {MANIFEST} to {args.out}')
 

@@ -18,11 +18,7 @@ SHIFT = 6  # pixels at 128
 def read_faces(
     folder: str, reader: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read a data set.
-
-    Args:
-        folder: of the data set.
-        reader: of the labels, as `labels.list_faces` takes it.
+    """Read a data set, as `labels.list_faces` does.
 
     Returns:
         faces: uint8 array [N, 128, 128, 3].
@@ -30,8 +26,7 @@ def read_faces(
         held: bool array [N], whether `labels.held_out` is true of a face of the same photo.
 
     Raises:
-        InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
-            or too few to learn from.
+        InputError: no such folder, or too few readable and labelled faces of some age groups.
     """
     name, reading = readers.read(folder, reader)
     labels.require_labels(folder, name, reading)
@@ -52,10 +47,7 @@ def read_faces(
 def balanced_order(cells: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return `count` indices of faces: of each cell as many, each of its faces as often.
 
-    Args:
-        cells: int array [N], the cell of each face, -1 for one that is left out.
-        count: of the indices.
-        rng: NumPy's generator.
+    cells is the cell of each face, -1 for one that is left out.
     """
     names = np.unique(cells[cells >= 0])
     share = -(-count // len(names))
@@ -93,12 +85,7 @@ def batches(
 def vary(faces: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Change faces at random: mirrored, shifted, lit and tinted otherwise, and softened.
 
-    Args:
-        faces: uint8 tensor [B, S, S, 3].
-        seed: int64 tensor [2].
-
-    Returns:
-        float32 tensor [B, SIZE, SIZE, 3] in [-1, 1].
+    Takes uint8 [B, S, S, 3] and a seed, int64 [2]; returns float32 [B, SIZE, SIZE, 3] in [-1, 1].
     """
     size_batch, size = faces.shape[:2]
 

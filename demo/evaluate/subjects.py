@@ -30,14 +30,9 @@ class People(typing.NamedTuple):
     genders: np.ndarray
     races: np.ndarray
 
-    @property
-    def cells(self):
-        """A number for those of one age group and gender, int array [N]."""
-        return self.ages * 2 + self.genders
-
 
 def read(
-    model: face_aging.FaceAging, folder: str, reader: str | None = None, fewest: int = 0
+    model: face_aging.FaceAging, folder: str, reader: str | None = None
 ) -> tuple[People, People]:
     """Read the held-out faces of a data set, and real faces to compare with.
 
@@ -46,26 +41,18 @@ def read(
     out names or photos.
 
     Args:
-        model: a FaceAging, whose faces' size, channels and age groups count.
-        folder: of a data set.
-        reader: of the labels, as `labels.list_faces` takes it.
-        fewest: real faces of each age group and gender: where fewer are held out, others fill up,
-            as far as there are any.
+        model: whose faces' size, channels and age groups count.
+        folder, reader: of the data set, as for `labels.list_faces`.
 
     Returns:
         held_out: those measured.
-        real: people to compare with, the held-out ones first.
+        real: these first, then others that fill each age group and gender up to REAL.
 
     Raises:
         InputError: no such folder, no held-out face without a copy, most of them unreadable.
     """
     paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
     held = np.array([labels.held_out(path) for path in paths])
-    if not held.any():
-        raise InputError(
-            f'None of the {len(paths)} faces in {folder} is a held-out one: name a data set of '
-            f'hundreds of faces, of which about one in {labels.HELD_OUT} is.'
-        )
     print(f'\n\tLooking for copies of the held-out faces among all {len(paths):,}')
     photos = pipeline.find_photos(paths)
     has_copy = held & doubles.spread(photos, ~held)
@@ -78,9 +65,12 @@ def read(
         f'{len(chosen):,} remain.'
     )
     if not len(chosen):
-        raise InputError(f'No held-out face in {folder} is without a copy: add other faces.')
+        raise InputError(
+            f'No held-out face is left of {folder}: name a data set of hundreds of faces, of which '
+            f'about one in {labels.HELD_OUT} is held out.'
+        )
     cells = np.where(is_first & ~has_copy, ages * 2 + genders, -1)  # a photo once
-    others = choose(paths, cells, fewest, taken=chosen)
+    others = choose(paths, cells, REAL, taken=chosen)
     held_out = len(chosen)
     chosen = np.concatenate([chosen, others])
     faces, kept, _ = pipeline.decode_faces(
@@ -99,10 +89,7 @@ def choose(
 ) -> np.ndarray:
     """Choose up to `count` faces of each cell, by their names: the same ones for every model.
 
-    Args:
-        paths: list of N.
-        cells: int array [N]; of a negative one none is chosen.
-        taken: indices of faces that are counted, but not chosen again.
+    Of a negative cell none is chosen. Those taken are counted, but not chosen again.
 
     Returns:
         int array of indices, ascending.
