@@ -78,15 +78,13 @@ def require_face(photo: Photo, name: str):
         )
 
 
-def cut_out(photo: Photo, index: int, size: int, channels: int = 3) -> tuple[np.ndarray, float]:
-    """Return a face as a model takes it, float32 [size, size, channels], and its span."""
+def cut_out(photo: Photo, index: int, size: int) -> tuple[np.ndarray, float]:
+    """Return a face as a model takes it, float32 [size, size, 3] in [-1, 1], and its span."""
     crop = photo.pixels
     if not photo.is_face:
         crop = detector.cut_out(photo.pixels, photo.landmarks[index])
-    crop = Image.fromarray(crop).convert('L' if channels == 1 else 'RGB')
-    low, *_, high = sorted(np.ravel(crop.getextrema()).tolist())
-    face = pictures.to_face(crop, size).reshape(size, size, channels)
-    return pipeline.to_float(face).numpy(), float(max(high - low, 1))
+    face = pictures.to_face(Image.fromarray(crop), size)
+    return pipeline.to_float(face).numpy(), float(max(np.ptp(crop), 1))
 
 
 def place_of(landmarks: np.ndarray) -> tuple[float, float, float, float]:
@@ -111,7 +109,7 @@ def portray(
     in years counts in place of the name's.
     """
     model = method.model
-    face, span = cut_out(photo, index, model.size_image, model.num_input_channels)
+    face, span = cut_out(photo, index, model.size_image)
     known = readers.parse_name(name) if len(photo.landmarks) == 1 else None
     named_age, gender = known or (None, None)
     age = named_age if age is None else age

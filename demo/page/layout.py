@@ -125,7 +125,7 @@ def _choose_portrait(studio, name, *gender):
         for k, path in enumerate(EXAMPLES)
     )
     script = (HERE / 'page.js').read_text(encoding='utf-8')
-    box = gr.HTML(html_template=BOX, js_on_load=script, elem_id=name, examples=faces)
+    box = gr.HTML('', html_template=BOX, js_on_load=script, elem_id=name, examples=faces)
     portrait = gr.State()
     shown = [portrait, box, *gender]
 

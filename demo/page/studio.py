@@ -115,8 +115,8 @@ def to_address(kind: str, save: typing.Callable[[typing.BinaryIO], None]) -> str
 
 
 def png(pixels: np.ndarray) -> str:
-    """Return uint8 pixels [H, W, 1 or 3] as the address of a picture."""
-    picture = Image.fromarray(pixels.squeeze())
+    """Return uint8 pixels [H, W, 3] as the address of a picture."""
+    picture = Image.fromarray(pixels)
     return to_address('png', lambda file: picture.save(file, 'png'))
 
 
