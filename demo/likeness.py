@@ -2,11 +2,12 @@
 
 G(E(x), age, gender) has two faults. The code z = E(x) still says how old the person is, and G
 listens to it more than to the age label: `shift_age` replaces that age. And fifty numbers do not
-hold a person: `lay_over` keeps the photo and adds only the change. Both work on any trained model.
-Arrays here may also be inputs of a network: so an export computes the same, see
-`AgingMethod.network`.
+hold a person: `lay_over` keeps the photo and adds only the change. Arrays here may also be inputs
+of a network, see `AgingMethod.network`.
 """
 
+import argparse
+import dataclasses
 import functools
 import typing
 import warnings
@@ -16,7 +17,8 @@ import numpy as np
 from keras import ops
 from scipy import ndimage
 
-from data import detector, flag_types, labels, tables
+import face_aging
+from data import detector, flag_types, labels
 from data.console import InputError
 from init_model import codes as code_statistics
 
@@ -27,9 +29,8 @@ AGE_RANK = 4  # directions of z in which ages differ: with more of them people a
 # Years from which on an overshoot counts in full. In a small child it makes dark holes of the eyes,
 # in a young adult shadows around the face.
 OVERSHOOT_FROM = 40
-# How much less likely an error of a reconstruction, the mean of absolute differences of pixels in
-# [-1, 1], makes its labels: a logarithm. With 0 the genders of 71% of 160 held-out people are
-# guessed right, with 400 of 84%, with 1600 of 80%.
+# How much less likely an error of a reconstruction, a mean of absolute differences, makes its
+# labels. With 0 the genders of 71% of 160 people are guessed right, with 400 84%, with 1600 80%.
 ERROR_ODDS = 400
 # The change is STRENGTH times that of the person, of which a part is replaced by that of the mean
 # face of the person's age and gender: people are known better by it, and it has less mottle.
@@ -40,11 +41,9 @@ COLOUR = 0.3
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G and B (ITU-R BT.601)
 FACE = 0.2  # of the width, from each side to the middle of the face, where its tone is measured
 GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: what JPEG adds
-# Of the width: deviation of the Gaussian that takes the speckles out of what is generated.
-SPECKLES = 0.8 / 128
-# Of the width: deviation of the Gaussian that parts what is coarse, which is mixed, from what is
-# fine, which stays the photo's.
-DETAIL = 2 / 128
+# Deviations of Gaussians, in parts of the width: of the one that takes the speckles out of what is
+# generated, and of the one that parts what is coarse, which is mixed, from the photo's detail.
+SPECKLES, DETAIL = 0.8 / 128, 2 / 128
 # The photo's fine detail is scaled as the model scales waves between two Gaussians of these
 # deviations, averaged over a third, in parts of the width: a child loses the wrinkles of a photo.
 TEXTURE, TEXTURE_BLUR = (1 / 128, 4 / 128), 4 / 128
@@ -61,129 +60,102 @@ TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of 
 
 
 class People(typing.NamedTuple):
-    """Photos of N people, and what a model makes of them as they are.
+    """Photos of N people, and what a model makes of them as they are; float32."""
 
-    Attributes:
-        images: float32 array [N, S, S, C] in [-1, 1], the photos.
-        z: float32 array [N, Z], their codes.
-        ages, genders: float32 arrays [N, L] and [N, 2], their labels, known or guessed.
-        reconstructions: float32 array [N, S, S, C], G of all three.
-        weight: float32 array [N, S, S, 1], see `trust`.
-    """
-
-    images: np.ndarray
-    z: np.ndarray
-    ages: np.ndarray
-    genders: np.ndarray
-    reconstructions: np.ndarray
-    weight: np.ndarray
+    images: np.ndarray  # [N, S, S, C] in [-1, 1], the photos
+    z: np.ndarray  # [N, Z], their codes
+    ages: np.ndarray  # [N, L], their labels, known or guessed
+    genders: np.ndarray  # [N, 2]
+    reconstructions: np.ndarray  # [N, S, S, C], G of all three
+    weight: np.ndarray  # [N, S, S, 1], see `trust`
 
 
+@dataclasses.dataclass(eq=False)
 class AgingMethod:
     """Shows people at other ages, by a trained model.
 
-    Attributes:
-        model: a FaceAging.
-        codes: its Codes, None where it has none; then age_shift is 0.
-        age_shift, likeness: see `shift_age` and `lay_over`. With both 0 the faces are those of
-            G(E(x), age, gender).
+    With age_shift and likeness 0 the faces are those of G(E(x), age, gender).
     """
 
-    def __init__(self, model, codes, age_shift, likeness):
-        self.model = model
-        self.codes = codes
-        self.age_shift = age_shift
-        self.likeness = likeness
+    model: face_aging.FaceAging
+    codes: code_statistics.Codes | None  # of the model; without them age_shift must be 0
+    age_shift: float  # see `shift_age`
+    likeness: float  # see `lay_over`
 
     @functools.cached_property
-    def prototypes(self):
-        """The mean face of each age group and gender, float32 [2L, S * S * C]; None without Codes.
+    def prototypes(self) -> np.ndarray:
+        """The mean face of each age group and gender, float32 [2L, S * S * C]; needs Codes.
 
         It is G of their mean code: a prototype, as those of Rowland and Perrett (1995).
         """
-        if self.codes is None:
-            return None
         groups, genders = np.divmod(np.arange(2 * self.model.num_categories), 2)
         z = self.codes.mean.reshape(len(groups), -1)
         ages = labels.one_hot(groups, self.model.num_categories)
         faces = self.model.generate(z, ages, labels.one_hot(genders, 2))
         return faces.reshape(len(faces), -1)
 
-    def look_at(self, images, years=None, gender=None):
-        """Return the `People` in photos.
+    def look_at(
+        self, images: np.ndarray, years: float | None = None, gender: int | None = None
+    ) -> People:
+        """Return the `People` in photos [N, S, S, C] in [-1, 1].
 
-        Args:
-            images: float32 array [N, S, S, C] in [-1, 1].
-            years, gender: of all of them, in years and 0 male, 1 female. What is not given is
-                guessed: of the labels that are possible the ones that reconstruct a photo best
-                count, together with the odds that the codes tell.
+        Years and gender (0 male, 1 female) are of all of them. What is not given is guessed: of the
+        labels that are possible the ones that reconstruct a photo best count, together with the
+        odds that the codes tell.
         """
         images = np.asarray(images, np.float32)
         z = self.model.encode(images)
         ages, genders, odds = possible_labels(self.model, self.codes, z, years, gender)
         faces = self.model.generate(z, np.stack(ages), np.stack(genders))
-        return likeliest(images, z, ages, genders, odds, faces)
+        people = _likeliest(images, z, ages, genders, odds, faces)
+        return People(*(np.asarray(field) for field in people))
 
-    def show(self, people, ages, genders, age_shift=None, likeness=None):
-        """Show people at ages, as genders.
+    def show(
+        self,
+        people: People,
+        ages: np.ndarray,
+        genders: np.ndarray,
+        age_shift: float | None = None,
+        likeness: float | None = None,
+    ) -> np.ndarray:
+        """Show N people at ages, as genders: float32 array [..., N, S, S, C] in [-1, 1].
 
         Args:
-            people: People, N photos.
             ages, genders: labels of the target in [-1, 1], [..., N, L] and [..., N, 2], or what
                 NumPy broadcasts to these.
             age_shift, likeness: by default those of the method.
-
-        Returns:
-            float32 array [..., N, S, S, C] in [-1, 1].
         """
         age_shift = self.age_shift if age_shift is None else age_shift
+        likeness = self.likeness if likeness is None else likeness
         z = shift_age(self.codes, people.z, ages, genders, age_shift, self.model.age_upper)
         generated = self.model.generate(z, ages, genders)
-        likeness = self.likeness if likeness is None else likeness
         prototype = self._prototype_change(people, ages, genders) if likeness else None
         return np.asarray(lay_over(people, generated, likeness, prototype))
 
     def _prototype_change(self, people, ages, genders):
         """Return what changes from the mean face of people's age and gender to the target's."""
-        if self.prototypes is None:
+        if self.codes is None:
             return None
-        target, own = (
-            of_cells(self.prototypes, *cell)
-            for cell in ((ages, genders), (people.ages, people.genders))
-        )
-        change = target - own
+        own = _of_cells(self.prototypes, people.ages, people.genders)
+        change = _of_cells(self.prototypes, ages, genders) - own
         return ops.reshape(change, [*_sizes(change)[:-1], *people.images.shape[1:]])
 
-    def network(self, E, G):
-        """Return this method as a Keras model from image, age and gender to a face.
-
-        Args:
-            E, G: the networks of the model, or copies of them.
-        """
+    def network(self, E: keras.Model, G: keras.Model) -> keras.Model:
+        """Return this method, by copies of E and G, from image, age and gender to a face."""
         image = keras.Input(E.input.shape[1:], name='image')
         age = keras.Input([self.model.num_categories], name='age')
         gender = keras.Input([2], name='gender')
         z = E(image)
-        possible = possible_labels(self.model, self.codes, z)
-        faces = [G([z, possible[0][k], possible[1][k]]) for k in range(len(possible[2]))]
-        people = likeliest(image, z, *possible, faces)
+        ages, genders, odds = possible_labels(self.model, self.codes, z)
+        faces = [G([z, *own]) for own in zip(ages, genders, strict=True)]
+        people = _likeliest(image, z, ages, genders, odds, faces)
         shifted = shift_age(self.codes, z, age, gender, self.age_shift, self.model.age_upper)
         prototype = self._prototype_change(people, age, gender)
         face = lay_over(people, G([shifted, age, gender]), self.likeness, prototype)
         return keras.Model([image, age, gender], face, name='face')
 
 
-def add_arguments(parser):
-    """Add what a program that shows people at other ages asks."""
-    parser.add_argument(
-        '--age',
-        type=flag_types.number(0, tables.OLDEST),
-        help='own age of the people, where it is known; default: read from names, or guessed',
-    )
-    add_strength(parser)
-
-
-def add_strength(parser, default: float | None = None):
+def add_strength(parser: argparse.ArgumentParser, default: float | None = None):
     """Add --age_shift and --likeness; without a default for both they are the best ones."""
     best = (AGE_SHIFT, LIKENESS) if default is None else (default, default)
     parser.add_argument(
@@ -202,14 +174,12 @@ def add_strength(parser, default: float | None = None):
     )
 
 
-def open_aging(model, age_shift: float | None = None, likeness: float | None = None) -> AgingMethod:
-    """Return the `AgingMethod` of a model; where no values are given, the best ones.
+def open_aging(
+    model: face_aging.FaceAging, age_shift: float | None = None, likeness: float | None = None
+) -> AgingMethod:
+    """Return the `AgingMethod` of a model with weights; where no values are given, the best ones.
 
     Without Codes the best age_shift is 0; a warning says how to make them.
-
-    Args:
-        model: a FaceAging that has restored its weights.
-        age_shift, likeness: see `AgingMethod`.
 
     Raises:
         InputError: an age_shift is given, but there are no Codes of these weights; or they are
@@ -236,7 +206,7 @@ def open_aging(model, age_shift: float | None = None, likeness: float | None = N
 # ---------------------------------------------------------------------- the age in the code
 
 
-def whitening(covariance):
+def _whitening(covariance):
     """Return W [Z, Z], lower triangular, with W C W' = I for a covariance C [Z, Z]."""
     return np.linalg.inv(np.linalg.cholesky(np.asarray(covariance, np.float64)))
 
@@ -246,66 +216,41 @@ def age_projection(codes):
 
     P = W^-1 U'U W: the rows of U [AGE_RANK, Z] are the first right singular vectors of the
     whitened means of the age groups, of both genders together, centred.
-
-    Args:
-        codes: an init_model.codes.Codes.
     """
-    W = whitening(codes.covariance)
+    W = _whitening(codes.covariance)
     means = codes.mean.mean(axis=1) @ W.T
     U = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][:AGE_RANK]
     return np.linalg.solve(W, U.T @ U @ W)
 
 
 def shift_age(codes, z, ages, genders, age_shift, age_upper=labels.AGE_UPPER):
-    """Replace the age that codes carry: z - t * P (z - mu), with P of `age_projection`.
+    """Replace the age that codes z [..., Z] carry: z - t * P (z - mu), with P of `age_projection`.
 
-    mu is the mean code of the target's age and gender, mixed as the labels are. t is age_shift;
-    what it has beyond 1 counts in full from OVERSHOOT_FROM years on, in proportion below.
-
-    Args:
-        codes: an init_model.codes.Codes; may be None where age_shift is 0.
-        z: float32 [..., Z].
-        ages, genders: labels of the target, float32 [..., L] and [..., 2] in [-1, 1].
-        age_shift: 0 leaves z as it is; with 1 its age is mu's, with more it overshoots.
-        age_upper: last year of each age group but the last.
-
-    Returns:
-        float32 [..., Z].
+    mu is the mean code of the target's age and gender, mixed as their labels, [..., L] and
+    [..., 2], are. t is age_shift; what it has beyond 1 counts in full from OVERSHOOT_FROM years on,
+    in proportion below. With 1 the age is mu's, with more it overshoots; 0 leaves z as it is.
     """
     if age_shift == 0:
         return z
-    mu = of_cells(codes.mean.reshape(-1, codes.mean.shape[-1]), ages, genders)
+    mu = _of_cells(codes.mean.reshape(-1, codes.mean.shape[-1]), ages, genders)
     years = ops.matmul((1 + ages) / 2, np.float32(labels.age_centres(age_upper))[:, None])
     overshoot = max(age_shift - 1, 0) * ops.clip(years / OVERSHOOT_FROM, 0, 1)
     projection = age_projection(codes).T.astype(np.float32)
     return z - (min(age_shift, 1) + overshoot) * ops.matmul(z - mu, projection)
 
 
-def of_cells(values, ages, genders):
-    """Return the mean of the values of age groups and genders, mixed as labels are.
-
-    Args:
-        values: float32 array [2L, D], by age group, then by gender.
-        ages, genders: labels, float32 [..., L] and [..., 2] in [-1, 1].
-
-    Returns:
-        float32 [..., D].
-    """
+def _of_cells(values, ages, genders):
+    """Return the mean of values [2L, D], by age group, then gender, mixed as labels: [..., D]."""
     weights = (1 + ages[..., :, None]) / 2 * (1 + genders[..., None, :]) / 2
     return ops.matmul(ops.reshape(weights, [*_sizes(weights)[:-2], len(values)]), values)
 
 
-def log_odds(codes, z):
-    """Return how likely each age group and gender is for codes, if these are normal in every cell.
+def _log_odds(codes, z):
+    """Return how likely each age group and gender is for codes that are normal in every cell.
 
-    Args:
-        codes: an init_model.codes.Codes.
-        z: float32 [N, Z].
-
-    Returns:
-        float32 [N, L, 2], the logarithms of the probabilities, up to a constant for each code.
+    float32 [N, L, 2], the logarithms of the probabilities, up to a constant for each code.
     """
-    W = whitening(codes.covariance).T.astype(np.float32)
+    W = _whitening(codes.covariance).T.astype(np.float32)
     means = codes.mean.reshape(-1, len(W)) @ W  # [2L, Z]
     offsets = ops.matmul(z, W)[:, None] - means
     odds = -ops.sum(offsets**2, axis=-1) / 2
@@ -313,80 +258,55 @@ def log_odds(codes, z):
 
 
 def possible_labels(model, codes, z, years=None, gender=None):
-    """Return what the own ages and genders of people may be, K for each.
+    """Return what the own ages and genders of people with codes z [N, Z] may be, K for each.
 
     Of each gender, with Codes, one age: 2p - 1 of the probabilities p that the code tells for this
-    gender. Without, all age groups.
-
-    Args:
-        model: a FaceAging.
-        codes: its Codes, or None.
-        z: float32 [N, Z].
-        years, gender: of all people, where they are known, in years and 0 male, 1 female.
+    gender. Without, all age groups. What is known of all people is given as for `look_at`.
 
     Returns:
         ages, genders: labels, K times float32 [N, L] and [N, 2] in [-1, 1].
         odds: K times float32 [N], how likely the codes make each, a logarithm; without Codes alike.
     """
-    known = None if years is None else labels.age_label([years], model.age_upper)
-    nothing = ops.zeros_like(z[:, :1])  # [N, 1]
+    zeros = ops.zeros_like(z[:, :1])
     possible = []
     for own in range(2) if gender is None else [gender]:
-        odds = nothing[:, 0]
-        if codes is not None:
-            of_gender = log_odds(codes, z)[..., own]
-            odds = ops.logsumexp(of_gender, axis=1)
-        if known is not None:
-            ages = [known]
+        likely = zeros if codes is None else _log_odds(codes, z)[..., own]
+        if years is not None:
+            ages = [labels.age_label([years], model.age_upper)]
         elif codes is None:
             ages = labels.one_hot(np.arange(model.num_categories), model.num_categories)
         else:
-            ages = [2 * ops.softmax(of_gender, axis=1) - 1]
-        label = nothing + labels.one_hot([own], 2)
-        possible += [(nothing + age, label, odds) for age in ages]
+            ages = [2 * ops.softmax(likely, axis=1) - 1]
+        label, odds = zeros + labels.one_hot([own], 2), ops.logsumexp(likely, axis=1)
+        possible += [(zeros + age, label, odds) for age in ages]
     return tuple(zip(*possible, strict=True))
 
 
-def likeliest(images, z, ages, genders, odds, faces):
+def _likeliest(images, z, ages, genders, odds, faces):
     """Return `People`, of each person the one of K `possible_labels` whose face fits best.
 
-    Args:
-        images: float32 [N, S, S, C] in [-1, 1].
-        z, ages, genders, odds: as for and from `possible_labels`.
-        faces: K times float32 [N, S, S, C], G of the codes and labels.
+    The faces are K times float32 [N, S, S, C], G of the codes and labels.
     """
-    best = None
+    best, best_fit = (ages[0], genders[0], faces[0]), np.float32(-np.inf)
     for age, gender, odd, face in zip(ages, genders, odds, faces, strict=True):
         fit = odd - ERROR_ODDS * ops.mean(ops.abs(face - images), axis=(1, 2, 3))
-        if best is None:
-            best, best_fit = (age, gender, face), fit
-            continue
         better = fit > best_fit
         best = [
             ops.where(ops.reshape(better, [-1] + [1] * (len(new.shape) - 1)), new, old)
             for new, old in zip((age, gender, face), best, strict=True)
         ]
         best_fit = ops.maximum(fit, best_fit)
-    people = People(images, z, *best, trust(images, best[2]))
-    if isinstance(images, np.ndarray):
-        people = People(*(np.asarray(field) for field in people))
-    return people
+    return People(images, z, *best, trust(images, best[2]))
 
 
 # ------------------------------------------------------------------------------ the photo
 
 
 def trust(images, reconstructions):
-    """Say where the model understands photos: 1 there, towards 0 where it errs.
+    """Say where the model understands photos: 1 there, towards 0 where it errs, [N, S, S, 1].
 
     exp(-(e / TRUST_ERROR)^2), where e is the mean over the colours of the absolute error, averaged
     over a Gaussian.
-
-    Args:
-        images, reconstructions: float32 [N, S, S, C] in [-1, 1].
-
-    Returns:
-        float32 [N, S, S, 1] in (0, 1].
     """
     error = ops.mean(ops.abs(images - reconstructions), axis=-1, keepdims=True)
     return ops.exp(-((_blur(error, TRUST_BLUR) / TRUST_ERROR) ** 2))
@@ -398,7 +318,7 @@ def lay_over(people, generated, likeness, prototype=None):
     A model's faults are in both pictures that it makes of a person, g (`generated`) at the target
     and r (`reconstructions`) as they are: their difference is the ageing. Half of it is replaced by
     p (`prototype`), what differs between the mean faces of both ages. With the photo x, its
-    `weight` w, the likeness l, and k, which is 1 but for the eyes and the mouth, see `changed`,
+    `weight` w, the likeness l, and k, which is 1 but for the eyes and the mouth, see `_changed`,
 
         y    = r + STRENGTH * (g - r + p) / 2
         full = x + k * w * d
@@ -408,36 +328,31 @@ def lay_over(people, generated, likeness, prototype=None):
     where d is y - r with COLOUR of its colours, and without its mean over the face: a skin keeps
     its tone. A grey photo gets no colours. From y and r speckles are blurred away, and y gets the
     contrast that r lacks. The coarse part, a Gaussian, is mixed; the fine part is the photo's,
-    scaled by t, the `texture`, where the model understands the photo.
-    Towards the border, by `face_mask`, the photo stays as it is.
+    scaled where the model understands the photo by t: by how much it changes the texture.
+    Towards the border, by `_face_mask`, the photo stays as it is.
 
-    Args:
-        people: People, N photos.
-        generated: float32 [..., N, S, S, C] in [-1, 1], the model's faces of them at a target.
-        likeness: from 0, which leaves `generated` as it is, to 1, the photo with the change.
-        prototype: float32 as generated, or None for g - r.
-
-    Returns:
-        float32 [..., N, S, S, C] in [-1, 1].
+    All are float32 [..., N, S, S, C] in [-1, 1]. Likeness 0 leaves g as it is; without p it is
+    g - r.
     """
     if likeness == 0:
         return generated
     size, photos, own = generated.shape[-2], people.images, people.reconstructions
-    weight = people.weight * changed(size)
+    weight = people.weight * _changed(size)
     change = generated - own
     if prototype is not None:
         change = (1 - PROTOTYPE) * change + PROTOTYPE * prototype
     made = own + STRENGTH * change
-    share = colours(photos, own)
+    share = _colours(photos, own)
     smooth, smooth_own = (_with_colour(_blur(x, SPECKLES), share) for x in (made, own))
     full = photos + _without_tone(_with_colour(smooth - smooth_own, COLOUR), weight)
-    scale = 1 + weight * (texture(made, own) - 1)
+    texture = ops.sqrt(_texture_energy(made) / _texture_energy(own))
+    scale = 1 + weight * (ops.clip(texture, *TEXTURE_SCALE) - 1)
     clear = _without_haze(smooth, photos, own)
     # The Gaussian is linear: the coarse part of mix is that of full and of what is mixed in.
     coarse = _blur(full, DETAIL)
-    mixed_in = _blur((clear - full) * ((1 - likeness) * changed(size)), DETAIL)
+    mixed_in = _blur((clear - full) * ((1 - likeness) * _changed(size)), DETAIL)
     shown = mixed_in + coarse + scale * (full - coarse)
-    shown = photos + (shown - photos) * face_mask(size)
+    shown = photos + (shown - photos) * _face_mask(size)
     part = min(likeness / DETAIL_FROM, 1)
     if part < 1:
         shown = part * shown + (1 - part) * generated
@@ -445,7 +360,7 @@ def lay_over(people, generated, likeness, prototype=None):
 
 
 def _sizes(x):
-    """Return the shape of an array, or of a network's input, for `ops.reshape`."""
+    """Return the shape of an array, or of a network's tensor, for `ops.reshape`."""
     return [-1 if size is None else size for size in x.shape]
 
 
@@ -500,33 +415,18 @@ def _without_haze(generated, photos, reconstructions):
 
 def _spread(images):
     """Return the standard deviation of images [N, S, S, C], [N, 1, 1, 1]."""
-    axes = (-3, -2, -1)
-    return ops.sqrt(
-        ops.mean((images - ops.mean(images, axes, keepdims=True)) ** 2, axes, keepdims=True)
-    )
-
-
-def texture(generated, reconstructions):
-    """Return by how much the model makes the texture of faces stronger or weaker.
-
-    Args:
-        generated: float32 [..., N, S, S, C].
-        reconstructions: float32 [N, S, S, C].
-
-    Returns:
-        float32 [..., N, S, S, 1] within TEXTURE_SCALE.
-    """
-    made, own = (_texture_energy(x) for x in (generated, reconstructions))
-    return ops.clip(ops.sqrt(made / own), *TEXTURE_SCALE)
+    mean = ops.mean(images, (-3, -2, -1), keepdims=True)
+    return ops.sqrt(ops.mean((images - mean) ** 2, (-3, -2, -1), keepdims=True))
 
 
 def _texture_energy(images):
+    """Return the local variance of waves as fine as TEXTURE, [..., S, S, 1]."""
     fine, coarse = (_blur(_grey(images), deviation) for deviation in TEXTURE)
     return ops.maximum(_blur((fine - coarse) ** 2, TEXTURE_BLUR), 0) + 1e-4
 
 
 @functools.cache
-def changed(size):
+def _changed(size):
     """Return which part of a change is made at each place, float32 [S, S, 1]: less at the eyes.
 
     At the eyes and the mouth a model of 128 pixels errs most, and people are known by them.
@@ -543,7 +443,7 @@ def changed(size):
 
 
 @functools.cache
-def face_mask(size):
+def _face_mask(size):
     """Return 1 in the face and its hair, 0 at the sides and in the corners: float32 [S, S, 1]."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     places = np.abs([x - FACE_CENTRE[0], y - FACE_CENTRE[1]])
@@ -554,13 +454,10 @@ def face_mask(size):
     return (fade * fade * (3 - 2 * fade)).astype(np.float32)[..., None]
 
 
-def colours(photos, reconstructions):
+def _colours(photos, reconstructions):
     """Return how much of its colours a model shows of photos, [N, 1, 1, 1] from 0, grey, to 1.
 
     Of a photo with hardly any it makes one with more.
-
-    Args:
-        photos, reconstructions: float32 [N, S, S, C] in [-1, 1].
     """
     own, made = (
         ops.mean(ops.max(x, -1) - ops.min(x, -1), axis=(1, 2)) for x in (photos, reconstructions)

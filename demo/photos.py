@@ -5,14 +5,14 @@ ages_<name>_female.png, and a table of all, photos.csv; where it is asked, also 
 photos. A picture that is a face as in UTKFace is taken as it is.
 """
 
+import argparse
 import csv
 import os
-import typing
 
 import numpy as np
 
 import face_aging
-from data import align, console, files, flag_types, labels
+from data import align, console, files, flag_types, labels, tables
 from demo import likeness, portraits, strips, whole_photo
 
 TABLE = 'photos.csv'
@@ -23,43 +23,29 @@ WHOLE_PHOTO_AGES = 5, 30, 65  # years, where none are asked for
 
 
 class Writer:
-    """Writes the people in photos at other ages to a folder, one photo after the other.
+    """Writes the people in photos at other ages, one photo after the other, as `main` is asked to.
 
     Results are named by their photos, as `files.unique_names` does; of several faces in a photo
     each has its number behind the name, 1 for the largest. The folder is made for the first face.
-
-    Attributes:
-        rows: lists by COLUMNS, one for each face.
-        written: set of the names of the files.
-        failures: dict from the paths of photos without a face to the reasons, for
-            `align.warn_of_failures`.
     """
 
-    def __init__(
-        self,
-        method: likeness.AgingMethod,
-        out: str,  # the folder
-        genders: typing.Sequence[str] = labels.GENDER_NAMES,  # as which people are shown
-        years: typing.Sequence[int] | None = None,  # None: age groups, WHOLE_PHOTO_AGES
-        gif: bool = False,  # also write animations
-        whole_photos: bool = False,  # also write whole photos
-        everyone: bool = False,  # in these, change all faces at once
-        age: float | None = None,  # own age of the people in years, if it is known
-    ):
-        self.method, self.out = method, out
-        self.genders, self.years, self.age = genders, years, age
-        self.gif, self.whole_photos, self.everyone = gif, whole_photos, everyone
-        self.rows, self.failures = [], {}
-        self.written, self.taken = set(), set()  # the latter: names of faces, case-folded
+    def __init__(self, method: likeness.AgingMethod, args: argparse.Namespace):
+        self.method, self.args = method, args
+        self.out = portraits.result_folder(args)
+        self.genders = labels.GENDER_NAMES if args.gender == 'both' else [args.gender]
+        self.rows = []  # by COLUMNS, one for each face
+        self.failures = {}  # reasons of photos without a face, for `align.warn_of_failures`
+        self.taken = set()  # names of faces, case-folded
 
     def write(self, paths: list[str]):
         """Write strips, and what else is asked for, of all faces in photos."""
+        names = files.unique_names(paths)
         with console.Progress(total=len(paths), desc='Showing', unit=' photos') as progress:
-            for path, name in zip(paths, files.unique_names(paths), strict=True):
-                self._write_photo(path, name, progress)
+            for path, name in zip(paths, names, strict=True):
+                self._write_photo(path, name)
                 progress.update()
 
-    def _write_photo(self, path, name, progress):
+    def _write_photo(self, path, name):
         try:
             photo = portraits.open_photo(path)
         except console.InputError as error:
@@ -69,93 +55,81 @@ class Writer:
         if not count:
             self.failures[path] = align.NO_FACE
             return
+        os.makedirs(self.out, exist_ok=True)
         people, written = [], []
         for index in range(count):
-            progress.set_postfix(face=f'{index + 1}/{count}')
             number = f'_{index + 1:0{len(str(count))}}' if count > 1 else ''
             own_name = files.unique_name(name + number, self.taken)
-            portrait, names = self._write_face(photo, index, own_name)
+            portrait = portraits.portray(self.method, photo, index, path, self.args.age)
             people.append(portrait)
-            written.append(names)
-        together = []
-        if self.whole_photos and self.everyone:
-            together = self._write_whole(people, name)
+            written.append(self._write_strips(portrait, own_name))
+            if self.args.whole_photo and not self.args.everyone:
+                written[-1] += self._write_whole([portrait], own_name)
+        together = self._write_whole(people, name) if self.args.everyone else []
         for portrait, names in zip(people, written, strict=True):
             self._add_row(path, portrait, names + together)
 
-    def _write_face(self, photo, index, name):
-        """Write all pictures of a single face; return its Portrait and the files' names."""
-        age, gender = self.age, None
-        if len(photo.landmarks) == 1:
-            age, gender = portraits.known(name, age)
-        titles = ['input', *(self.years or labels.age_names(self.method.model.age_upper))]
-        years = self.years or labels.age_centres(self.method.model.age_upper)
-        portrait = portraits.portray(self.method, photo, index, name, age, gender)
-        faces = portraits.show(self.method, portrait, years, self.genders)
-        os.makedirs(self.out, exist_ok=True)
+    def _write_strips(self, portrait, name):
+        """Write the strips and animations of a face; return the files' names."""
+        age_upper = self.method.model.age_upper
+        years = self.args.ages or labels.age_centres(age_upper)
+        titles = ['input', *(self.args.ages or labels.age_names(age_upper))]
+        glide = labels.glide_years(age_upper)
         written = []
-        for k, shown_as in enumerate(self.genders):
-            written.append(f'ages_{name}_{shown_as}.png')
-            strip = [portrait.image, *faces[:, k]]
-            strips.save_strip(strip, titles, os.path.join(self.out, written[-1]))
-            if self.gif:
-                written.append(f'ages_{name}_{shown_as}.gif')
-                glide = labels.glide_years(self.method.model.age_upper)
-                frames = portraits.show(self.method, portrait, glide, [shown_as])
-                strips.save_gif(frames[:, 0], glide, os.path.join(self.out, written[-1]))
-        if self.whole_photos and not self.everyone:
-            written += self._write_whole([portrait], name)
-        return portrait, written
+        for gender in self.genders:
+            faces = portraits.show(self.method, portrait, years, gender)
+            written.append(f'ages_{name}_{gender}.png')
+            path = os.path.join(self.out, written[-1])
+            strips.save_strip([portrait.image, *faces], titles, path)
+            if self.args.gif:
+                frames = portraits.show(self.method, portrait, glide, gender)
+                written.append(f'ages_{name}_{gender}.gif')
+                strips.save_gif(frames, glide, os.path.join(self.out, written[-1]))
+        return written
 
     def _write_whole(self, people, name):
         """Write the whole photo of people with all of them changed; return the files' names."""
         photo, written = people[0].photo, []
-        years = self.years or WHOLE_PHOTO_AGES
+        years = self.args.ages or WHOLE_PHOTO_AGES
         for gender in self.genders:
-            faces = [
-                portraits.show(self.method, portrait, years, [gender])[:, 0] for portrait in people
-            ]
-            for i, year in enumerate(years):
+            shown = [portraits.show(self.method, person, years, gender) for person in people]
+            for year, *faces in zip(years, *shown, strict=True):
                 pixels = photo.pixels.copy()
-                for portrait, own in zip(people, faces, strict=True):
-                    whole_photo.change_face(pixels, portrait, own[i])
-                suffix = whole_photo.SUFFIXES[photo.format]
-                written.append(f'photo_{name}_{gender}_{year}.{suffix}')
-                whole_photo.save(os.path.join(self.out, written[-1]), pixels, photo)
+                for person, face in zip(people, faces, strict=True):
+                    whole_photo.change_face(pixels, person, face)
+                written.append(f'photo_{name}_{gender}_{year}.{whole_photo.SUFFIXES[photo.format]}')
+                with files.replacing(os.path.join(self.out, written[-1])) as aside:
+                    whole_photo.save(aside, pixels, photo)
         return written
 
     def _add_row(self, path, portrait, written):
         """Add the table's row of a face."""
-        x, y, width, angle = portraits.place_of(portrait.landmarks)
-        given = {True: 'given', False: 'guessed'}
         if path.startswith(tuple('=+-@')):  # a spreadsheet would take it for a formula
             path = os.path.join(os.curdir, path)
+        x, y, width, angle = portraits.place_of(portrait.landmarks)
+        place = [round(x), round(y), round(width), round(np.degrees(angle))]
         gender = labels.GENDER_NAMES[portrait.gender]
-        row = [path, portrait.index + 1, round(x), round(y), round(width), round(np.degrees(angle))]
-        row += [round(portrait.age), given[portrait.is_age_given]]
-        row += [gender, given[portrait.is_gender_given], '; '.join(written)]
-        self.rows.append(row)
-        self.written.update(written)
+        own = [round(portrait.age), portrait.age_is, gender, portrait.gender_is]
+        self.rows.append([path, portrait.index + 1, *place, *own, '; '.join(written)])
 
-    def write_table(self, path: str):
+    def write_table(self):
         """Write the rows with a header of COLUMNS."""
         options = {'encoding': 'utf-8', 'errors': 'surrogateescape', 'newline': ''}
+        path = os.path.join(self.out, TABLE)
         with files.replacing(path) as aside, open(aside, 'w', **options) as file:
             csv.writer(file, lineterminator='\n').writerows([COLUMNS, *self.rows])
 
     def summary(self) -> str:
         """Return a phrase that counts what was written."""
-        animations = sum(name.endswith('.gif') for name in self.written)
-        changed = sum(name.startswith('photo_') for name in self.written)
-        counts = {
-            'strip': len(self.written) - animations - changed,
-            'animation': animations,
-            'photo': changed,
-        }
-        written = ', '.join(_count(number, word) for word, number in counts.items() if number)
-        faces = _count(len(self.rows), 'face')
-        photos = _count(len({row[0] for row in self.rows}), 'photo')
-        return f'{faces} in {photos}: {written} in {self.out}'
+        written = {name for row in self.rows for name in row[-1].split('; ')}
+        photos = [name for name in written if name.startswith('photo_')]
+        animations = [name for name in written if name.endswith('.gif')]
+        counts = [_count(len(written) - len(animations) - len(photos), 'strip')]
+        counts += [_count(len(animations), 'animation')] if animations else []
+        counts += [_count(len(photos), 'photo')] if photos else []
+        people = _count(len(self.rows), 'face')
+        origins = _count(len({row[0] for row in self.rows}), 'photo')
+        return f'{people} in {origins}: {", ".join(counts)} in {self.out}'
 
 
 def _count(number, word):
@@ -169,42 +143,31 @@ def main(argv=None):
     flag_types.add_model(parser)
     portraits.add_out(parser)
     parser.add_argument('--gif', action='store_true', help='also write animations')
-    parser.add_argument(
-        '--whole_photo', action='store_true', help='also write the whole photos with changed faces'
-    )
-    parser.add_argument(
-        '--everyone', action='store_true', help='in whole photos, change all faces at once'
-    )
-    parser.add_argument(
-        '--ages',
-        help='years, such as 5,30,65; default: the age groups, and in whole photos 5, 30 and 65',
-    )
+    parser.add_argument('--whole_photo', action='store_true', help='also write whole photos')
+    parser.add_argument('--everyone', action='store_true', help='the same, all faces in one')
+    parser.add_argument('--ages', help='years, such as 5,30,65; default: the age groups')
     parser.add_argument(
         '--gender',
         choices=[*labels.GENDER_NAMES, 'both'],
         default='both',
         help='as which people are shown (%(default)s)',
     )
-    likeness.add_arguments(parser)
+    parser.add_argument(
+        '--age',
+        type=flag_types.number(0, tables.OLDEST),
+        help='own age of the people; default: read from names, or guessed',
+    )
+    likeness.add_strength(parser)
     args = parser.parse_args(argv)
-    years = labels.parse_ages(args.ages) if args.ages else None
+    args.ages = labels.parse_ages(args.ages) if args.ages else None
     paths = files.list_images(args.photos)  # before the model is opened: a name may be mistaken
     model = face_aging.open_trained(args.savedir, args.age_groups)
-    writer = Writer(
-        likeness.open_aging(model, args.age_shift, args.likeness),
-        portraits.result_folder(args),
-        labels.GENDER_NAMES if args.gender == 'both' else [args.gender],
-        years,
-        args.gif,
-        args.whole_photo or args.everyone,
-        args.everyone,
-        args.age,
-    )
+    writer = Writer(likeness.open_aging(model, args.age_shift, args.likeness), args)
     writer.write(paths)
     if not writer.rows:
         raise console.InputError(align.nothing_found(args.photos, writer.failures))
     align.warn_of_failures(writer.failures)
-    writer.write_table(os.path.join(writer.out, TABLE))
+    writer.write_table()
     console.say(f'\n\t{writer.summary()}; {TABLE} lists them.\n')
 
 

@@ -1,8 +1,7 @@
 """Photos and the people in them, as all programs of this folder take them.
 
 A photo is decoded once and searched for faces once, and each face in it is encoded once: it becomes
-a `Portrait`, of which strips, animations, whole photos, games and the page are made. Here is also
-what these programs ask about the model and the results.
+a `Portrait`, of which strips, animations, whole photos, games and the page are made.
 """
 
 import argparse
@@ -19,46 +18,26 @@ JPEG_START = b'\xff\xd8\xff'  # of every JPEG file
 
 
 class Photo(typing.NamedTuple):
-    """A photo and the faces in it.
+    """A photo and the faces in it."""
 
-    Attributes:
-        pixels: uint8 array [H, W, 3], as people see it.
-        landmarks: float array [N, 5, 2], (x, y) in pixels of detector.LANDMARKS of each face, the
-            largest face first.
-        is_face: whether it is nothing but a face that lies as in UTKFace: taken as it is.
-        format: of its file, 'JPEG', or 'PNG' for all others.
-        profile: bytes of its ICC profile, None where it has none.
-    """
-
-    pixels: np.ndarray
-    landmarks: np.ndarray
-    is_face: bool
-    format: str
-    profile: bytes | None
+    pixels: np.ndarray  # uint8 [H, W, 3], as people see it
+    landmarks: np.ndarray  # float [N, 5, 2], (x, y) in pixels, the largest face first
+    is_face: bool  # whether it is nothing but a face that lies as in UTKFace: taken as it is
+    format: str  # of its file, 'JPEG', or 'PNG' for all others
+    profile: bytes | None  # its ICC profile
 
 
 class Portrait(typing.NamedTuple):
-    """A face in a photo, and what a model makes of it.
+    """A face in a photo, and what a model makes of it."""
 
-    Attributes:
-        name: of its results.
-        photo: the Photo.
-        index: of the face in photo.landmarks.
-        span: levels of the photo that are 2 in the face, whose contrast is stretched.
-        people: a likeness.People of one: the face, its code, labels and reconstruction.
-        age, gender: in years, and 0 male, 1 female.
-        is_age_given, is_gender_given: whether they were given, and not guessed.
-    """
-
-    name: str
     photo: Photo
-    index: int
-    span: float
-    people: likeness.People
-    age: float
-    gender: int
-    is_age_given: bool
-    is_gender_given: bool
+    index: int  # of the face in photo.landmarks
+    span: float  # levels of the photo that are 2 in the face, whose contrast is stretched
+    people: likeness.People  # of one: the face, its code, labels and reconstruction
+    age: float  # in years
+    gender: int  # 0 male, 1 female
+    age_is: str  # 'given' or 'guessed'
+    gender_is: str
 
     @property
     def image(self) -> np.ndarray:
@@ -71,15 +50,8 @@ class Portrait(typing.NamedTuple):
         return self.photo.landmarks[self.index]
 
 
-# --------------------------------------------------------------------------------- photos
-
-
 def open_photo(source: str | os.PathLike | bytes) -> Photo:
-    """Decode a photo, a file or its content, and find the faces in it.
-
-    Raises:
-        UnreadableError: it cannot be read.
-    """
+    """Decode a photo, a file or its content, and find its faces; may raise UnreadableError."""
     with pictures.open_picture(source, on_white=True) as image:
         profile = image.info.get('icc_profile')
         pixels = np.asarray(image)
@@ -106,20 +78,13 @@ def require_face(photo: Photo, name: str):
         )
 
 
-def cut_out(photo: Photo, index: int, size: int, channels: int = 3) -> tuple[np.ndarray, float]:
-    """Cut a face out of its photo as a model takes it, with stretched contrast.
-
-    Returns:
-        face: float32 array [size, size, channels] in [-1, 1].
-        span: levels of the photo that were stretched to 2.
-    """
+def cut_out(photo: Photo, index: int, size: int) -> tuple[np.ndarray, float]:
+    """Return a face as a model takes it, float32 [size, size, 3] in [-1, 1], and its span."""
     crop = photo.pixels
     if not photo.is_face:
         crop = detector.cut_out(photo.pixels, photo.landmarks[index])
-    crop = Image.fromarray(crop).convert('L' if channels == 1 else 'RGB')
-    low, *_, high = sorted(np.ravel(crop.getextrema()).tolist())
-    face = pictures.to_face(crop, size).reshape(size, size, channels)
-    return pipeline.to_float(face).numpy(), float(max(high - low, 1))
+    face = pictures.to_face(Image.fromarray(crop), size)
+    return pipeline.to_float(face).numpy(), float(max(np.ptp(crop), 1))
 
 
 def place_of(landmarks: np.ndarray) -> tuple[float, float, float, float]:
@@ -131,77 +96,55 @@ def place_of(landmarks: np.ndarray) -> tuple[float, float, float, float]:
     return centre.real, centre.imag, 1 / abs(a), -np.angle(a)
 
 
-# ------------------------------------------------------------------------------ portraits
-
-
 def portray(
     method: likeness.AgingMethod,
     photo: Photo,
     index: int = 0,
     name: str = '',
     age: float | None = None,
-    gender: int | None = None,
 ) -> Portrait:
-    """Return the Portrait of a face in a photo.
+    """Return the Portrait of a face in a photo; its age and gender are guessed where not given.
 
-    Args:
-        method: its Codes serve to guess what is not given.
-        photo, index: the face.
-        name: of its results.
-        age, gender: of the person, in years and 0 male, 1 female, where they are known.
+    The photo's name gives them if it is as UTKFace's, 23_0_me, and there is no other face; an age
+    in years counts in place of the name's.
     """
-    face, span = cut_out(photo, index, method.model.size_image, method.model.num_input_channels)
+    model = method.model
+    face, span = cut_out(photo, index, model.size_image)
+    known = readers.parse_name(name) if len(photo.landmarks) == 1 else None
+    named_age, gender = known or (None, None)
+    age = named_age if age is None else age
     people = method.look_at(face[None], age, gender)
-    guessed_age = (people.ages[0] + 1) / 2 @ labels.age_centres(method.model.age_upper)
+    guessed_age = (people.ages[0] + 1) / 2 @ labels.age_centres(model.age_upper)
     return Portrait(
-        name=name,
-        photo=photo,
-        index=index,
-        span=span,
-        people=people,
+        photo,
+        index,
+        span,
+        people,
         age=float(guessed_age) if age is None else age,
-        gender=int(people.genders[0].argmax()) if gender is None else gender,
-        is_age_given=age is not None,
-        is_gender_given=gender is not None,
+        gender=int(people.genders[0].argmax()),
+        age_is='guessed' if age is None else 'given',
+        gender_is='guessed' if gender is None else 'given',
     )
-
-
-def known(name: str, age: float | None = None) -> tuple[float | None, int | None]:
-    """Return the age and gender that the name of a photo tells, None for the unknown.
-
-    Args:
-        name: such as UTKFace's, 23_0_me, of a man of 23.
-        age: counts in place of the name's.
-    """
-    own_age, gender = readers.parse_name(name) or (None, None)
-    return own_age if age is None else age, gender
 
 
 def show(
     method: likeness.AgingMethod,
     portrait: Portrait,
     years: typing.Sequence[float],
-    genders: typing.Sequence[str],
+    gender: str,
     age_shift: float | None = None,
     strength: float | None = None,
 ) -> np.ndarray:
-    """Show a person at ages.
+    """Show a person at N ages, as a gender of labels.GENDER_NAMES.
 
-    Args:
-        portrait: the person.
-        years: N ages.
-        genders: G of labels.GENDER_NAMES, as which the person is shown.
-        age_shift, strength: the latter the likeness; by default those of the method.
+    The age shift and the strength, the likeness, are by default those of the method.
 
     Returns:
-        float32 array [N, G, S, S, C] in [-1, 1].
+        float32 array [N, S, S, C] in [-1, 1].
     """
-    ages = labels.age_label(np.array(years), method.model.age_upper)[:, None]
-    shown_as = labels.one_hot([labels.GENDER_NAMES.index(gender) for gender in genders], 2)
-    return method.show(portrait.people, ages, shown_as, age_shift, strength)
-
-
-# ------------------------------------------------------------------------------- programs
+    ages = labels.age_label(np.array(years), method.model.age_upper)
+    genders = labels.one_hot([labels.GENDER_NAMES.index(gender)], 2)
+    return method.show(portrait.people, ages[:, None], genders, age_shift, strength)[:, 0]
 
 
 def add_out(parser: argparse.ArgumentParser):

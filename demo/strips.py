@@ -14,40 +14,31 @@ TITLE_FONT = 2 / 3  # height of its letters, as a part of the band's: 14 pixels 
 FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
 
 
-def titled(
-    images: typing.Sequence[np.ndarray],
-    titles: typing.Sequence,
-    image_value_range: tuple[float, float] = (-1, 1),
-) -> np.ndarray:
-    """Put a title above each image, black on white.
+def titled(images: typing.Sequence[np.ndarray], titles: typing.Sequence) -> np.ndarray:
+    """Put a title, a string or number, above each of N images, black on white.
 
     Args:
-        images: array [N, H, W, C] within image_value_range.
-        titles: N strings or numbers.
-        image_value_range: (value of black, value of white).
+        images: array [N, H, W, 3] in [-1, 1].
 
     Returns:
-        uint8 array [N, H + TITLE_BAND * W, W, C].
+        uint8 array [N, H + TITLE_BAND * W, W, 3].
     """
-    images = np.asarray(images)
-    pixels = ops.image_grid(images, image_value_range, size_frame=(len(images), 1))
-    pixels = pixels.reshape(images.shape)
+    pixels = ops.image_grid(images, size_frame=(len(images), 1)).reshape(np.shape(images))
     width = pixels.shape[2]
     height = round(width * TITLE_BAND)
     font = ImageFont.load_default(height * TITLE_FONT)
     bands = []
     for title in titles:
-        band = Image.new('L', (width, height), 'white')
+        band = Image.new('RGB', (width, height), 'white')
         ImageDraw.Draw(band).text((width / 2, height / 2), str(title), 'black', font, anchor='mm')
         bands.append(np.asarray(band))
-    bands = np.repeat(np.stack(bands)[..., None], pixels.shape[3], axis=3)
     return np.concatenate([bands, pixels], axis=1)
 
 
 def draw_strip(
     images: typing.Sequence[np.ndarray], titles: typing.Sequence, rows: int = 1
 ) -> np.ndarray:
-    """Return images [N, H, W, C] in [-1, 1], each `titled`, in rows as one picture, uint8."""
+    """Return images [N, H, W, 3] in [-1, 1], each `titled`, in rows as one picture, uint8."""
     return ops.image_grid(titled(images, titles), (0, 255), (rows, len(images) // rows))
 
 
@@ -55,8 +46,7 @@ def save_strip(
     images: typing.Sequence[np.ndarray], titles: typing.Sequence, save_path: str, rows: int = 1
 ):
     """Write a picture as from `draw_strip`."""
-    frame = rows, len(images) // rows
-    ops.save_batch_images(titled(images, titles), save_path, (0, 255), frame)
+    ops.save_batch_images(draw_strip(images, titles, rows)[None], save_path, (0, 255))
 
 
 def save_gif(
@@ -64,20 +54,17 @@ def save_gif(
     titles: typing.Sequence,
     save_path: str | os.PathLike | typing.BinaryIO,
 ):
-    """Write images [N, H, W, C] in [-1, 1], each `titled`, as an endless animation, to and fro."""
+    """Write images [N, H, W, 3] in [-1, 1], each `titled`, as an endless animation, to and fro."""
     frames = titled(images, titles)
-    frames = frames.squeeze(-1) if frames.shape[-1] == 1 else frames
     # The 256 colours that fit all frames best, chosen from a quarter of the pixels; with a standard
     # palette bright skin falls into patches. No dithering: it flickers and takes half as much space
     # again.
-    palette = Image.fromarray(np.concatenate(frames[:, ::2, ::2])).convert('RGB')
-    palette = palette.quantize(256, kmeans=1)
+    palette = Image.fromarray(np.concatenate(frames[:, ::2, ::2])).quantize(256, kmeans=1)
     frames = [
-        Image.fromarray(frame).convert('RGB').quantize(palette=palette, dither=Image.Dither.NONE)
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     ]
-    durations = [FRAME_MS] * len(frames)
-    durations[0] = durations[-1] = END_FRAME_MS
+    durations = [END_FRAME_MS, *[FRAME_MS] * (len(frames) - 2), END_FRAME_MS]
     frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
     with console.naming(save_path):
         frames[0].save(

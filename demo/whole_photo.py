@@ -5,11 +5,13 @@ the face's place in the photo, and added there under a soft mask: skin, hair and
 their sharpness, and nothing is changed outside of the face's surroundings.
 """
 
+import typing
+
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from data import detector, files
+from data import detector
 from demo import portraits
 
 # The mask: a rounded square around a crop as UTKFace's, from whose centre to each side it is 1 up
@@ -18,29 +20,21 @@ MASK_CORE, MASK_EDGE = 0.42, 0.6
 MASK_POWER = 4  # 2 is a circle, more is squarer
 BAND = 256  # rows of a photo that are changed at a time: bounds the memory
 SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png'}  # of the formats in which photos are written
-QUALITY = 95  # of JPEG, so that another loss cannot be seen
+# A JPEG's further loss cannot be seen; a PNG takes a sixth of the time of the usual level.
+QUALITY, COMPRESSION = 95, 1
 
 
 def change_face(pixels: np.ndarray, portrait: portraits.Portrait, face: np.ndarray):
-    """Change the face of a portrait in its photo into another one, in place.
-
-    Args:
-        pixels: uint8 array [H, W, 3], the photo; writable.
-        portrait: whose face it is.
-        face: float array [S, S, C] in [-1, 1], how the model shows it.
-    """
+    """Change a portrait's face in its photo, in place, into how the model shows the person."""
     change = (face - portrait.image) * portrait.span / 2
     add_change(pixels, portrait.landmarks, change)
 
 
-def add_change(pixels, landmarks, change):
-    """Add a change of a face to its photo, in place.
+def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
+    """Add a change of a face to its photo [H, W, 3], in place.
 
-    Args:
-        pixels: uint8 array [H, W, 3], the photo; writable.
-        landmarks: float array [5, 2], (x, y) of the face in it, as from `detector.find_faces`.
-        change: float array [S, S, C], C 1 or 3, in levels of the photo: what is to be added to the
-            face as `detector.cut_out` cuts it out, scaled to [S, S].
+    The change is float [S, S, C], C 1 or 3, in levels of the photo: what is to be added to the face
+    as `detector.cut_out` cuts it out, scaled to [S, S].
     """
     size = len(change)
     # A photo's point z = x + iy lies at a z + b in the face.
@@ -57,7 +51,7 @@ def add_change(pixels, landmarks, change):
         band = pixels[top : min(top + BAND, high[1]), low[0] : high[0]]
         y, x = np.ogrid[: band.shape[0], : band.shape[1]]
         z = a * ((x + low[0] + 0.5) + 1j * (y + top + 0.5)) + b  # centres of pixels
-        mask = mask_at(z / size)
+        mask = _mask_at(z / size)
         inside = mask > 0
         places = [z.imag[inside] - 0.5, z.real[inside] - 0.5]
         added = [
@@ -68,20 +62,15 @@ def add_change(pixels, landmarks, change):
         band[inside] = np.clip(np.round(changed), 0, 255)
 
 
-def mask_at(places):
-    """Return which part of a change is added at places of a face, from 1 at its core to 0.
-
-    Args:
-        places: complex array, x + iy in parts of the crop's width and height.
-    """
+def _mask_at(places):
+    """Return the mask at places x + iy in parts of the crop's width and height."""
     x, y = np.abs(places.real - 0.5), np.abs(places.imag - 0.5)
     radius = (x**MASK_POWER + y**MASK_POWER) ** (1 / MASK_POWER)
     fade = np.clip((MASK_EDGE - radius) / (MASK_EDGE - MASK_CORE), 0, 1)
     return fade * fade * (3 - 2 * fade)
 
 
-def save(path: str, pixels: np.ndarray, photo: portraits.Photo):
+def save(file: str | typing.BinaryIO, pixels: np.ndarray, photo: portraits.Photo):
     """Write the changed pixels of a photo in its format, with its colour profile."""
-    with files.replacing(path) as aside:
-        image = Image.fromarray(pixels)
-        image.save(aside, photo.format, quality=QUALITY, icc_profile=photo.profile)
+    options = {'quality': QUALITY, 'compress_level': COMPRESSION, 'icc_profile': photo.profile}
+    Image.fromarray(pixels).save(file, photo.format, **options)

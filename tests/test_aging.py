@@ -91,6 +91,7 @@ def test_what_fits_best_is_the_guess(vivid, statistics):
         people = likeness.AgingMethod(model, None, 0, 0).look_at(images)
         np.testing.assert_array_equal(people.ages, ages)
         np.testing.assert_array_equal(people.genders, genders)
+        np.testing.assert_allclose(people.reconstructions, images, atol=1e-5)
         # And where the codes tell no gender.
         year = labels.age_centres()[groups[0]]
         people = likeness.AgingMethod(model, alike, 0, 0).look_at(images, year)
@@ -109,11 +110,6 @@ def some_people(images, reconstructions, weight=1):
 def random_images(seed, count=2, channels=3):
     shape = count, 32, 32, channels
     return np.random.RandomState(seed).uniform(-0.5, 0.5, shape).astype(np.float32)
-
-
-def test_likeness_0_is_what_was_generated():
-    x, r, y = map(random_images, range(3))
-    np.testing.assert_array_equal(lay_over(some_people(x, r), y, 0), y)
 
 
 @pytest.mark.parametrize('channels', [1, 3])
@@ -242,12 +238,6 @@ def test_people_are_looked_at_with_what_is_known_of_them(vivid, statistics):
     z = model.E(images).numpy()
     expected = model.G([z, *target(4, 1, 2)]).numpy()
     np.testing.assert_array_equal(people.reconstructions, expected)
-    guessed = likeness.AgingMethod(model, statistics, 0, 0).look_at(images)
-    ages, genders, _ = possible_labels(model, statistics, z)
-    rows = np.tile(z, [2, 1]), np.concatenate(ages), np.concatenate(genders)
-    own = guessed.genders.argmax(axis=1) * 2 + [0, 1]  # the rows of what was chosen
-    np.testing.assert_array_equal(guessed.reconstructions, model.G([*rows]).numpy()[own])
-    np.testing.assert_array_equal(guessed.ages, rows[1][own])
 
 
 def test_ages_and_people_are_broadcast(vivid, statistics):

@@ -1,7 +1,5 @@
 """How pictures are given to the detector: mtcnn 1.0 misreads lists, paths and turned files."""
 
-from types import SimpleNamespace
-
 import keras  # noqa: F401
 import mtcnn
 import numpy as np
@@ -10,7 +8,6 @@ from PIL import ExifTags
 
 from data import align, check, pictures
 from demo import portraits
-from demo.page import studio
 from tests.test_align import NAMES, paste
 
 
@@ -58,21 +55,17 @@ def check_a_data_set(folder):
         check.main(words)
 
 
-def upload_to_the_page(folder, monkeypatch):
-    monkeypatch.setattr(studio.Studio, 'choose_face', lambda self, photo, *_: photo)
+def upload_to_the_page(folder):
     for path in sorted(folder.iterdir()):
-        assert (
-            len(studio.Studio(SimpleNamespace(model=None)).open_photo(path.read_bytes()).landmarks)
-            == 1
-        )
+        assert len(portraits.open_photo(path.read_bytes()).landmarks) == 1
 
 
 WAYS = [align_a_data_set, open_photos, check_a_data_set, upload_to_the_page]
 
 
 @pytest.mark.parametrize('search', WAYS)
-def test_the_detector_gets_upright_arrays_one_by_one(photos, given, monkeypatch, search):
-    search(photos, monkeypatch) if search is upload_to_the_page else search(photos)
+def test_the_detector_gets_upright_arrays_one_by_one(photos, given, search):
+    search(photos)
     shapes = set()
     for image in given:
         assert isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3

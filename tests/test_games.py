@@ -17,15 +17,15 @@ from demo import games, likeness, photos, portraits, strips
 from tests import test_photos
 from tests.test_photos import BAND, MAN, WOMAN, faces_of, frames_of
 
-morph = games.morph
-
 
 @pytest.fixture
 def pair(bundled):
     """The portraits of two people."""
     method = likeness.AgingMethod(bundled, None, 0, 0)
     shown = [portraits.open_photo(str(path)) for path in (MAN, WOMAN)]
-    return [portraits.portray(method, photo, age=30, gender=0) for photo in shown]
+    names = '23_0_me.jpg', '52_1_you.jpg'
+    pairs = zip(shown, names, strict=True)
+    return [portraits.portray(method, photo, name=name) for photo, name in pairs]
 
 
 class Recorder:
@@ -36,7 +36,8 @@ class Recorder:
     def __init__(self):
         self.codes = np.linspace(-1, 1, 100).reshape(2, 50).astype(np.float32)
         self.pair = [
-            types.SimpleNamespace(people=types.SimpleNamespace(z=z[None])) for z in self.codes
+            types.SimpleNamespace(people=types.SimpleNamespace(z=z[None]), age=age, gender=gender)
+            for z, age, gender in zip(self.codes, (10, 70), (1, 0), strict=True)
         ]
 
     def generate(self, z, ages, genders):
@@ -48,17 +49,18 @@ class Recorder:
 
 
 def test_a_morph_goes_from_one_reconstruction_to_the_other(bundled, pair):
-    faces = games.morph(bundled, *pair, ages=(23, 52), genders=(0, 1), count=4)
+    faces, titles = games.morph(bundled, *pair, count=4)
     age, gender = labels.age_label([23, 52]), labels.one_hot([0, 1], 2)
     codes = np.concatenate([portrait.people.z for portrait in pair])
     ends = bundled.G([codes, age, gender])
     assert faces.shape == (4, 32, 32, 3) and faces.dtype == np.float32
     np.testing.assert_allclose(faces[[0, -1]], ends, atol=1e-5)
+    assert titles == ['23', '33', '42', '52']
 
 
 def test_code_age_and_gender_of_a_morph_glide():
     recorder = Recorder()
-    games.morph(recorder, *recorder.pair, ages=(10, 70), genders=(1, 0), count=61)
+    games.morph(recorder, *recorder.pair, count=61)
     z, ages, genders = recorder.inputs
     share = np.linspace(0, 1, 61)[:, None]
     one, other = recorder.codes
@@ -112,7 +114,7 @@ def test_the_program_morph(bundled, pair):
     assert written() == [name + '.gif', name + '.png']
     with Image.open(name + '.png') as strip:
         faces, titles = faces_of(strip)
-    expected = games.morph(bundled, *pair, (23, 52), (0, 1))
+    expected, _ = games.morph(bundled, *pair)
     assert len(faces) == 11
     ends = ops.image_grid(expected[[0, -1]], size_frame=(2, 1)).reshape(2, 32, 32, 3)
     np.testing.assert_allclose(faces[[1, -2]], ends, atol=1)
@@ -145,34 +147,22 @@ def test_mistaken_words_for_kids(bundled, words):
         games.main(['kids', str(MAN), str(WOMAN), *words.split()])
 
 
-def test_who_is_who_in_a_morph(bundled, monkeypatch):
-    """By the flags, else by the names, else by a guess."""
-    asked = []
-    monkeypatch.setattr(games, 'morph', lambda *args: asked.append(args[3:]) or morph(*args))
+def test_who_is_who(bundled):
+    """By the name of a photo of one person, or by a guess."""
     shutil.copy(WOMAN, 'you.jpg')
-    start('morph', MAN, 'you.jpg')
-    (ages, genders) = asked.pop()
-    assert (ages[0], genders[0]) == (23, 0) and 0 <= ages[1] <= 80 and genders[1] in (0, 1)
-    start('morph', MAN, 'you.jpg', '--ages', '3,60')
-    assert asked.pop()[0] == (3, 60)
-    start('morph', MAN, 'you.jpg', '--genders', 'female,female')
-    assert asked.pop() == ([23, ages[1]], [1, 1])
-    cure = ' Try --ages 30,60 --genders male,female.'
-    for words in (['--ages', '3'], ['--ages', '3,4,5'], ['--genders', 'male,men']):
-        said = error_of('morph', MAN, WOMAN, *words)
-        assert 'of two people: pass two ages and two genders.' in said and said.endswith(cure)
-
-
-def test_where_the_model_is_and_where_the_results_go(bundled, tiny, capsys):
-    """The weights in init_model stand in for the default folder's, wherever the results go."""
-    games.main(['kids', str(MAN), str(WOMAN), '--out', 'a/b'])
-    assert 'No checkpoint in save/checkpoint yet' in capsys.readouterr().out
-    name = 'kids_23_0_madeup004_52_1_madeup007.png'
-    assert written() == [f'a/b/{name}']
-    tiny(is_training=False, save_dir='save').save_checkpoint()
-    games.main(['kids', str(MAN), str(WOMAN)])
-    assert 'Restored save/checkpoint/model-0' in capsys.readouterr().out
-    assert f'save/test/{name}' in written()
+    method = likeness.AgingMethod(bundled, None, 0, 0)
+    photo = portraits.open_photo('you.jpg')
+    told = portraits.portray(method, photo, name='52_1_you.jpg')
+    assert (told.age, told.gender, told.age_is, told.gender_is) == (52, 1, 'given', 'given')
+    aged = portraits.portray(method, photo, name='52_1_you.jpg', age=30)
+    assert (aged.age, aged.gender) == (30, 1)
+    two = photo._replace(landmarks=np.repeat(photo.landmarks, 2, axis=0))
+    for person in (
+        portraits.portray(method, photo, name='you.jpg'),
+        portraits.portray(method, two, name='52_1_you.jpg'),
+    ):
+        assert (person.age_is, person.gender_is) == ('guessed', 'guessed')
+        assert 0 <= person.age <= 80 and person.gender in (0, 1)
 
 
 def test_of_several_faces_the_largest_plays(bundled):
@@ -186,12 +176,6 @@ def test_of_several_faces_the_largest_plays(bundled):
         face = faces_of(picture.crop([0, 0, 64, BAND + 32]))[0][0]
     own, other = (pictures.read_face(path, 32).astype(int) for path in (WOMAN, MAN))
     assert np.abs(face - own).mean() < 20 < np.abs(face - other).mean()
-
-
-def test_without_a_model_nothing_is_written(bundled, monkeypatch):
-    monkeypatch.setattr('face_aging.INIT_MODEL', 'nowhere')
-    assert 'There is no trained model in save/checkpoint' in error_of('kids', MAN, WOMAN)
-    assert written() == []
 
 
 @pytest.mark.parametrize(
@@ -222,14 +206,6 @@ def test_a_photo_without_a_face(bundled):
     said = error_of('morph', '30_1_no.png', MAN)
     assert '30_1_no.png cannot be read' in said and said.endswith(': name a picture.')
     assert written() == ['30_1_wall.png']
-
-
-@pytest.mark.parametrize('words', [['photos', MAN], ['morph', MAN, WOMAN]], ids=str)
-@pytest.mark.parametrize('flag', ['--savedir', '--out'])
-def test_no_name_of_a_folder(bundled, words, flag):
-    with pytest.raises(SystemExit, match=f'{flag}: this names no file or folder'):
-        start(*words, flag, '')
-    assert written() == []
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ Photos stay in this program's memory, and only as long as the page is open in th
 is sent elsewhere, and the page needs no network.
 """
 
-import os
-import tempfile
 import threading
 
 import face_aging
@@ -29,14 +27,12 @@ def main(argv=None):
     args = parser.parse_args(argv)
     model = face_aging.open_trained(args.savedir, args.age_groups)
     page = layout.build(likeness.open_aging(model))
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ['GRADIO_TEMP_DIR'] = folder
-        layout.serve(page, args.port, args.share)
-        console.say(f'Open {page.share_url or page.local_url} in a browser; Ctrl-C ends.')
-        try:
-            threading.Event().wait()
-        finally:
-            page.close(verbose=False)
+    layout.serve(page, args.port, args.share)
+    console.say(f'Open {page.share_url or page.local_url} in a browser; Ctrl-C ends.')
+    try:
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
 
 
 if __name__ == '__main__':

@@ -1,34 +1,31 @@
 """The page itself: what is shown where, and what happens when something is moved or clicked."""
 
 import base64
-import functools
+import html
 import os
 import pathlib
 
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # Gradio reads it when it is imported
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
-from data import console, labels, pictures, readers
+from data import console, labels, readers
 from demo import likeness
-from demo.page.studio import EMPTY, Studio, encoded, show_fault, show_photo
+from demo.page.studio import EMPTY, FAULT, Studio, show_photo
+from demo.portraits import portray
 from init_model import codes
 
 HERE = pathlib.Path(__file__).parent
-FACES = HERE.parent / 'faces'
-EXAMPLES = sorted(FACES.glob('*.jpg'), key=lambda path: readers.parse_name(path) or (0,))
+EXAMPLES = sorted((HERE.parent / 'faces').glob('*.jpg'), key=readers.parse_name)
 OLDEST = 90  # years, of the slider; from the last central year on, 80, the label stays
-THUMBNAIL = 64  # pixels
-PAPER = 'https://arxiv.org/abs/1702.08423'
 
-INTRODUCTION = f"""
+INTRODUCTION = """
 # A face at every age
 
 This page shows a face as it might look at another age, by the method of
-[Zhang, Song and Qi, CVPR 2017]({PAPER}). It is **a likely face of that age** among the 22,000
-pictures that the model learned from, **not a forecast**: nobody can see your future in a photo.
+[Zhang, Song and Qi, CVPR 2017](https://arxiv.org/abs/1702.08423). It is **a likely face of that
+age** among the 22,000 pictures that the model learned from, **not a forecast**: nobody can see your
+future in a photo.
 
 Use photos of people who agree, or the made-up people below. A photo stays in the memory of the
 computer that runs this page, until you close it. The page is for play and research, not for
@@ -50,57 +47,10 @@ BOX = """
   <div class="examples">${examples}</div>
 </div>
 """
-# Saves the picture to which a selector leads, under its name.
-SAVE = """() => {
-  const picture = document.querySelector('%s');
-  if (!picture) return;
-  const link = document.createElement('a');
-  link.href = picture.src;
-  link.download = picture.dataset.name;
-  link.click();
-}"""
 
 
-@functools.cache
-def examples():
-    """Return the HTML of the made-up faces to click."""
-    buttons = []
-    for k, path in enumerate(EXAMPLES):
-        with Image.open(path) as picture:
-            face = np.asarray(picture.resize([THUMBNAIL, THUMBNAIL]))
-        address = encoded(face, 'JPEG', quality=85)
-        buttons.append(
-            f'<button data-example="{k}" aria-label="Made-up face {k + 1}">'
-            f'<img src="{address}" alt=""></button>'
-        )
-    return ''.join(buttons)
-
-
-def photo_box(name):
-    """Return a component in which a photo and a face in it are chosen."""
-    return gr.HTML(
-        '',
-        html_template=BOX,
-        js_on_load=(HERE / 'page.js').read_text(encoding='utf-8'),
-        elem_id=name,
-        examples=examples(),
-        most_bytes=pictures.MAX_FILE_BYTES,
-    )
-
-
-def read_event(event):
-    """Return the bytes of the picture that an event of a photo box is about."""
-    if 'example' in event._data:
-        return EXAMPLES[event._data['example']].read_bytes()
-    return base64.b64decode(event._data['data'])
-
-
-def build(method):
-    """Return the page, a gr.Blocks.
-
-    Args:
-        method: an AgingMethod, from which the page starts; without Codes it has no age shift.
-    """
+def build(method: likeness.AgingMethod) -> gr.Blocks:
+    """Return the page, which starts from a method; without Codes it has no age shift."""
     studio = Studio(method)
     with gr.Blocks(title='A face at every age', analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
@@ -118,15 +68,15 @@ def build(method):
 
 def _build_ages(studio):
     """Add what is shown of one photo."""
-    portrait, method = gr.State(), studio.method
-    has_codes = method.codes is not None
+    method = studio.method
+    gender = gr.Radio([*labels.GENDER_NAMES], value='male', label='Shown as', render=False)
     with gr.Row():
         with gr.Column(min_width=320):
-            box = photo_box('photo')
+            portrait = _choose_portrait(studio, 'photo', gender)
         with gr.Column(min_width=320):
             picture = gr.HTML(EMPTY, elem_id='picture')
             age = gr.Slider(0, OLDEST, 65, step=1, label='Age in years', elem_id='age')
-            gender = gr.Radio([*labels.GENDER_NAMES], value='male', label='Shown as')
+            gender.render()
             age_shift = gr.Slider(
                 0,
                 likeness.MOST_AGE_SHIFT,
@@ -134,9 +84,9 @@ def _build_ages(studio):
                 step=0.05,
                 label='Age shift',
                 info='0: the method of the paper, cautious. More: ages show more.'
-                if has_codes
+                if method.codes
                 else f'Needs statistics of the codes: {codes.COMMAND}.',
-                interactive=has_codes,
+                interactive=bool(method.codes),
             )
             share = gr.Slider(
                 0,
@@ -147,94 +97,75 @@ def _build_ages(studio):
                 info='0: the face as the model makes it. 1: the photo, with only the change on it.',
             )
             with gr.Row():
-                buttons = [
-                    gr.Button(f'Save the {part}', size='sm', interactive=False, min_width=200)
-                    for part in ('picture', 'strip', 'animation', 'whole photo')
-                ]
-    strip = gr.HTML(elem_id='strip', elem_classes='strip')
-    download = gr.HTML(visible='hidden', elem_id='download')
+                animate, draw_whole = gr.Button('Animation'), gr.Button('Whole photo')
+    more = gr.HTML(elem_id='more')
+    strip = gr.HTML(elem_id='strip')
 
-    def allow(portrait):
-        return [gr.Button(interactive=portrait is not None) for _ in buttons]
-
-    settings = [portrait, age, gender, age_shift, share]
     of_all_ages = [portrait, gender, age_shift, share]
-    hidden = {'api_visibility': 'private', 'show_progress': 'hidden'}
-    _keep(studio, box, portrait, gender)
+    settings = [portrait, age, gender, age_shift, share]
     # One listener for a new face and for the sliders: the last of several events counts.
-    moved = [portrait.change, age.input, gender.input, age_shift.input, share.input]
-    gr.on(moved, studio.draw, settings, picture, trigger_mode='always_last', **hidden)
+    quick = {'show_progress': 'hidden', 'trigger_mode': 'always_last'}
     moved = [portrait.change, gender.input, age_shift.input, share.input]
-    gr.on(moved, studio.draw_strip, of_all_ages, strip, trigger_mode='always_last', **hidden).then(
-        allow, portrait, buttons, **hidden
-    )
-    for button, part in zip(buttons, ('picture', 'strip'), strict=False):
-        button.click(None, js=SAVE % f'#{part} [data-name]')
-    for button, function, inputs in zip(
-        buttons[2:], (studio.animate, studio.draw_whole), (of_all_ages, settings), strict=True
-    ):
-        button.click(
-            function, inputs, download, api_visibility='private', show_progress_on=button
-        ).then(None, js=SAVE % '#download [data-name]')
+    gr.on([*moved, age.input], studio.draw, settings, picture, **quick)
+    gr.on(moved, studio.draw_strip, of_all_ages, strip, **quick)
+    portrait.change(lambda: '', None, more, **quick)
+    animate.click(studio.animate, of_all_ages, more)
+    draw_whole.click(studio.draw_whole, settings, more)
 
 
-def _keep(studio, box, portrait, gender, age=None):
-    """Keep the portrait of the face that is chosen in a box's photo; at first it is the largest.
+def _choose_portrait(studio, name, *gender):
+    """Add a box in which a photo and a face in it are chosen; return the State of its Portrait.
 
-    Args:
-        studio: a Studio.
-        box, portrait: the `photo_box` and the State in which the Portrait is kept.
-        gender, age: components that then show what is guessed of the person.
+    At first it is the largest face's. A component then shows the gender.
     """
-    guessed = [component for component in (gender, age) if component]
-    shown = [portrait, box, *guessed]
+    faces = ''.join(
+        f'<button data-example="{k}" aria-label="Made-up face {k + 1}">'
+        f'<img src="data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}" alt="">'
+        '</button>'
+        for k, path in enumerate(EXAMPLES)
+    )
+    script = (HERE / 'page.js').read_text(encoding='utf-8')
+    box = gr.HTML('', html_template=BOX, js_on_load=script, elem_id=name, examples=faces)
+    portrait = gr.State()
+    shown = [portrait, box, *gender]
 
     def show(new):
-        guess = [gr.skip()] * 2
-        if studio.method.codes is not None:  # without, gender and age stay as they are
-            guess = [labels.GENDER_NAMES[new.gender], round(new.age)]
-        return [new, show_photo(new), *guess[: len(guessed)]]
+        return [new, show_photo(new), labels.GENDER_NAMES[new.gender]][: len(shown)]
 
     def take(event: gr.EventData):
+        sent = event._data
         try:
-            return show(studio.open_photo(read_event(event)))
+            if 'example' in sent:
+                return show(studio.open_photo(EXAMPLES[sent['example']].read_bytes()))
+            return show(studio.open_photo(base64.b64decode(sent['data'])))
         except console.InputError as error:
-            return [None, show_fault(error)] + [gr.skip()] * len(guessed)
+            return [None, FAULT.format(html.escape(str(error))), gr.skip()][: len(shown)]
 
     def choose(portrait, event: gr.EventData):
-        return show(studio.choose_face(portrait.photo, event._data['face']))
+        return show(portray(studio.method, portrait.photo, event._data['face']))
 
-    box.taken(take, None, shown, api_visibility='private', show_progress='minimal')
-    box.chosen(choose, portrait, shown, api_visibility='private', show_progress='hidden')
+    box.taken(take, None, shown, show_progress='minimal')
+    box.chosen(choose, portrait, shown, show_progress='hidden')
+    return portrait
 
 
 def _build_pairs(studio):
     """Add what is shown of two people: one turned into the other, and their children."""
     people = []
     with gr.Row():
-        for k, name in enumerate(('first', 'second')):
+        for name in ('first', 'second'):
             with gr.Column(min_width=320):
-                portrait, box = gr.State(), photo_box(name)
-                age = gr.Slider(0, OLDEST, 30, step=1, label='Age in years')
-                gender = gr.Radio([*labels.GENDER_NAMES], value=labels.GENDER_NAMES[k], label='Is')
-                _keep(studio, box, portrait, gender, age)
-                people.append((portrait, age, gender))
+                people.append(_choose_portrait(studio, name))
     with gr.Row():
         turn = gr.Button('Turn one into the other', variant='primary')
         make = gr.Button('Make children', variant='primary')
-    result = gr.HTML(elem_id='result', elem_classes='strip')
+    result = gr.HTML(elem_id='result')
     seed = gr.State(0)
-    with gr.Row():
-        for text, kind in (('Save the picture', 'png'), ('Save the animation', 'gif')):
-            gr.Button(text, size='sm').click(None, js=SAVE % f'#result [data-name$={kind}]')
-
-    quiet = {'api_visibility': 'private', 'show_progress': 'minimal'}
-    turn.click(studio.turn_into, [value for person in people for value in person], result, **quiet)
-    both = [person[0] for person in people]
-    make.click(studio.make_children, [*both, seed], [result, seed], **quiet)
+    turn.click(studio.turn_into, people, result, show_progress='minimal')
+    make.click(studio.make_children, [*people, seed], [result, seed], show_progress='minimal')
 
 
-def serve(page, port, share=False):
+def serve(page: gr.Blocks, port: int, share: bool = False):
     """Serve a page at 127.0.0.1; return once it answers.
 
     Raises:

@@ -2,33 +2,23 @@
 // A photo goes to the server as text in the call itself, so that no file of it is written.
 const find = (selector) => element.querySelector(selector);
 const say = (text) => { find('.fault').textContent = text; };
-let camera = null;
 
 function send(blob) {
   if (!blob) return;
-  if (blob.size > props.most_bytes) {
-    say(`This file has more than ${props.most_bytes.toLocaleString('en')} bytes: choose a smaller one.`);
-    return;
-  }
   const reader = new FileReader();
   reader.onload = () => trigger('taken', { data: reader.result.split(',')[1] ?? '' });
-  reader.onerror = () => say('The browser cannot read this file: choose another one.');
+  reader.onerror = () => say('The browser cannot read this file: choose another or a smaller one.');
   reader.readAsDataURL(blob);
-}
-
-function stopCamera() {
-  camera?.getTracks().forEach((track) => track.stop());
-  camera = null;
 }
 
 async function startCamera() {
   try {
-    camera = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
+    const video = { width: { ideal: 1280 } };
+    find('video').srcObject = await navigator.mediaDevices.getUserMedia({ video });
   } catch {
     say('The browser gives no camera: allow it for this page, or choose a photo.');
     return;
   }
-  find('video').srcObject = camera;
   await find('video').play();
   find('.camera').hidden = false;
 }
@@ -40,7 +30,7 @@ function takePicture() {
   canvas.height = video.videoHeight;
   canvas.getContext('2d').drawImage(video, 0, 0);
   find('.camera').hidden = true;
-  stopCamera();
+  video.srcObject.getTracks().forEach((track) => track.stop());
   canvas.toBlob(send, 'image/png');
 }
 
