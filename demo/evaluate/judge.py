@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import init_model
-from data import console, files, flag_types, labels, pipeline
+from data import console, flag_types, labels, pipeline
 from data.console import Progress
 from demo.evaluate import judge_data, report
 from demo.evaluate.judge_data import BATCH, OLDEST, SIZE
