@@ -219,8 +219,8 @@ def calls(bundled, monkeypatch):
 
     def load_and_watch(self):
         load(self)
-        encode = self.E
-        self.E = lambda images: counts['E'].append(len(images)) or encode(images)
+        encode = self.encode
+        self.encode = lambda faces: counts['E'].append(len(faces)) or encode(faces)
 
     monkeypatch.setattr(FaceAging, 'load_trained', load_and_watch)
     return counts
@@ -254,8 +254,8 @@ def test_games_take_one_pass_too(calls, folder):
 
 
 def test_the_page_takes_one_pass_too(calls, bundled, folder):
-    encode = bundled.E
-    bundled.E = lambda images: calls['E'].append(len(images)) or encode(images)
+    encode = bundled.encode
+    bundled.encode = lambda faces: calls['E'].append(len(faces)) or encode(faces)
     studio = Studio(likeness.AgingMethod(bundled, None, 0, 0.2))
     one = studio.open_photo((folder / 'me.png').read_bytes())
     strength = 'male', 0, 0.2
