@@ -117,7 +117,11 @@ def test_holding_faces_out(faces):
 
 @pytest.mark.parametrize(
     ('content', 'message'),
-    [(None, 'There is no folder'), ((), 'No images in'), (('a.jpg',), 'begins with age')],
+    [
+        (None, 'There is no folder'),
+        ((), 'No images in'),
+        (('a.jpg',), 'no age and gender at the start'),
+    ],
 )
 def test_unusable_folders(tmp_path, content, message):
     folder = tmp_path / 'set'
@@ -276,7 +280,6 @@ def test_a_training_says_what_copies_there_are(faces):
     with pytest.warns(UserWarning) as recorded:
         pipeline.load_data_set(str(faces), 2, 32)
     (text,) = [str(warning.message) for warning in recorded]
-    assert '1 photos in ' in text and '1 of them with different age groups or genders' in text
     assert f'python -m data.check faces --datadir {faces.parent} --csv True keeps one' in text
 
 

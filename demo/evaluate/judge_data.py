@@ -33,8 +33,8 @@ def read_faces(
         InputError: no such folder, no labelled face in it, most of them unreadable, none held out,
             or too few to learn from.
     """
-    name, reading = readers.read(folder, reader)
-    labels.require_labels(folder, name, reading)
+    _, reading = readers.read(folder, reader)
+    labels.require_labels(folder, reading)
     thumbnails = doubles.room(len(reading.faces))
     faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory', thumbnails=thumbnails)
     known = np.array([*reading.faces.values()])[kept]
