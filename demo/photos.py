@@ -67,7 +67,7 @@ class Writer:
             return
         count = len(photo.landmarks)
         if not count:
-            self.failures[path] = align.NO_FACE
+            self.failures[path] = align.NO_FACE.format(path)
             return
         people, written = [], []
         for index in range(count):

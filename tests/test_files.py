@@ -67,8 +67,6 @@ def test_a_sub_folder_that_cannot_be_read_is_left_out(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r'lost\+found cannot be read \(Permission denied\): left'):
         paths = files.list_images(str(tmp_path), recursive=True)
     assert paths == [str(tmp_path / 'good' / 'a.jpg')]
-    with pytest.raises(PermissionError):
-        files.list_images(str(tmp_path / 'lost+found'))
 
 
 def test_pictures_of_other_formats_are_counted_once(tmp_path):

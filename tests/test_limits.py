@@ -68,7 +68,6 @@ CASES = {
         2 * GB,
         2,
     ),
-    'version 2, unlimited': (V2.format('/'), version_2('', used=3), FREE, 64),
     'version 2, slowed down': (V2.format('/'), version_2('', high=GB, limit=2 * GB), 1.1 * GB, 64),
     'version 2, a group around it': (
         V2.format('/pod/box'),
@@ -86,12 +85,6 @@ CASES = {
         2.1 * GB,
         1,
     ),
-    'version 2, a group within, by a path of the host': (
-        V2.format('/system.slice/box.scope/inner'),
-        {**version_2('', limit=9 * GB), **version_2('/inner', limit=2 * GB)},
-        2.1 * GB,
-        64,
-    ),
     'version 2, a group beside': (
         V2.format('/../other'),
         {**version_2('', limit=2 * GB), **version_2('/other', limit=GB)},
@@ -104,7 +97,6 @@ CASES = {
         2 * GB,
         2,
     ),
-    'version 1, unlimited': (V1.format('/box'), version_1('/box', used=3), FREE, 64),
     'version 1, a group around it': (
         V1.format('/pod/box'),
         {**version_1('/pod', limit=2 * GB, quota=150_000), **version_1('/pod/box', limit=3 * GB)},
