@@ -239,16 +239,6 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
     assert files_in(out) == sorted([*LABELLED, '50_0_late.jpg'])
 
 
-def test_names_as_long_as_they_may_be(raw, tmp_path):
-    names = ['1_0_' + 'a' * 246 + f'{k}.jpg' for k in (1, 2)]
-    for name in names:
-        mark(raw / name, 1)
-    assert files.path_aside(raw / names[0]) != files.path_aside(raw / names[1])
-    with pytest.warns(UserWarning, match='No face'):
-        run(raw, tmp_path / 'out')
-    assert {*names} < {*files_in(tmp_path / 'out')}
-
-
 def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys):
     def die(*_):
         raise KeyboardInterrupt

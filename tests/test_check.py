@@ -203,10 +203,3 @@ def test_age_groups_and_reader(doctor, healthy):
     assert '| 19-65 |' in text and '| over 65 |' in text
     assert 'are no upper limits' in doctor('--age_groups', '5,5')[1]
     assert 'labels.csv cannot be read' in doctor('--labels', 'csv')[1]
-
-
-@pytest.mark.parametrize('words', [['--csv', 'maybe'], ['--batch_size', '0'], ['--labels', 'x']])
-def test_mistaken_arguments(words):
-    with pytest.raises(SystemExit) as error:
-        check.main(['set', *words])
-    assert words[0] in error.value.code and '\n' not in error.value.code.strip()

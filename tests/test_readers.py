@@ -257,7 +257,7 @@ def test_ages_that_nobody_has(put, reader, names):
         ),
         ('', r'labels\.csv has no column file, age, gender'),
         ('sep=;\nfile;age;gender\n', r"labels\.csv has no column .*, but is 'sep=;'"),
-        ('file,age,gender\n', r'No image in .* has a label \(not in labels\.csv\)'),
+        ('file,age,gender\n', r'No image in .* has a label \(not in labels\.csv\): name them'),
         ('file,age,gender\na.jpg,"' + 'x' * 200_000, r'labels\.csv cannot be read, line 2'),
     ],
 )
