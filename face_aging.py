@@ -59,7 +59,7 @@ class FaceAging(Config):
         if self.strategy is None:
             choose = devices.choose_strategy if self.is_training else tf.distribute.get_strategy
             self.strategy = choose()
-        self.is_chief = devices.is_chief(self.strategy)
+        self.is_chief = self.strategy.extended.should_checkpoint
         print('\n\tBuilding graph ...')
         self._build()
 

@@ -156,8 +156,9 @@ def _train(model):
         if not starting_over and checkpoints.has_checkpoint(folder):
             model.load_checkpoint()  # `train` goes on from it
         if model.is_chief:
-            with savedir.side_file(os.path.join(FLAGS.savedir, FLAGS_TXT)):
-                _keep_flags()
+            path = os.path.join(FLAGS.savedir, FLAGS_TXT)
+            with savedir.side_file(path):
+                flag_types.keep(path)
         train = functools.partial(
             model.train,
             learning_rate=FLAGS.learning_rate,
@@ -203,15 +204,10 @@ def _test(model):
     )
 
 
-def _keep_flags():
-    """Write this call's flags to SAVEDIR."""
-    flag_types.keep(os.path.join(FLAGS.savedir, FLAGS_TXT))
-
-
 def _call_to_go_on():
     """Return the command line that goes on with this training."""
     more = [] if FLAGS.use_trained_model else ['--use_trained_model', 'True']
-    return flag_types.call_again(os.path.join(FLAGS.savedir, FLAGS_TXT), more)
+    return shlex.join(['python', *sys.argv, *more])
 
 
 if __name__ == '__main__':

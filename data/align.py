@@ -11,20 +11,18 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
 import warnings
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from data import console, detector, files, flag_types, limits, pictures, pipeline, tables
+from data import console, detector, files, flag_types, limits, pictures, pipeline
 from data.console import InputError, Progress
 from data.detector import CROP_SIZE
 
 CROP_QUALITY = 95  # of JPEG and WebP: the loss of a second compression is not visible
-NO_FACE = 'no face'  # why there is no crop of a readable picture
-NO_FACE_LIST = 'no_face.txt'  # in DEST: the names of the pictures without a face
+NO_FACE = 'No face was found in {}: take one with faces from the front, 20 pixels wide or more.'
 NAMED = 3  # a warning names at most this many pictures and counts the rest
 FACES_PER_WORKER = 50  # one process aligns this many while another one starts
 WORKER_MEMORY = 2**30  # bytes that a process which finds faces takes
@@ -44,67 +42,42 @@ def warn_of_unaligned(paths: list[str], faces: np.ndarray):
     colour = np.broadcast_to(faces, [*faces.shape[:-1], 3])
     fits = pipeline.in_batches(detector.lie_in_place, colour)
     if askew := [path for path, fit in zip(paths, fits, strict=True) if not fit]:
+        more = f' and {len(askew) - NAMED:,} more' if len(askew) > NAMED else ''
         warnings.warn(
-            f'No face lies as in UTKFace in {_names(askew)}: cut it out by python -m data.align, '
-            'else its ages come out poor.',
+            f'No face lies as in UTKFace in {", ".join(askew[:NAMED])}{more}: cut it out by '
+            'python -m data.align, else its ages come out poor.',
             stacklevel=2,
         )
 
 
-def _lies_in(path, folder):
-    """Whether a path is the folder or lies somewhere below it, with all links followed."""
-    path, folder = (os.path.join(os.path.realpath(p), '') for p in (path, folder))
-    return path.startswith(folder)
-
-
-def _require_folder(path):
-    """Raise an InputError if the path exists and is not a folder."""
-    if os.path.lexists(path) and not os.path.isdir(path):
-        raise InputError(f'{path} is not a folder: remove it, or name another one.')
-
-
-def align_folder(source, dest):
+def align_folder(source: str, dest: str) -> int:
     """Cut the largest face out of each picture of a data set, in parallel, with a progress bar.
 
     Crops keep the pictures' names and sub-folders, which may hold the labels, and the formats that
-    the names say; tables with labels are copied. Files that dest already has are not replaced, and
-    pictures listed in its no_face.txt are not searched again.
-
-    Args:
-        source: folder of the pictures.
-        dest: folder of the crops; neither lies in the other.
+    the names say; tables with labels are copied. Files that dest already has are not replaced.
 
     Returns:
         the number of pictures in source of which dest now has a face.
 
     Raises:
-        InputError: source has no picture or none with a face, dest is not a folder, one lies in
-            the other, or the system ended a process.
+        InputError: source has no picture or none with a face, one folder lies in the other, or the
+            system ended a process.
     """
-    if _lies_in(source, dest) or _lies_in(dest, source):
+    real = [os.path.join(os.path.realpath(folder), '') for folder in (source, dest)]
+    if real[0].startswith(real[1]) or real[1].startswith(real[0]):
         raise InputError(f'{source} and {dest} must not lie in one another: name another DEST.')
     paths = files.list_images(source, recursive=True)
-    _require_folder(dest)
-    names = {path: os.path.relpath(path, source) for path in paths}
-    targets = {path: os.path.join(dest, name) for path, name in names.items()}
+    targets = {path: os.path.join(dest, os.path.relpath(path, source)) for path in paths}
     for folder in {os.path.dirname(target) for target in targets.values()}:
         os.makedirs(folder, exist_ok=True)
-    for table in tables.list_tables(source):
-        copy = os.path.join(dest, os.path.basename(table))
-        if not os.path.exists(copy):
+    for name in os.listdir(source):
+        copy = os.path.join(dest, name)
+        if name.lower().endswith(('.csv', '.mat')) and not os.path.exists(copy):  # labels
             with files.replacing(copy) as path:
-                shutil.copyfile(table, path)
-    options = {'encoding': 'utf-8', 'errors': 'surrogateescape', 'newline': '\n'}
-    with open(os.path.join(dest, NO_FACE_LIST), 'a+', **options) as file:
-        file.seek(0)
-        listed = {*file.read().split('\n')}
-        failures = {path: NO_FACE for path in paths if names[path] in listed}
-        missing = [p for p in paths if p not in failures and not os.path.exists(targets[p])]
-        for path, failure in _align_files(missing, [targets[path] for path in missing]):
-            if failure:
-                failures[path] = failure
-            if failure == NO_FACE:
-                print(names[path], file=file, flush=True)
+                shutil.copyfile(os.path.join(source, name), path)
+    missing = [path for path in paths if not os.path.exists(targets[path])]
+    results = _align_files(missing, [targets[path] for path in missing])
+    failures = {path: failure for path, failure in results if failure}
     if len(failures) == len(paths):
         raise InputError(nothing_found(source, failures))
     warn_of_failures(failures)
@@ -123,8 +96,7 @@ def _align_files(paths, targets):
                     workers, multiprocessing.get_context('spawn'), _prepare_worker
                 )
                 stack.callback(pool.shutdown, cancel_futures=True)
-                with _ignoring_interrupts():  # the processes inherit this while they start
-                    results = pool.map(_align_file, paths, targets, chunksize=8)
+                results = pool.map(_align_file, paths, targets, chunksize=8)
             results = Progress(results, 'Aligning', len(paths), unit=' faces')
             yield from zip(paths, results, strict=True)
         except concurrent.futures.BrokenExecutor as error:
@@ -134,19 +106,6 @@ def _align_files(paths, targets):
             ) from error
 
 
-@contextlib.contextmanager
-def _ignoring_interrupts():
-    """Ignore Ctrl-C within the block; only the main thread can set how signals are handled."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
 def _prepare_worker():
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -154,14 +113,14 @@ def _prepare_worker():
 
 
 def _align_file(path, target):
-    """Write a crop of the largest face in a picture; return '', or why there is none."""
+    """Write a crop of the largest face in a picture; return '', or a sentence why there is none."""
     try:
         pixels = pictures.read_photo(path)
     except InputError as error:
         return str(error)
     faces = detector.find_faces(pixels)
     if not len(faces):
-        return NO_FACE
+        return NO_FACE.format(path)
     suffix = os.path.splitext(target)[1].lower()
     crop = Image.fromarray(detector.cut_out(pixels, faces[0]))
     with files.replacing(target) as path:
@@ -170,36 +129,21 @@ def _align_file(path, target):
 
 
 def nothing_found(source: str, failures: dict[str, str]) -> str:
-    """Return the message for a source without any face.
-
-    Args:
-        failures: dict from the paths of all its pictures to NO_FACE or another reason.
-    """
-    unreadable = [failure for failure in failures.values() if failure != NO_FACE]
-    if len(failures) == len(unreadable) == 1:
-        return unreadable[0]
-    reason = f', and {len(unreadable)} cannot be read' if unreadable else ''
-    return (
-        f'No face was found in {source} ({len(failures)} pictures{reason}): take pictures in which '
-        'faces are seen from the front, 20 pixels wide or more.'
-    )
+    """Return the message for a source in which no picture has a face; see `warn_of_failures`."""
+    if len(failures) == 1:
+        return next(iter(failures.values()))
+    return NO_FACE.format(f'{source} ({len(failures)} pictures)')
 
 
-def warn_of_failures(failures: dict[str, str]):
-    """Warn of pictures without a face: a dict from their paths to NO_FACE or another reason."""
-    unreadable = {path: failure for path, failure in failures.items() if failure != NO_FACE}
-    for failure in [*unreadable.values()][:NAMED]:
-        warnings.warn(failure, stacklevel=3)
-    if len(unreadable) > NAMED:
-        warnings.warn(f'{len(unreadable)} pictures cannot be read.', stacklevel=3)
-    if faceless := [path for path in failures if path not in unreadable]:
-        warnings.warn(f'No face was found in {_names(faceless)}.', stacklevel=3)
-
-
-def _names(paths):
-    """Return a phrase that names the first few paths and counts the rest."""
-    more = f' and {len(paths) - NAMED:,} more' if len(paths) > NAMED else ''
-    return ', '.join(paths[:NAMED]) + more
+def warn_of_failures(failures: dict[str, str]) -> None:
+    """Warn of pictures without a face: a dict from their paths to sentences, such as NO_FACE's."""
+    for failure in [*failures.values()][:NAMED]:
+        warnings.warn(failure, stacklevel=2)
+    if len(failures) > NAMED:
+        warnings.warn(
+            f'{len(failures) - NAMED:,} more pictures have no face, or cannot be read.',
+            stacklevel=2,
+        )
 
 
 @console.one_sentence('Stopped. Started again, it does what is missing.')

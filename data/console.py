@@ -6,14 +6,10 @@ This module does not import TensorFlow, so that --help and mistaken flags are an
 import contextlib
 import errno
 import faulthandler
-import importlib.abc
-import importlib.machinery
 import io
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import warnings
 
 from tqdm import tqdm
@@ -26,68 +22,39 @@ QUIET = '3'  # hides all but crashes; at '2' TensorFlow reports a missing GPU as
 ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), '')
 
 
-# -------------------------------------------------------------------------------- errors
-
-
 class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence that says what to do.
 
     Attributes:
         cure: dict from names of settings to values that would help. The message names no flags;
-            `with_flags` adds them in the program that has them.
+            `one_sentence` adds them in the program that has them.
     """
 
-    def __init__(self, message, **cure):
+    def __init__(self, message: str, **cure):
         super().__init__(message)
         self.cure = cure
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended a training, after a step and a checkpoint.
+    """A signal, of this number, ended a program; if after a checkpoint, the message says so."""
 
-    Attributes:
-        signal: its number.
-    """
-
-    def __init__(self, number, message):
+    def __init__(self, number: int, message: str = 'Stopped.'):
         super().__init__(message)
         self.signal = number
 
 
-def with_flags(error, flags):
-    """Return the message of an InputError, followed by the flags that would help.
-
-    Args:
-        flags: names of the program's flags.
-    """
-    words = [f'--{name} {value}' for name, value in error.cure.items() if name in flags]
-    return f'{error} Try {" ".join(words)}.' if words else str(error)
-
-
-def cannot_be_used(error):
-    """Return a sentence that says which file an OSError is about, and why it failed."""
-    name, reason = error.filename or 'A file', error.strerror or error
-    return f'{name} cannot be used ({reason}): mend that, or name another path.'
-
-
 @contextlib.contextmanager
-def naming(path, aside=None):
-    """Within the block, let an OSError that names no file, or `aside`, name the file `path`.
-
-    Of a full disk Python does not say which file was to be written.
-
-    Yields:
-        path.
-    """
+def naming(path: str, aside: str | None = None):
+    """Let an OSError in the block that names `aside`, or no file, as of a full disk, name path."""
     try:
-        yield path
+        yield
     except OSError as error:
         if error.filename in (None, aside):
             error.filename = path
         raise
 
 
-def is_lack_of_memory(error):
+def is_lack_of_memory(error: BaseException) -> bool:
     """Whether an exception of Python, NumPy or TensorFlow says that memory ran out."""
     name, text = type(error).__name__, str(error)  # the name, since TensorFlow is not imported here
     return (
@@ -98,19 +65,15 @@ def is_lack_of_memory(error):
     )
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """Return the first line of an exception's text, or its name if it has none."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-# -------------------------------------------------------------------------------- output
-
-
-def say(text, file=None):
+def say(text, file: io.TextIOBase | None = None) -> None:
     """Print a line, on standard output by default; do nothing once nobody can read it.
 
-    So a training still saves its step when Ctrl-C also ends a `tee` behind it, or when its
-    terminal is closed.
+    So a training still saves when Ctrl-C also ends a `tee` behind it, or its terminal is closed.
     """
     file = file or sys.stdout
     try:
@@ -126,35 +89,21 @@ def _discard(file):
     os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
-def plain_warnings():
-    """Show the text of warnings only, not the place in the code that they come from."""
-    warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
-
-
 class Progress(tqdm):
-    """tqdm's bar on standard error; where that is no terminal, a plain line now and then.
-
-    Under TQDM_DISABLE it shows nothing; title, count and time are kept all the same.
-    """
+    """tqdm's bar on standard error; where that is no terminal, a plain line now and then."""
 
     line = (
         '{desc}: {percentage:.0f}%, {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} left{postfix}'
     )
-    shown, is_hidden = None, False
+    shown = None
 
     def __init__(self, *args, **settings):
         self.is_plain = not sys.stderr.isatty()
         if self.is_plain:
             settings = {'mininterval': SECONDS_PER_LINE, 'bar_format': self.line, **settings}
-        settings['dynamic_ncols'] = True
-        super().__init__(*args, **settings)
-        if self.disable:  # tqdm's own disabled bar has neither title nor count
-            self.is_hidden = True
-            super().__init__(*args, **{**settings, 'disable': False, 'file': io.StringIO()})
+        super().__init__(*args, dynamic_ncols=True, **settings)
 
     def display(self, msg=None, pos=None):
-        if self.is_hidden:
-            return False
         if not self.is_plain:
             return super().display(msg, pos)
         if msg is None and self.n != self.shown:
@@ -169,45 +118,27 @@ class Progress(tqdm):
         super().close()
 
 
-# ------------------------------------------------------------------------------ programs
+def end_by_signals() -> None:
+    """Let SIGTERM and SIGHUP end the program by `Stopped`; under nohup the latter is ignored."""
 
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which ends a program as Ctrl-C does.
-
-    Attributes:
-        signal: its number.
-    """
-
-    def __init__(self, number):
-        super().__init__()
-        self.signal = number
-
-
-def end_by_signals():
-    """Let SIGTERM and SIGHUP end the program by `Terminated`; under nohup the latter is ignored."""
-
-    def terminate(number, _):
-        raise Terminated(number)
+    def stop(number, _):
+        raise Stopped(number)
 
     for name in ('SIGTERM', 'SIGHUP'):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, terminate)
+            signal.signal(number, stop)
 
 
 @contextlib.contextmanager
-def one_sentence(stopped='Stopped.', flags=()):
+def one_sentence(stopped: str = 'Stopped.', flags=()):
     """End a program by one sentence, without a traceback; a decorator of its `main`.
 
-    The exit status is 1 after an InputError, an OSError or a lack of memory, 130 after Ctrl-C. If
-    the reader of standard output has ended, as `head` does, so does the program, without a word.
-
-    Args:
-        stopped: the sentence after Ctrl-C.
-        flags: names of the program's flags, for `with_flags`.
+    The exit status is 1 after an InputError, an OSError or a lack of memory, 130 after Ctrl-C, with
+    the sentence `stopped`. If the reader of standard output has ended, as `head` does, so does the
+    program, without a word. Of the program's `flags` it names those that would help.
     """
-    plain_warnings()
+    warnings.formatwarning = lambda message, *_, **__: f'\tWarning: {message}\n'
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not in a notebook
             stream.reconfigure(errors='backslashreplace')  # it may lack letters of a file's name
@@ -219,29 +150,28 @@ def one_sentence(stopped='Stopped.', flags=()):
             print(f'\n\t{stopped}', file=sys.stderr)
         sys.exit(128 + getattr(error, 'signal', signal.SIGINT))
     except InputError as error:
-        sys.exit(f'\n\t{with_flags(error, flags)}')
+        words = [f'--{name} {value}' for name, value in error.cure.items() if name in flags]
+        sys.exit(f'\n\t{error}' + (f' Try {" ".join(words)}.' if words else ''))
     except BrokenPipeError:
         _discard(sys.stdout)
         sys.exit(1)
     except OSError as error:
-        sys.exit(f'\n\t{cannot_be_used(error)}')
+        name, reason = error.filename or 'A file', error.strerror or error
+        sys.exit(f'\n\t{name} cannot be used ({reason}): mend that, or name another path.')
     except Exception as error:
         if not is_lack_of_memory(error):
             raise
         sys.exit(f'\n\tMemory ran out ({first_line(error)}): close other programs.')
 
 
-# --------------------------------------------------------------------- TensorFlow's start
-
-
-def prepare():
+def prepare() -> None:
     """Prepare this process, before anything imports TensorFlow or Keras.
 
     Keras runs on TensorFlow with its default settings, whatever the user's other programs have set,
     and TensorFlow's log level is set. In the programs of this project Ctrl-C also ends the imports
-    by one word, and what TensorFlow's C++ code writes meanwhile is hidden: up to eight lines on
-    oneDNN, CUDA and the processor, which the log level alone does not hide. If the user has set
-    another log level than QUIET, nothing is hidden.
+    by one word, and of C++ code only a crash is reported: TensorFlow writes up to eight lines on
+    oneDNN, CUDA and the processor, whatever the log level. If the user has set another level than
+    QUIET, nothing is hidden.
     """
     os.environ['KERAS_BACKEND'] = 'tensorflow'
     os.environ['KERAS_HOME'] = os.devnull  # no folder: keras.json is neither read nor written
@@ -256,8 +186,12 @@ def prepare():
         if issubclass(kind, KeyboardInterrupt)
         else show(kind, *rest)
     )
-    if level == QUIET:
-        sys.meta_path.insert(0, _QuietFinder())
+    if level == QUIET and sys.stderr:
+        # Python's errors keep their place, file descriptor 2, to which C++ code writes, leads
+        # nowhere.
+        sys.stderr = os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')
+        faulthandler.enable(sys.stderr)
+        _discard(sys.__stderr__)
 
 
 def _is_program():
@@ -269,51 +203,4 @@ def _is_program():
     if started == '-m':  # Python is looking for the module, such as data.check
         return True
     path, environment = os.path.realpath(started), os.path.realpath(sys.prefix)
-    is_ours = path.startswith(ROOT) and not path.startswith(os.path.join(environment, ''))
-    return is_ours and os.path.isfile(path)
-
-
-class _QuietFinder(importlib.abc.MetaPathFinder):
-    """Finds TensorFlow and Keras as usual, and imports them within `_held_back`.
-
-    A hook, so that it serves every program, whichever of its modules imports TensorFlow first, and
-    programs that end before they need TensorFlow do not import it.
-    """
-
-    def find_spec(self, name, path=None, target=None):
-        if name not in ('tensorflow', 'keras'):
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        if spec and spec.loader:
-            spec.loader.exec_module = _held_back()(spec.loader.exec_module)
-        return spec
-
-
-@contextlib.contextmanager
-def _held_back():
-    """Hold back what is written to file descriptor 2; show it only if an exception is raised.
-
-    The descriptor and not sys.stderr, since C++ code writes to it. A crash of the process is still
-    reported, by `faulthandler`.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            terminal = os.dup(2)
-            stack.callback(os.close, terminal)
-            held = stack.enter_context(tempfile.TemporaryFile())
-        except OSError:  # standard error is closed, or there is no room for a file: hide nothing
-            yield
-            return
-        if not faulthandler.is_enabled():
-            faulthandler.enable(terminal)
-            stack.callback(faulthandler.disable)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            held.seek(0)
-            with open(terminal, 'wb', closefd=False) as file:
-                shutil.copyfileobj(held, file)
-            raise
-        finally:
-            os.dup2(terminal, 2)
+    return path.startswith(ROOT) and path.endswith('.py') and not path.startswith(environment)

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import re
-import socket
-import time
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -28,10 +26,7 @@ BFLOAT16 = {'avx512_bf16', 'amx_bf16', 'bf16'}  # processors with one of these c
 
 
 def allow_growth() -> None:
-    """Let TensorFlow take a GPU's memory as it is needed, not all at once, as the original does.
-
-    To be called before anything is computed; later it changes nothing.
-    """
+    """Let TensorFlow take a GPU's memory as it is needed, like the original, if not yet in use."""
     for gpu in tf.config.list_physical_devices('GPU'):
         with contextlib.suppress(RuntimeError, ValueError):  # in use, or divided by the caller
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -47,69 +42,34 @@ def choose_strategy() -> tf.distribute.Strategy:
     Raises:
         InputError: TF_CONFIG does not describe the machines, or not this one.
     """
-    _warn_of_slow_precision()
+    precision = keras.config.dtype_policy().compute_dtype
+    if emulates(precision):
+        warnings.warn(
+            f'This processor emulates {precision} by float32, which is faster alone: take float32.',
+            stacklevel=2,
+        )
     text = os.environ.get('TF_CONFIG')
-    if text:
-        try:
-            config = json.loads(text)
-            task, cluster = config['task'], config['cluster']
-            _wait_for_all(cluster, cluster[task['type']][int(task['index'])])
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            LookupError,
-            OSError,
-            tf.errors.OpError,
-        ) as error:
-            reason = repr(error).splitlines()[0]
-            raise InputError(
-                f'TF_CONFIG does not describe machines with this one among them ({reason}): set it '
-                'as tests/README.md, "Several machines", shows, or unset it to train on this '
-                'machine alone.'
-            ) from error
-    if len(tf.config.list_physical_devices('GPU')) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
-
-
-def _wait_for_all(cluster, own):
-    """Wait until all machines answer: while TensorFlow waits for them, no signal ends the process.
-
-    Args:
-        cluster: dict of lists of addresses, host:port.
-        own: this machine's address.
-    """
-    all_workers = [address for addresses in cluster.values() for address in addresses]
-    missing, is_told = [address for address in all_workers if address != own], False
-    is_dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if is_dual else socket.AF_INET
-    port = int(own.rpartition(':')[2])
-    with socket.create_server(('', port), family=family, dualstack_ipv6=is_dual):  # answers others
-        while missing := [address for address in missing if not _answers(address)]:
-            if not is_told:
-                say(f'\tWaiting for the other {len(missing)} of {len(all_workers)} workers ...')
-                is_told = True
-            time.sleep(0.5)
-
-
-def _answers(address):
-    host, _, port = address.rpartition(':')
+    if not text:
+        if len(tf.config.list_physical_devices('GPU')) > 1:
+            return tf.distribute.MirroredStrategy()
+        return tf.distribute.get_strategy()
     try:
-        socket.create_connection((host.strip('[]'), int(port)), timeout=5).close()
-    except OSError:
-        return False
-    return True
+        config = json.loads(text)
+        task, cluster = config['task'], config['cluster']
+        say(f'\tWaiting for the other workers, as {cluster[task["type"]][int(task["index"])]} ...')
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (ValueError, TypeError, AttributeError, LookupError, tf.errors.OpError) as error:
+        reason = repr(error).splitlines()[0]
+        raise InputError(
+            f'TF_CONFIG does not describe machines with this one among them ({reason}): set it as '
+            'tests/README.md, "Several machines", shows, or unset it to train on this machine '
+            'alone.'
+        ) from error
 
 
 @contextlib.contextmanager
 def lost_workers(strategy: tf.distribute.Strategy, folder: str) -> Iterator[None]:
-    """Within the block, raise an InputError where another worker is lost.
-
-    Args:
-        folder: to which the workers save, for the message.
-    """
+    """Within the block, raise an InputError where another worker is lost that saves to folder."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -122,22 +82,8 @@ def lost_workers(strategy: tf.distribute.Strategy, folder: str) -> Iterator[None
         ) from error
 
 
-def _warn_of_slow_precision():
-    """Warn if the processor is known to emulate the precision that Keras computes in."""
-    precision = keras.config.dtype_policy().compute_dtype
-    if emulates(precision):
-        warnings.warn(
-            f'This processor emulates {precision} by float32, which is faster alone: take float32.',
-            stacklevel=3,
-        )
-
-
 def emulates(precision: str) -> bool:
-    """Whether layers would compute in a dtype for which the processor has no instructions.
-
-    Args:
-        precision: name of the dtype. A GPU computes in each of them.
-    """
+    """Whether the processor has no instructions for a dtype; a GPU computes in each of them."""
     if precision == 'float32' or tf.config.list_physical_devices('GPU'):
         return False
     known = _processor_flags()
@@ -154,31 +100,17 @@ def _processor_flags():
     return {*line[1].split()} if line else set()
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes files: of several machines, only the first does."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or resolver.task_type == 'chief':
-        return True
-    return resolver.task_id == 0 and 'chief' not in resolver.cluster_spec().jobs
-
-
 def require_equal_shares(strategy: tf.distribute.Strategy, size_batch: int) -> None:
     """Raise an InputError if a batch cannot be divided equally among the devices, two faces each.
 
     Batch norm subtracts the mean of a device's faces; of one face nothing is left.
     """
     count = strategy.num_replicas_in_sync
-    if size_batch < 2 * count:
+    more = max(-(-size_batch // count), 2) * count
+    if size_batch < more:
         raise InputError(
-            f'A batch of {size_batch} leaves fewer than two faces to a device, of which the '
-            f'discriminators learn nothing (batch norm): take {2 * count} or more.',
-            batch_size=2 * count,
-        )
-    if size_batch % count:
-        more = -(-size_batch // count) * count
-        raise InputError(
-            f'A batch of {size_batch} cannot be shared by {count} devices: take {more}, or another '
-            f'multiple of {count}.',
+            f'A batch of {size_batch} cannot be shared by {count} devices, two faces or more each, '
+            f'which batch norm needs: take {more}, or another multiple of {count}.',
             batch_size=more,
         )
 
@@ -202,8 +134,7 @@ def on_each(strategy: tf.distribute.Strategy, step: Callable) -> Callable:
             are the same on each, see `mean`.
 
     Returns:
-        function from a batch, of which each array is what `share` returns, to (losses, outputs);
-        the outputs are those of this process's devices, one after another.
+        the same of what `share` returns; the outputs are those of this process's devices in turn.
     """
 
     @tf.function(autograph=False)

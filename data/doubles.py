@@ -8,6 +8,9 @@ to it most are too, for example pictures cut out a little aside.
 """
 
 import itertools
+import os
+import shlex
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -22,17 +25,17 @@ FLAT = 2  # grey levels: with a smaller deviation a picture is like no other
 BLOCK = 512  # pictures that are compared at once with as many others; more leave the caches
 
 
-def room(count):
+def room(count: int) -> np.ndarray:
     """Return an array for the thumbnails of `count` pictures, black ones."""
     return np.zeros([count, SIDE, SIDE], np.uint8)
 
 
-def thumbnail(image):
+def thumbnail(image: Image.Image) -> np.ndarray:
     """Return a PIL image of mode L or RGB as uint8 array [SIDE, SIDE], its luminance."""
     return np.asarray(image.convert('L').resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def find(thumbnails):
+def find(thumbnails: np.ndarray) -> np.ndarray:
     """Group pictures by photo, with a progress bar where they are many.
 
     Each is compared with each: 23,086 take 2.5 seconds on two cores, and ten times as many a
@@ -53,17 +56,12 @@ def find(thumbnails):
         alike, turned = even[one] @ even[other].T, odd[one] @ odd[other].T
         alike += np.abs(turned, out=turned)  # in a mirrored picture the odd part is negative
         first, second = np.nonzero(alike > SAME)
-        join(photos, first + a, second + b)
+        _join(photos, first + a, second + b)
     return photos
 
 
-def join(photos, first, second):
-    """Make one photo of the photos of two pictures, for each pair of these.
-
-    Args:
-        photos: as from `find`; changed in place.
-        first, second: int arrays [P] of indices.
-    """
+def _join(photos, first, second):
+    """Make one photo, in place, of the photos of each pair of pictures, indices [P]."""
     while True:
         low, high = np.sort([photos[first], photos[second]], axis=0)
         differ = low != high
@@ -75,36 +73,32 @@ def join(photos, first, second):
             photos[:] = photos[photos]
 
 
-def spread(photos, chosen):
-    """Return a bool array [N], whether one of the pictures of the same photo is chosen.
-
-    Args:
-        photos: int array [N], as from `find`.
-        chosen: bool array [N].
-    """
+def spread(photos: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return a bool array [N], whether one of the same photo is chosen, from such an array."""
     return np.isin(photos, photos[chosen])
 
 
-def groups(photos):
-    """Return the photos that are there more than once, a list of int arrays, ascending indices.
-
-    Args:
-        photos: int array [N], as from `find`.
-    """
+def groups(photos: np.ndarray) -> list[np.ndarray]:
+    """Return the photos that are there more than once, int arrays of ascending indices."""
     order = np.argsort(photos, kind='stable')
     starts = np.flatnonzero(np.diff(photos[order])) + 1
     return [group for group in np.split(order, starts) if len(group) > 1]
 
 
+def warn(folder: str, photos: np.ndarray) -> None:
+    """Warn of photos of a data set that are there more than once; say how to keep one of each."""
+    if copies := groups(photos):
+        datadir, name = os.path.split(os.path.normpath(folder))
+        words = ['python', '-m', 'data.check', name, '--datadir', datadir or '.', '--csv', 'True']
+        warnings.warn(
+            f'{len(copies):,} photos in {folder} are there more than once, as '
+            f'{sum(map(len, copies)):,} faces: {shlex.join(words)} keeps one face of each.',
+            stacklevel=3,
+        )
+
+
 def _describe(thumbnails):
-    """Return the even and the odd part, in width, of descriptors of length 1, 0 for flat ones.
-
-    Args:
-        thumbnails: uint8 array [N, SIDE, SIDE].
-
-    Returns:
-        two float32 arrays [N, FREQUENCIES ** 2 / 2].
-    """
+    """Return the even and odd halves of descriptors [N, ...] of length 1, 0 for flat pictures."""
     frequencies = np.arange(FREQUENCIES)
     place = (np.arange(SIDE) + 0.5) / SIDE
     cosines = np.cos(np.pi * frequencies[:, None] * place) * np.sqrt(2 / SIDE)

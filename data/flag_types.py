@@ -5,11 +5,9 @@ by the same functions, which raise a ValueError that says what a value is not.
 """
 
 import argparse
-import itertools
 import math
 import os
 import re
-import shlex
 import sys
 
 from absl import app, flags
@@ -19,9 +17,8 @@ BOOLEANS |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
 MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 READERS = ('utkface', 'fgnet', 'morph', 'cacd', 'csv')  # those of data.readers, spared its imports
 AGE_GROUPS = '5,10,15,20,30,40,50,60,70'  # labels.AGE_UPPER
-# Flags that main.py once had, and the defaults that the flags of its older trainings hold.
+# Flags that main.py once had.
 MOVED = 'align gender ages gif age_shift likeness age whole_photo everyone'.split()
-MOVED_DEFAULTS = 'align=False gender=both gif=False whole_photo=False everyone=False'.split()
 MOVED_TO = 'python -m demo.photos'
 
 flags.disclaim_key_flags()  # those that `define` makes are the program's
@@ -33,26 +30,15 @@ class WrongValueError(argparse.ArgumentTypeError, ValueError):
     """A value that cannot be used; argparse shows the message of the first kind of error alone."""
 
 
-# -------------------------------------------------------------------------------- types
-
-
 def boolean(word: str) -> bool:
-    """Return the value of a word: True, yes, 1 and so on.
-
-    Raises:
-        ValueError: it is neither True nor False.
-    """
+    """Return the value of a word: True, yes, 1 and so on."""
     if str(word).lower() not in BOOLEANS:
         raise WrongValueError('neither True nor False')
     return BOOLEANS[str(word).lower()]
 
 
 def path(word: str) -> str:
-    """Return the path that a word names; ~ is the home folder, also in --savedir=~/out.
-
-    Raises:
-        ValueError: no file can have this name, or it cannot be printed.
-    """
+    """Return the path that a word names; ~ is the home folder, also in --savedir=~/out."""
     is_text = word.encode(errors='replace').decode() == word  # else not to be printed
     if not word or '\0' in word or '://' in word or not is_text:  # to TensorFlow a:// is remote
         raise WrongValueError('this names no file or folder')
@@ -72,13 +58,7 @@ def cache(word: str) -> str:
 
 def integer(low: int, high: int):
     """Return a function that converts a word to a whole number from low to high."""
-
-    def convert(word):
-        if isinstance(word, str):
-            return int(word, {'0x': 16, '0o': 8}.get(word[:2], 10))
-        return int(word)  # a default
-
-    return _within(convert, low, high, f'an integer in the range [{low}, {high}]')
+    return _within(int, low, high, f'an integer in the range [{low}, {high}]')
 
 
 def number(low: float, high: float):
@@ -87,7 +67,7 @@ def number(low: float, high: float):
 
 
 def _within(convert, low, high, kind):
-    """Return a function that converts a word, or raises a ValueError: it is not of this kind."""
+    """Return a function that converts a word to a number of this kind."""
 
     def parse(word):
         try:
@@ -103,11 +83,7 @@ def _within(convert, low, high, kind):
 
 
 def parse_weights(text: str) -> tuple:
-    """Return the weights of the losses, (w0, w1, w2), of a text such as 0.0001,0.01,0.
-
-    Raises:
-        ValidationError: they are not three numbers from 0 up.
-    """
+    """Return the weights of the losses, (w0, w1, w2), of a text such as 0.0001,0.01,0."""
     try:
         weights = tuple(map(float, text.split(',')))
     except ValueError:
@@ -117,14 +93,8 @@ def parse_weights(text: str) -> tuple:
     return weights
 
 
-# --------------------------------------------------------------------------------- absl
-
-
 class AbslParser(flags.ArgumentParser):
-    """Converts a flag's value by one of the functions above.
-
-    A flag with its own parser may be followed by its value; absl's booleans may not.
-    """
+    """Converts a flag's value, which may be the next word; not so after absl's own booleans."""
 
     def __init__(self, convert):
         self.parse, self.syntactic_help = convert, getattr(convert, 'kind', '')
@@ -138,27 +108,9 @@ def define(name: str, default, convert, text: str):
 
 def keep(path: str):
     """Write the flags of this call to a file, as --flagfile reads them."""
-    with open(path, 'w', encoding='utf-8') as file:
-        print(*filter(_is_line, _words()), sep='\n', file=file)
-
-
-def call_again(path: str, more: list[str]) -> str:
-    """Return the command line that repeats this call, by the flags that `keep` wrote, and more."""
-    words = _words()
-    if _is_line(path):
-        words = [f'--flagfile={path}', *itertools.filterfalse(_is_line, words)]
-    return shlex.join(['python', sys.argv[0], *words, *more])
-
-
-def _words():
-    """Return this call's flags as words of a command line."""
     own = flags.FLAGS.get_flags_for_module(flags.FLAGS.find_module_defining_flag('weights'))
-    return [flag.serialize() for flag in own if flag.value is not None]
-
-
-def _is_line(word):
-    """Whether --flagfile, which strips lines, reads a word as it is."""
-    return word.strip().splitlines() == [word]
+    with open(path, 'w', encoding='utf-8') as file:
+        print(*(flag.serialize() for flag in own if flag.value is not None), sep='\n', file=file)
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -166,19 +118,6 @@ def parse(argv: list[str]) -> list[str]:
     if '--help' in argv[1:]:
         app.usage(shorthelp=True, writeto_stdout=True)
         sys.exit(0)
-    try:
-        return flags.FLAGS(_without_moved(argv))
-    except (flags.Error, UnicodeDecodeError) as error:  # a file for --flagfile is not in UTF-8
-        sys.exit(f'\n\t{error}: see --help.')
-
-
-def _without_moved(argv):
-    """Return a command line without MOVED_DEFAULTS; end the program at other MOVED flags.
-
-    Files of flags are read into it: that of an older training holds the defaults.
-    """
-    argv = argv[:1] + flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
-    argv = [word for word in argv if word.removeprefix('--') not in MOVED_DEFAULTS]
     for word in argv[1:]:
         name = re.sub('^--?(no)?|=.*', '', word, flags=re.DOTALL)
         if word.startswith('-') and name in MOVED:
@@ -186,10 +125,10 @@ def _without_moved(argv):
                 f'\n\t--{name} has left this program: call {MOVED_TO} my_photos, which finds the '
                 'faces and writes strips, animations and whole photos (see its --help).'
             )
-    return argv
-
-
-# ------------------------------------------------------------------------------ argparse
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, UnicodeDecodeError) as error:  # a file for --flagfile is not in UTF-8
+        sys.exit(f'\n\t{error}: see --help.')
 
 
 class Parser(argparse.ArgumentParser):
@@ -208,11 +147,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_model(parser: argparse.ArgumentParser, default: str | None = 'save'):
-    """Add what a program asks of a trained model, --savedir and --age_groups.
-
-    Args:
-        default: of --savedir; None where this means the bundled weights.
-    """
+    """Add --age_groups and --savedir, of which the default None means the bundled weights."""
     text = 'folder with the checkpoint of a training; by default '
     text += 'save, or without a checkpoint in it ' if default else ''
     parser.add_argument(
@@ -231,23 +166,12 @@ def add_age_groups(parser: argparse.ArgumentParser):
 
 
 def add_data_set(parser: argparse.ArgumentParser, first: bool = False):
-    """Add what a program asks of a data set: --datadir, --dataset and --labels.
-
-    Args:
-        first: whether the folder's name is the first word, in place of --dataset.
-    """
+    """Add --datadir, --labels, and --dataset, or in its place a first word without a flag."""
     parser.add_argument(
         '--datadir', type=path, default='data', help='folder of the data sets (%(default)s)'
     )
-    if first:
-        parser.add_argument('dataset', type=path, help='folder of the faces in DATADIR')
-    else:
-        parser.add_argument(
-            '--dataset',
-            type=path,
-            default='UTKFace',
-            help='folder of the faces in DATADIR (%(default)s)',
-        )
+    name, default = ('dataset', None) if first else ('--dataset', 'UTKFace')
+    parser.add_argument(name, type=path, default=default, help='folder of the faces in DATADIR')
     parser.add_argument(
         '--labels',
         choices=READERS,

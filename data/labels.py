@@ -21,7 +21,7 @@ YEARS_PER_FRAME = 3  # of an animation: from 2 to 80 in 27 frames, below a megab
 HELD_OUT = 20  # one face in this many is left out of training
 
 
-def held_out(name):
+def held_out(name: str) -> bool:
     """Whether a face is held out of training, to measure on: one in HELD_OUT, pseudo-randomly.
 
     The choice depends only on the file's base name, not on the other files in the data set. A
@@ -31,18 +31,11 @@ def held_out(name):
     return int(digest, 16) % HELD_OUT == 0
 
 
-def parse_age_upper(text):
-    """Return the last year of each age group but the last, a tuple, from '5,10,...'.
-
-    Raises:
-        InputError: these are not whole numbers from 1 to OLDEST, each larger than the one before.
-    """
-    try:
-        upper = tuple(int(word) for word in text.split(','))
-    except ValueError:
-        upper = (0,)
+def parse_age_upper(text: str) -> tuple[int, ...]:
+    """Return the last year of each age group but the last, from '5,10,...', or raise InputError."""
+    upper = _years(text)
     rising = all(a < b for a, b in itertools.pairwise(upper))
-    if not (rising and upper[0] >= 1 and upper[-1] <= tables.OLDEST):
+    if not (upper and rising and upper[0] >= 1):
         raise InputError(
             f'{text[:100]!r} are no upper limits of age groups: pass whole numbers of '
             f'years from 1 to {tables.OLDEST}, each larger than the one before, such as '
@@ -51,35 +44,54 @@ def parse_age_upper(text):
     return upper
 
 
-def format_age_upper(age_upper):
+def parse_ages(text: str) -> tuple[int, ...]:
+    """Return ages in years from '5,30,65'; raise an InputError for anything else."""
+    if not (ages := _years(text)):
+        raise InputError(
+            f'{text!r} are no ages: pass whole numbers of years from 0 to {tables.OLDEST}, such as '
+            '5,30,65.'
+        )
+    return ages
+
+
+def _years(text):
+    """Return a tuple of the whole numbers in a text, () unless they are from 0 to OLDEST."""
+    try:
+        years = tuple(int(word) for word in text.split(','))
+    except ValueError:
+        return ()
+    return years if min(years) >= 0 and max(years) <= tables.OLDEST else ()
+
+
+def format_age_upper(age_upper: tuple[int, ...]) -> str:
     """Return the limits of age groups as text, the inverse of `parse_age_upper`."""
     return ','.join(map(str, age_upper))
 
 
-def age_names(age_upper=AGE_UPPER):
+def age_names(age_upper: tuple[int, ...] = AGE_UPPER) -> tuple[str, ...]:
     """Return the names of the age groups: 0-5, 6-10, ..., over 70."""
     spans = itertools.pairwise((-1, *age_upper))
     return (*(f'{last + 1}-{upper}' for last, upper in spans), f'over {age_upper[-1]}')
 
 
-def age_group(age, age_upper=AGE_UPPER):
+def age_group(age: float, age_upper: tuple[int, ...] = AGE_UPPER) -> int:
     """Return the index of the group of an age in years: 0-5 -> 0, 6-10 -> 1, ..., over 70 -> 9."""
     return bisect.bisect_left(age_upper, age)
 
 
-def one_hot(index, depth):
+def one_hot(index, depth: int) -> np.ndarray:
     """Return labels float32 [B, depth], 1 at each index and -1 elsewhere, from indices [B]."""
     return np.where(np.asarray(index)[:, None] == np.arange(depth), 1, -1).astype(np.float32)
 
 
-def age_centres(age_upper=AGE_UPPER):
+def age_centres(age_upper: tuple[int, ...] = AGE_UPPER) -> np.ndarray:
     """Return the central year of each age group, float array [L]: 2.5 of 0-5, 8 of 6-10, ..."""
     spans = itertools.pairwise((-1, *age_upper))
     closed = [(last + 1 + upper) / 2 for last, upper in spans]
     return np.array([*closed, age_upper[-1] + LAST_GROUP_CENTRE])
 
 
-def age_label(years, age_upper=AGE_UPPER):
+def age_label(years, age_upper: tuple[int, ...] = AGE_UPPER) -> np.ndarray:
     """Return labels of ages in years, between those of the age groups.
 
     The label of a group's central year is `one_hot` of that group; between two centres the labels
@@ -98,32 +110,19 @@ def age_label(years, age_upper=AGE_UPPER):
     return (2 * np.maximum(1 - np.abs(place - groups), 0) - 1).astype(np.float32)
 
 
-def glide_years(age_upper=AGE_UPPER):
+def glide_years(age_upper: tuple[int, ...] = AGE_UPPER) -> range:
     """Return the years of an animation's frames, from the first group's centre to the last's."""
     centres = age_centres(age_upper).astype(int)
     return range(centres[0], centres[-1] + 1, YEARS_PER_FRAME)
 
 
-def parse_ages(text):
-    """Return ages in years, a tuple, from '5,30,65'.
-
-    Raises:
-        InputError: these are not whole numbers from 0 to OLDEST.
-    """
-    try:
-        ages = tuple(int(word) for word in text.split(','))
-    except ValueError:
-        ages = ()
-    if not ages or min(ages) < 0 or max(ages) > tables.OLDEST:
-        raise InputError(
-            f'{text!r} are no ages: pass whole numbers of years from 0 to {tables.OLDEST}, such as '
-            '5,30,65.'
-        )
-    return ages
-
-
-def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
-    """List the labelled faces of a data set; warn of pictures left out and of contradictions.
+def list_faces(
+    folder: str,
+    hold_out: bool = False,
+    reader: str | None = None,
+    age_upper: tuple[int, ...] = AGE_UPPER,
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """List the labelled faces of a data set; warn of pictures and lines that are left out.
 
     Args:
         folder: of the data set, sub-folders included.
@@ -132,17 +131,13 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
         age_upper: last year of each age group but the last.
 
     Returns:
-        paths: list of N, sorted by name.
-        ages: int32 array [N], age groups.
-        genders: int32 array [N], 0 male, 1 female.
+        paths sorted by name, N age groups, N genders, 0 male, 1 female; int32 arrays.
 
     Raises:
         InputError: there is no such folder, no labelled picture in it, or no table of genders.
     """
-    name, reading = readers.read(folder, reader)
-    for note in reading.notes:  # first, since they may say why there are no labels
-        warnings.warn(note, stacklevel=2)
-    require_labels(folder, name, reading)
+    _, reading = readers.read(folder, reader)
+    require_labels(folder, reading)
     if reading.skipped:
         examples = {}  # from each reason to its first picture
         for path, reason in reading.skipped.items():
@@ -153,49 +148,37 @@ def list_faces(folder, hold_out=False, reader=None, age_upper=AGE_UPPER):
             f'{len(reading.skipped)} of {count} images in {folder} skipped: {reasons}.',
             stacklevel=2,
         )
-    faces = reading.faces.items()
-    if hold_out:
-        faces = [(path, label) for path, label in faces if not held_out(path)]
-    groups = np.array([age_group(age, age_upper) for _, (age, _) in faces], np.int32)
-    genders = np.array([gender for _, (_, gender) in faces], np.int32)
-    return [path for path, _ in faces], groups, genders
+    paths = [path for path in reading.faces if not (hold_out and held_out(path))]
+    faces = [reading.faces[path] for path in paths]
+    groups = np.array([age_group(age, age_upper) for age, _ in faces], np.int32)
+    return paths, groups, np.array([gender for _, gender in faces], np.int32)
 
 
-def cells(ages, genders):
+def cells(ages: np.ndarray, genders: np.ndarray) -> np.ndarray:
     """Return a number for each pair of labels: int array [N], of ages [N, L] and genders [N, 2]."""
     return np.argmax(ages, axis=1) * 2 + np.argmax(genders, axis=1)
 
 
-def require_batches(folder, count, size_batch):
+def require_batches(folder: str, count: int, size_batch: int) -> None:
     """Raise an InputError if a data set has too few faces for the samples and one batch."""
     if count < 2 * size_batch:
         smaller = count // 2
         raise InputError(
             f'{folder} holds {count} faces, too few for batches of {size_batch} (samples and one '
-            f'batch take {2 * size_batch}): '
-            + ('take smaller batches, or add faces.' if smaller > 1 else 'add faces.'),
+            f'batch take {2 * size_batch}): take smaller batches, or add faces.',
             **({'batch_size': smaller} if smaller > 1 else {}),
         )
 
 
-def require_labels(folder, name, reading):
-    """Raise an InputError, which says what to do, if a reading has no faces to train on.
-
-    Args:
-        folder: of the data set.
-        name, reading: as from `readers.read`.
-    """
-    cure = (
-        f'list the images in {os.path.join(folder, tables.LABELS_CSV)} with the columns '
-        'file,age,gender (data/README.md).'
-    )
-    if not reading.faces and name == 'utkface':
-        raise InputError(
-            f'No image name in {folder} begins with age and gender: name them as UTKFace does, '
-            f'25_0_....jpg for a man of 25, or {cure}'
-        )
+def require_labels(folder: str, reading: readers.Reading) -> None:
+    """Raise an InputError, which says what to do, if `readers.read` found no faces to train on."""
     if not reading.faces:
         reasons = '; '.join(dict.fromkeys(reading.skipped.values()))
-        raise InputError(f'No image in {folder} has a label ({reasons}): mend that, or {cure}')
+        raise InputError(
+            f'No image in {folder} has a label ({reasons}): name them as UTKFace does, '
+            '25_0_....jpg for a man of 25, or list them in '
+            f'{os.path.join(folder, tables.LABELS_CSV)} with the columns file,age,gender '
+            '(data/README.md).'
+        )
     if reading.lacking:
         raise InputError(reading.lacking)

@@ -21,24 +21,23 @@ MEMORY = (
 QUOTAS = (('cpu.max',), ('cpu.cfs_quota_us', 'cpu.cfs_period_us'))
 
 
-def available_memory():
+def available_memory() -> int:
     """Return how many more bytes of memory this process can take."""
     free = [psutil.virtual_memory().available]
     for folder in _groups('memory'):
-        for names in MEMORY:
-            numbers = _numbers(folder, names)
-            if len(numbers) == 2:
-                limit, used = numbers
-                free.append(limit - used + _reclaimable(folder))
+        stat = dict(re.findall(r'^(\w+) (\d+)$', _text(folder, 'memory.stat'), re.MULTILINE))
+        # Cached files, which the system drops at need.
+        dropped = int(stat.get('total_inactive_file', stat.get('inactive_file', 0)))
+        free += [limit - used + dropped for limit, used in _pairs(folder, MEMORY)]
     return max(min(free), 0)
 
 
-def cpu_count():
+def cpu_count() -> int:
     """Return how many threads can compute at once: processors, or fewer by affinity or quota."""
     return max(math.ceil(min(_processors(), _quota())), 1)
 
 
-def limit_tensorflow():
+def limit_tensorflow() -> None:
     """Let TensorFlow, before it is imported, start no more threads than a quota has processors for.
 
     By default it starts one for each processor of its affinity, whatever the quota. Numbers that
@@ -58,62 +57,33 @@ def _processors():
 
 def _quota():
     """Return how many processors this process may keep busy, a float; infinity for all."""
-    quota = math.inf
-    for folder in _groups('cpu'):
-        for names in QUOTAS:
-            numbers = _numbers(folder, names)
-            if len(numbers) == 2 and min(numbers) > 0:
-                quota = min(quota, numbers[0] / numbers[1])
-    return quota
+    pairs = [pair for folder in _groups('cpu') for pair in _pairs(folder, QUOTAS)]
+    return min(
+        (quota / period for quota, period in pairs if min(quota, period) > 0), default=math.inf
+    )
 
 
 def _groups(controller):
-    """Yield the folders of this process's group and of those around it, as far as they are seen.
+    """Yield the folders of this process's group and of those around it, for 'memory' or 'cpu'.
 
-    Args:
-        controller: 'memory' or 'cpu'.
+    Some may not exist: a container sees its own group at the mount's root, and yet reads the host's
+    path in /proc.
     """
     for line in _text('proc', 'self', 'cgroup').splitlines():
         _, controllers, path = (line + '::').split(':')[:3]
-        if not controllers:  # version 2
-            mounts = ('', 'unified')
-        elif controller in controllers.split(','):
-            mounts = (controller,)
-        else:
-            mounts = ()
-        for mount in mounts:
-            top = os.path.join('sys', 'fs', 'cgroup', mount)
-            parts = _seen(top, [part for part in path.split('/') if part])
-            for count in range(len(parts), -1, -1):
-                yield os.path.join(top, *parts[:count])
+        if controllers and controller not in controllers.split(','):
+            continue
+        parts = [part for part in path.split('/') if part]
+        for count in range(len(parts) + 1):  # version 2 has no controllers
+            yield os.path.join('sys', 'fs', 'cgroup', controllers and controller, *parts[:count])
 
 
-def _seen(top, parts):
-    """Return the part of a group's path that exists below a mount.
-
-    A container may see only the groups from its own one on, at the mount's root, and yet read the
-    host's whole path in /proc.
-    """
-    if '..' in parts:  # a group outside of what the container sees
-        return []
-    while parts and not os.path.isdir(os.path.join(ROOT, top, *parts)):
-        parts = parts[1:]
-    return parts
-
-
-def _numbers(folder, names):
-    """Return the numbers in some files of a group; [] where there is no file, or it has none."""
-    words = [word for name in names for word in _text(folder, name).split()]
-    try:
-        return [int(word) for word in words]
-    except ValueError:  # such as 'max', which is no limit
-        return []
-
-
-def _reclaimable(folder):
-    """Return how many of a group's used bytes are cached files that the system drops at need."""
-    pairs = dict(re.findall(r'^(\w+) (\d+)$', _text(folder, 'memory.stat'), re.MULTILINE))
-    return int(pairs.get('total_inactive_file', pairs.get('inactive_file', 0)))
+def _pairs(folder, files):
+    """Yield the two numbers in each of some files, or pairs of files, of a group."""
+    for names in files:
+        words = [word for name in names for word in _text(folder, name).split()]
+        if len(words) == 2 and all(re.fullmatch('-?[0-9]+', word) for word in words):
+            yield int(words[0]), int(words[1])  # other words, such as 'max', are no limit
 
 
 def _text(*parts):
@@ -121,5 +91,5 @@ def _text(*parts):
     try:
         with open(os.path.join(ROOT, *parts), encoding='utf-8', errors='replace') as file:
             return file.read()
-    except OSError:
+    except (OSError, ValueError):  # the latter for a zero in its name
         return ''

@@ -13,7 +13,7 @@ from data.console import InputError
 
 
 class TrainingOrder:
-    """The random choices of a training, from one generator: the order of its faces, and z_prior.
+    """The order of a training's faces, and its z_prior, drawn from one generator.
 
     Generator, seed and sequence of draws are those of the original: first an order of all faces,
     then, before each epoch, one of the faces to train on, and z_prior for each batch. Evened out by
@@ -34,7 +34,7 @@ class TrainingOrder:
         enable_shuffle: bool = True,
         data: str | None = None,
     ):
-        """Draw an order of size_data faces, whose `digest` is data."""
+        """Draw an order of faces, whose `digest` is data."""
         self.size_batch = size_batch
         self.num_samples = size_batch
         self.done = 0
@@ -57,11 +57,9 @@ class TrainingOrder:
         return (len(self._indices) - self.num_samples) // self.size_batch
 
     def even_out(self, cells: np.ndarray, balance: float) -> None:
-        """Draw the faces of rare kinds more often: by chances of (faces of its kind) ** -balance.
+        """Draw each face by a chance of (faces of its kind) ** -balance, from the kinds [N].
 
-        Args:
-            cells: int array [N], the kind of each face.
-            balance: 0 for an order of all faces; with 1 all kinds are drawn alike often.
+        With 1 all kinds are drawn alike often, with 0 each face once an epoch.
         """
         faces = np.bincount(cells[self._indices[self.num_samples :]], minlength=cells.max() + 1)
         self._chances = np.maximum(faces, 1)[cells] ** -float(balance) if balance else None
@@ -69,9 +67,7 @@ class TrainingOrder:
     def rest_of_epoch(self, enable_shuffle: bool = True, epoch: int = 0) -> np.ndarray:
         """Return the indices of the faces left in this epoch; shuffle them first at its start.
 
-        Args:
-            enable_shuffle: whether to shuffle.
-            epoch: epochs done, for the draws of an order that is evened out.
+        An order that is evened out draws by the number of epochs that are done.
         """
         faces = self._indices[self.num_samples :]
         if self._chances is not None:  # the same draw when an interrupted epoch is resumed
@@ -101,19 +97,13 @@ class TrainingOrder:
 
     @classmethod
     def from_state(cls, state: dict) -> TrainingOrder:
-        """Restore an order from what `state` returned.
-
-        A state that does not say how many samples it has is of a program whose samples were as
-        many as the faces of a batch.
-
-        Raises:
-            InputError: it is damaged.
-        """
+        """Restore an order from what `state` returned; raise an InputError if it is damaged."""
         order = cls(0, state.get('size_batch'), seed=0)
         order.seed = state.get('seed')
         try:
             order._indices = np.array(state['order'], np.int64)
             order._random.set_state(state['random'])
+            # Before they were counted, samples were as many as the faces of a batch.
             order.num_samples = int(state.get('num_samples', order.size_batch or 0))
             order.done = int(state.get('done', 0))
             order._data = state.get('data')
@@ -126,7 +116,7 @@ class TrainingOrder:
         return order
 
     def fits(self, size_data: int, data: str) -> bool:
-        """Whether this order was drawn for exactly these faces: their number and `digest`."""
+        """Whether this order was drawn for faces of this number and `digest`."""
         return len(self._indices) == size_data and self._data in (data, None)
 
 
@@ -138,12 +128,7 @@ def take_up(
     enable_shuffle: bool,
     data: str,
 ) -> TrainingOrder:
-    """Return the order to train by: the given one if it was drawn for these faces, else a new one.
-
-    Args:
-        order: of a run to be continued, or None.
-        size_data, size_batch, seed, enable_shuffle, data: as for `TrainingOrder`.
-    """
+    """Return the order to train by: that of a run to go on with if it fits, else a new one."""
     if order is None or not order.fits(size_data, data):
         if order:
             warnings.warn('The data set had other faces: a new order is drawn.', stacklevel=2)
@@ -161,12 +146,7 @@ def take_up(
 
 
 def digest(folder: str, paths: list[str], ages: np.ndarray, genders: np.ndarray) -> str:
-    """Return a hash of the names and labels of a data set's faces, not of their pixels.
-
-    Args:
-        folder: of the data set; its own path does not enter the hash.
-        paths, ages, genders: as from `labels.list_faces`.
-    """
+    """Return a hash of the names in a folder and the labels, as from `labels.list_faces`."""
     names = [files.name_in(folder, path) for path in paths]
     text = json.dumps([names, ages.tolist(), genders.tolist()])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,7 +8,7 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from data.console import InputError, is_lack_of_memory
 
@@ -38,9 +38,7 @@ class UnreadableError(InputError):
 
 @contextlib.contextmanager
 def open_picture(image_path, is_gray=False, on_white=False):
-    """Decode a picture; while a large one is in use, no other is decoded.
-
-    It is turned as its EXIF data say.
+    """Decode a picture and turn it as its EXIF data say; only one large picture at a time.
 
     Args:
         image_path: a file in one of FORMATS, whatever its name, or its content, bytes; of an
@@ -74,7 +72,7 @@ def open_picture(image_path, is_gray=False, on_white=False):
                 if width * height > LARGE_PICTURE:
                     stack.enter_context(_ONE_LARGE)
                 image.load()
-            image = _turned(image, image_path)
+            _turn(image)
             if image.mode.startswith(('I', 'F')):
                 image = _from_16_bits(image)
             if on_white and image.has_transparency_data:
@@ -99,31 +97,20 @@ def _reason(error):
     return text.splitlines()[0]
 
 
-def _turned(image, image_path):
-    """Turn a picture as its EXIF data say; if they are damaged, warn and leave it as it is."""
+def _turn(image):
+    """Turn a picture as its EXIF data say; leave it as it is if they are damaged."""
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image  # without the copy that Pillow makes
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except Exception as error:  # of almost any kind
         if is_lack_of_memory(error):
             raise
-        reason = _reason(error)
-        warnings.warn(
-            f'{image_path} is not turned, its EXIF data are damaged ({reason}).', stacklevel=2
-        )
-        return image
 
 
 def _from_16_bits(image):
-    """Stretch 16-bit grey to 8 bits; Pillow's own conversion turns all values over 255 white.
-
-    Raises:
-        ValueError: it has more bits, as TIFF can have.
-    """
+    """Stretch 16-bit grey to 8 bits; Pillow's own conversion turns all values over 255 white."""
     pixels = np.asarray(image)
     low, high = int(pixels.min()), int(pixels.max())
-    if image.mode == 'F' or high - low >= 2**16:
+    if image.mode == 'F' or high - low >= 2**16:  # as TIFF can have
         raise ValueError('more than 16 bits a pixel')
     return Image.fromarray(_stretch(np.arange(low, high + 1), low, high)[pixels - low])
 
@@ -135,14 +122,7 @@ def _stretch(values, low, high):
 
 
 def read_photo(image_path):
-    """Read a picture as people see it: turned as its EXIF data say, on white if transparent.
-
-    Returns:
-        uint8 array [H, W, 3]; of an animation, the first frame.
-
-    Raises:
-        UnreadableError: as `open_picture`.
-    """
+    """Read a picture like `open_picture`, on white if transparent, as a uint8 array [H, W, 3]."""
     with open_picture(image_path, on_white=True) as image:
         return np.asarray(image)
 

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from data import copies, decoded, doubles, labels, limits, pictures
+from data import decoded, doubles, labels, limits, pictures
 from data.console import InputError, Progress
 from data.flag_types import CACHES
 from data.order import digest
@@ -197,7 +197,7 @@ def load_data_set(
         faces, kept, photos = _compact(faces, rest), kept[rest], photos[rest]
     labels.require_batches(folder, len(faces), size_batch)
     paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
-    copies.warn(folder, photos, ages, genders)
+    doubles.warn(folder, photos)
     data = faces, labels.one_hot(ages, len(age_upper) + 1), labels.one_hot(genders, 2)
     return data, digest(folder, paths, ages, genders)
 

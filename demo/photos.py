@@ -53,7 +53,7 @@ class Writer:
             return
         count = len(photo.landmarks)
         if not count:
-            self.failures[path] = align.NO_FACE
+            self.failures[path] = align.NO_FACE.format(path)
             return
         os.makedirs(self.out, exist_ok=True)
         people, written = [], []

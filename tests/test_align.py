@@ -4,9 +4,7 @@ import functools
 import os
 import pathlib
 import shutil
-import struct
 import warnings
-import zlib
 
 import keras
 import numpy as np
@@ -153,13 +151,6 @@ def picture():
     return Image.fromarray(np.tile(grey[..., None], 3))
 
 
-def test_exif_turns(picture, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    picture.rotate(90, expand=True).save(tmp_path / 'a.png', exif=exif)
-    np.testing.assert_array_equal(pictures.read_photo(tmp_path / 'a.png'), np.asarray(picture))
-
-
 def test_transparency_shows_white(picture, tmp_path):
     clear = picture.copy()
     alpha = np.full([32, 40], 255, np.uint8)
@@ -173,48 +164,6 @@ def test_transparency_shows_white(picture, tmp_path):
         tmp_path / 'p.png', transparency=picture.convert('P').getpixel((0, 0))
     )
     assert (pictures.read_photo(tmp_path / 'p.png')[0, 0] == 255).all()
-
-
-def test_sixteen_bits_are_scaled(picture, tmp_path):
-    grey = np.asarray(picture)[..., 0]
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / 'a.png')
-    np.testing.assert_array_equal(pictures.read_photo(tmp_path / 'a.png'), np.asarray(picture))
-
-
-def test_other_kinds(picture, tmp_path):
-    picture.convert('CMYK').save(tmp_path / 'cmyk.jpg', quality=100)
-    white = Image.new('RGB', picture.size, 'white')
-    picture.save(tmp_path / 'moving.png', save_all=True, append_images=[white])
-    picture.convert('L').save(tmp_path / 'grey.png')
-    for name, error in (('cmyk.jpg', 4), ('moving.png', 0), ('grey.png', 0)):
-        pixels = pictures.read_photo(tmp_path / name)
-        assert np.abs(pixels.astype(int) - np.asarray(picture)).max() <= error
-
-
-def png_header(width, height):
-    """Return a PNG that claims a size and has no pixels."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-        )
-
-    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b''))
-
-
-@pytest.mark.parametrize('side', [20_000, 12_000])
-def test_a_huge_header(tmp_path, side):
-    (tmp_path / 'a.png').write_bytes(png_header(side, side))
-    with pytest.raises(console.InputError, match=r'a\.png cannot be read .*90,000,000'):
-        pictures.read_photo(tmp_path / 'a.png')
-
-
-@pytest.mark.parametrize('content', [b'', b'a text', png_header(9, 9)])
-def test_what_is_no_picture(tmp_path, content):
-    (tmp_path / 'a.jpg').write_bytes(content)
-    with pytest.raises(console.InputError, match=r'a\.jpg cannot be read as an image .*: replace'):
-        pictures.read_photo(tmp_path / 'a.jpg')
 
 
 def files_in(folder):
@@ -255,9 +204,9 @@ def test_a_data_set_keeps_names_and_tables(raw, tmp_path, capsys):
         (raw / table).write_text(table)
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'labels.csv').write_text('mine')
-    with pytest.warns(UserWarning, match=r'No face was found in .*40_1_none\.jpg\.'):
+    with pytest.warns(UserWarning, match=r'No face was found in .*40_1_none\.jpg: '):
         run(raw, tmp_path / 'out')
-    assert files_in(tmp_path / 'out') == sorted([*LABELLED, *names, 'no_face.txt'])
+    assert files_in(tmp_path / 'out') == sorted([*LABELLED, *names])
     assert (tmp_path / 'out' / 'genders.csv').read_text() == 'genders.csv'
     assert (tmp_path / 'out' / 'labels.csv').read_text() == 'mine'
     kinds = {'.jpg': 'JPEG', '.webp': 'WEBP', '.png': 'PNG', '.bmp': 'BMP', '.gif': 'GIF'}
@@ -285,19 +234,9 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
         pictures, 'read_photo', lambda path: looked_at.append(os.path.basename(path)) or read(path)
     )
     run(raw, out)
-    assert sorted(looked_at) == ['001A43a.JPG', '50_0_late.jpg']
+    assert sorted(looked_at) == ['001A43a.JPG', '40_1_none.jpg', '50_0_late.jpg']
     assert (out / LABELLED[0]).read_bytes() == before
-    assert files_in(out) == sorted([*LABELLED, '50_0_late.jpg', 'no_face.txt'])
-
-
-def test_names_as_long_as_they_may_be(raw, tmp_path):
-    names = ['1_0_' + 'a' * 246 + f'{k}.jpg' for k in (1, 2)]
-    for name in names:
-        mark(raw / name, 1)
-    assert files.path_aside(raw / names[0]) != files.path_aside(raw / names[1])
-    with pytest.warns(UserWarning, match='No face'):
-        run(raw, tmp_path / 'out')
-    assert {*names} < {*files_in(tmp_path / 'out')}
+    assert files_in(out) == sorted([*LABELLED, '50_0_late.jpg'])
 
 
 def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys):
@@ -322,10 +261,10 @@ def test_a_crop_that_is_killed_does_not_count(raw, tmp_path, monkeypatch, capsys
         ('raw', 'raw/crops', 'must not lie in one another'),
         ('raw/images', 'raw', 'must not lie in one another'),
         ('nowhere', 'out', 'There is no folder'),
-        ('none', 'out', r'No face was found in .*none \(1 pictures\)'),
+        ('none', 'out', r'No face was found in .*a\.jpg: take one with faces'),
         ('text', 'out', r'a\.jpg cannot be read as an image'),
         ('text/a.jpg', 'out', r'a\.jpg is a file: name the folder of the pictures'),
-        ('raw', 'text/a.jpg', r'a\.jpg is not a folder: remove it'),
+        ('raw', 'text/a.jpg', r'a\.jpg cannot be used \(File exists\): mend that'),
         ('raw', 'text/a.jpg/out', r'a\.jpg/out cannot be used \(Not a directory\): mend that'),
     ],
 )
@@ -347,9 +286,9 @@ def test_in_parallel(tmp_path, monkeypatch):
     for i in range(3):
         mark(tmp_path / 'raw' / f'{i}.png', 0)
     shutil.copy(FACES / NAMES[0], tmp_path / 'raw')
-    with pytest.warns(UserWarning, match='No face was found in .*0.png, .*1.png, .*2.png'):
+    with pytest.warns(UserWarning, match=r'No face was found in .*2\.png'):
         assert align.align_folder(str(tmp_path / 'raw'), str(tmp_path / 'out')) == 1
-    assert files_in(tmp_path / 'out') == [NAMES[0], 'no_face.txt']
+    assert files_in(tmp_path / 'out') == [NAMES[0]]
 
 
 def test_a_worker_that_the_system_ends(raw, tmp_path, monkeypatch):
@@ -362,7 +301,7 @@ def test_a_worker_that_the_system_ends(raw, tmp_path, monkeypatch):
 
 
 def test_unreadable_pictures_among_others(raw, tmp_path):
-    """They are named, not listed as without a face, and looked at again."""
+    """They are named, and looked at again."""
     for k in range(4):
         (raw / f'9_1_bad{k}.jpg').write_text('no picture')
     for _ in range(2):
@@ -370,10 +309,9 @@ def test_unreadable_pictures_among_others(raw, tmp_path):
             count = align.align_folder(str(raw), str(tmp_path / 'out'))
         said = [str(warning.message) for warning in warned]
         assert count == len(LABELLED)
-        assert [f'bad{k}.jpg cannot be read' in said[k] for k in range(3)] == [True] * 3
-        assert said[3] == '4 pictures cannot be read.' and said[4].endswith('40_1_none.jpg.')
-    assert files_in(tmp_path / 'out') == sorted([*LABELLED, 'no_face.txt'])
-    assert (tmp_path / 'out' / 'no_face.txt').read_text() == '40_1_none.jpg\n'
+        assert '40_1_none.jpg: take' in said[0] and 'bad1.jpg cannot be read' in said[2]
+        assert said[3] == '2 more pictures have no face, or cannot be read.'
+    assert files_in(tmp_path / 'out') == sorted(LABELLED)
 
 
 # ------------------------------------------------------------------ the warning, and main.py

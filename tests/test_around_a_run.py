@@ -59,7 +59,7 @@ def test_another_data_set_is_refused_unless_asked_for(tiny, faces, tmp_path):
     shutil.copytree(faces, tmp_path / 'others')
     with pytest.raises(console.InputError, match='was trained on faces, not on others') as error:
         tiny(size_batch=7, dataset_name='others').train(num_epochs=2)
-    assert '--change_dataset True' in console.with_flags(error.value, ['change_dataset'])
+    assert error.value.cure == {'change_dataset': True}
     model = tiny(size_batch=7, dataset_name='others', change_dataset=True)
     model.train(num_epochs=2)
     assert (model.run.epoch, model.run.step) == (2, 2)

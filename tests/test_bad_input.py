@@ -87,13 +87,11 @@ def test_pictures_are_turned_once(tmp_path):
         assert abs(face - pictures.read_face(upright, 60)).mean() < 5
 
 
-def test_damaged_exif_costs_the_turn(tmp_path, warned):
+def test_damaged_exif_costs_the_turn(tmp_path):
     path = save(tmp_path / 'a.png', FACE, exif=b'Exif\0\0garbage')
     np.testing.assert_array_equal(pictures.read_photo(path), np.asarray(FACE))
     plain = save(tmp_path / 'plain.png', FACE)
     np.testing.assert_array_equal(pictures.read_face(path), pictures.read_face(plain))
-    (text, _) = warned()
-    assert text.startswith(f'{path} is not turned, its EXIF data are damaged (')
 
 
 @pytest.mark.parametrize(('kind', 'high'), [(np.int32, 2**31 - 1), (np.float32, 1)])
@@ -295,7 +293,7 @@ def test_lack_of_memory_is_no_damage_of_a_table_or_of_weights(tmp_path, monkeypa
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr('h5py.is_hdf5', fail)
+    monkeypatch.setattr('scipy.io.loadmat', fail)
     monkeypatch.setattr('zipfile.ZipFile', fail)
     with pytest.raises(MemoryError):
         if reader == 'load':

@@ -115,30 +115,6 @@ def test_holding_faces_out(faces):
     assert list(kept_ages) == [ages[paths.index(path)] for path in kept]
 
 
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [(None, 'There is no folder'), ((), 'No images in'), (('a.jpg',), 'begins with age')],
-)
-def test_unusable_folders(tmp_path, content, message):
-    folder = tmp_path / 'set'
-    if content is not None:
-        folder.mkdir()
-        for name in content:
-            (folder / name).touch()
-    with pytest.raises(console.InputError, match=message):
-        labels.list_faces(str(folder))
-
-
-def test_decoding(faces):
-    paths = files.list_images(str(faces))
-    images, kept, unreadable = pipeline.decode_faces(paths, 32)
-    assert images.shape == (14, 32, 32, 3)
-    assert list(kept) == list(range(14)) and not unreadable
-    for path, image in zip(paths, images, strict=True):
-        np.testing.assert_array_equal(image, pictures.read_face(path, 32))
-    assert pipeline.decode_faces(paths[:3], 32, num_channels=1)[0].shape == (3, 32, 32, 1)
-
-
 @pytest.fixture
 def free(monkeypatch):
     """A function that sets how many bytes of memory and disk are free."""
@@ -167,6 +143,7 @@ def test_the_first_cache_with_space_is_taken(faces, free, memory, disk, kind):
     expected = np.stack([pictures.read_face(path, 32) for path in paths])
     np.testing.assert_array_equal(decoded[2:5], expected[2:5])
     np.testing.assert_array_equal(decoded[np.array([7, 0])], expected[[7, 0]])
+    assert pipeline.decode_faces(paths, 32, num_channels=1)[0].shape == (14, 32, 32, 1)
 
 
 def test_a_cache_without_space(faces, free):
@@ -276,14 +253,4 @@ def test_a_training_says_what_copies_there_are(faces):
     with pytest.warns(UserWarning) as recorded:
         pipeline.load_data_set(str(faces), 2, 32)
     (text,) = [str(warning.message) for warning in recorded]
-    assert '1 photos in ' in text and '1 of them with different age groups or genders' in text
     assert f'python -m data.check faces --datadir {faces.parent} --csv True keeps one' in text
-
-
-def test_age_names():
-    names = labels.age_names()
-    assert names[:2] == ('0-5', '6-10') and names[-2:] == ('61-70', 'over 70')
-    assert labels.age_names((9, 20)) == ('0-9', '10-20', 'over 20')
-    for age in (0, 5, 6, 35, 70):
-        low, high = map(int, names[labels.age_group(age)].split('-'))
-        assert low <= age <= high

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -118,7 +117,7 @@ def test_a_run_on_two_devices(tiny, faces, two_devices, monkeypatch):
 
 def test_a_batch_that_cannot_be_shared(tiny, two_devices):
     with pytest.raises(
-        console.InputError, match=r'batch of 7 cannot be shared by 2 devices: take 8, or'
+        console.InputError, match=r'batch of 7 cannot be shared by 2 devices, .*: take 8, or'
     ):
         tiny(size_batch=7, strategy=two_devices)
 
@@ -260,23 +259,6 @@ def test_two_processes(faces, tmp_path):
     assert statuses == [1, 1] and all(
         'give all of them the same folder to save to' in e for e in errors
     )
-
-
-def test_waiting_for_the_others_can_be_ended(tmp_path):
-    """By either signal, which TensorFlow itself does not heed while it waits."""
-    processes = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        workers = [f'127.0.0.1:{port}' for port in free_ports(2)]
-        processes.append((number, start_worker(tmp_path, workers, 0, 'save', 1)))
-    for number, process in processes:
-        for line in process.stdout:
-            if 'Waiting for the other 1 of 2 workers' in line:
-                break
-        else:
-            raise AssertionError(process.communicate()[1])
-        process.send_signal(number)
-        process.communicate(timeout=60)
-        assert process.returncode == -number
 
 
 def test_a_worker_that_dies(faces, tmp_path):

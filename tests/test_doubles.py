@@ -73,11 +73,17 @@ def test_blocks_and_chains():
     assert len(np.unique(photos)) == count - 3
 
 
-def test_photos_are_joined_to_the_first():
-    photos = np.arange(7)
-    doubles.join(photos, np.array([5, 1, 6]), np.array([2, 5, 3]))
-    assert photos.tolist() == [0, 1, 1, 3, 4, 1, 3]
-    doubles.join(photos, np.array([6, 5]), np.array([5, 0]))
-    assert photos.tolist() == [0, 0, 0, 0, 4, 0, 0]
-    chosen = np.arange(7) == 6
-    assert doubles.spread(photos, chosen).tolist() == [True] * 4 + [False] + [True] * 2
+def test_a_choice_is_spread_over_the_photo():
+    photos = np.array([0, 1, 0, 1, 4])
+    chosen = np.arange(5) == 3
+    assert doubles.spread(photos, chosen).tolist() == [False, True, False, True, False]
+
+
+def test_copies_of_copies_are_one_photo():
+    """Each is like the next, but the first not like the last."""
+    first, last = (np.asarray(face(seed), float) for seed in (1, 3))
+    shares = np.linspace(0, 1, 6)
+    images = [first * (1 - share) + last * share for share in shares]
+    images = [Image.fromarray(image.astype(np.uint8)) for image in images]
+    assert find(*images) == [0] * 6
+    assert find(images[0], images[-1]) == [0, 1]

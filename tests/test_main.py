@@ -237,13 +237,14 @@ def test_an_unfinished_pre_training_is_finished_first(calls, monkeypatch):
 
 @pytest.mark.parametrize('name', ['plain', ' a b ', 'two\nlines', '-x #y', "it's", 'ü\u2028'])
 def test_what_is_told_to_go_on_repeats_the_call(calls, monkeypatch, name):
-    told, keep = [], main._keep_flags
-    monkeypatch.setattr(sys, 'argv', ['../caae/main.py'])
-    monkeypatch.setattr(main, '_keep_flags', lambda: (keep(), told.append(main._call_to_go_on())))
-    model, _, train = calls(f'--savedir={name}', f'--dataset={name}', '--use_trained_model=False')
-    words = shlex.split(told[0])
-    assert words[:2] == ['python', '../caae/main.py']
-    assert calls(*words[2:]) == [model, train]
+    told = []
+    words = [f'--savedir={name}', f'--dataset={name}', '--use_trained_model=False']
+    monkeypatch.setattr(sys, 'argv', ['../caae/main.py', *words])
+    monkeypatch.setattr('data.flag_types.keep', lambda _: told.append(main._call_to_go_on()))
+    model, _, train = calls(*words)
+    again = shlex.split(told[0])
+    assert again[:2] == ['python', '../caae/main.py']
+    assert calls(*again[2:]) == [model, train]
 
 
 @pytest.fixture
@@ -316,24 +317,10 @@ MOVED = {
 
 
 @pytest.mark.parametrize('words', MOVED)
-@pytest.mark.parametrize('in_file', [False, True])
-def test_flags_of_photos_are_sent_to_their_program(words, in_file, tmp_path):
-    (tmp_path / 'flags.txt').write_text('--epoch=2\n' + words.replace(' ', '=') + '\n')
-    argv = [f'--flagfile={tmp_path}/flags.txt'] if in_file else words.split()
+def test_flags_of_photos_are_sent_to_their_program(words):
     with pytest.raises(SystemExit, match=r'python -m demo\.photos my_photos, which') as error:
-        flag_types.parse(['main.py', *argv])
+        flag_types.parse(['main.py', *words.split()])
     assert re.fullmatch(rf'\n\t--{MOVED[words]} has left this program: [^\n]+\.', error.value.code)
-
-
-def test_the_flags_of_an_older_training_still_repeat_it(tmp_path):
-    """They hold the defaults of all flags of their time."""
-    gone = 'align=False gender=both gif=False whole_photo=False everyone=False'.split()
-    lines = ['--epoch=7', *(f'--{word}' for word in gone), '--dataset=mine']
-    (tmp_path / 'flags.txt').write_text('\n'.join(lines) + '\n')
-    with flagsaver.flagsaver():
-        rest = flag_types.parse(['main.py', f'--flagfile={tmp_path}/flags.txt', '--epoch', '8'])
-        assert rest == ['main.py']
-        assert (flags.FLAGS['epoch'].value, flags.FLAGS['dataset'].value) == (8, 'mine')
 
 
 def test_a_stray_argument_is_an_error(calls):

@@ -79,17 +79,12 @@ def test_a_damaged_state(damage):
         order.TrainingOrder.from_state(state)
 
 
-def test_other_faces_get_a_new_order():
-    old = order.TrainingOrder(20, 4, seed=7, data='faces')
-    with pytest.warns(UserWarning, match='other faces: a new order is drawn'):
-        new = order.take_up(old, 21, 4, 7, True, 'others')
-    assert new is not old and len(new.rest_of_epoch()) == 17
-
-
-def test_a_run_keeps_its_seed():
+def test_an_order_is_taken_up_if_it_fits():
     old = order.TrainingOrder(20, 4, seed=7, data='faces')
     with pytest.warns(UserWarning, match='its seed 7, not 8'):
         assert order.take_up(old, 20, 4, 8, True, 'faces') is old
+    with pytest.warns(UserWarning, match='other faces: a new order is drawn'):
+        assert len(order.take_up(old, 21, 4, 7, True, 'others').rest_of_epoch()) == 17
 
 
 def test_batches_of_another_size_start_the_epoch_again():

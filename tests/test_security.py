@@ -6,7 +6,6 @@ import os
 import pathlib
 import sys
 
-import h5py
 import mtcnn
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ import tensorflow as tf
 import ops
 from data import check, console, detector, files, labels, tables
 from tests import draw_faces
-from tests.test_readers import CACD_NAMES, write_mat_7_3
 
 ROOT = pathlib.Path(ops.__file__).parent
 # What runs code that is in a file or in a string, or a program by a shell.
@@ -86,77 +84,7 @@ def test_dangers_are_seen(source):
 # ------------------------------------------------------------------------------------ .mat
 
 
-def link(file, tmp_path):
-    del file['celebrityData/name']
-    file['celebrityData/name'] = h5py.ExternalLink(
-        str(tmp_path / 'other.mat'), 'celebrityData/name'
-    )
-
-
-def link_the_struct(file, tmp_path):
-    del file['celebrityData']
-    file['celebrityData'] = h5py.ExternalLink(str(tmp_path / 'other.mat'), 'celebrityData')
-
-
-def soft_link(file, tmp_path):
-    file['#refs#/away'] = h5py.ExternalLink(str(tmp_path / 'other.mat'), 'celebrityData')
-    del file['celebrityData']
-    file['celebrityData'] = h5py.SoftLink('/#refs#/away')
-
-
-def replace(file, name, **options):
-    del file[name]
-    return file.create_dataset(name, **options)
-
-
-def store_elsewhere(file, tmp_path):
-    external = [(str(tmp_path / 'secret'), 0, 24)]
-    replace(file, 'celebrityImageData/age', shape=(1, 3), dtype='f8', external=external)
-
-
-def map_elsewhere(file, tmp_path):
-    layout = h5py.VirtualLayout((1, 3), 'f8')
-    layout[...] = h5py.VirtualSource(str(tmp_path / 'other.mat'), 'celebrityImageData/age', (1, 3))
-    del file['celebrityImageData/age']
-    file.create_virtual_dataset('celebrityImageData/age', layout)
-
-
-def name_elsewhere(file, tmp_path):
-    """A cell of the table is kept in another file."""
-    external = [(str(tmp_path / 'secret'), 0, 8)]
-    dataset = file.create_dataset('#refs#/away', (4, 1), '<u2', external=external)
-    file['celebrityImageData/name'][0, 0] = dataset.ref
-
-
-def inflate(file, tmp_path):
-    replace(file, 'celebrityImageData/age', shape=(1, 10**12), dtype='f8', chunks=(1, 1000))
-
-
-@pytest.mark.parametrize(
-    ('change', 'reason'),
-    [
-        (link, 'a link'),
-        (link_the_struct, 'a link'),
-        (soft_link, 'a link'),
-        (store_elsewhere, 'kept in another file'),
-        (map_elsewhere, 'kept in another file'),
-        (name_elsewhere, 'kept in another file'),
-        (inflate, 'larger than 50,000,000 bytes'),
-    ],
-)
-def test_a_mat_file_is_read_alone(tmp_path, change, reason):
-    """HDF5 can show what is in other files as its own."""
-    for name in ('meta.mat', 'other.mat'):
-        write_mat_7_3(tmp_path / name, CACD_NAMES, [52, 24, 16])
-    (tmp_path / 'secret').write_bytes(np.array([52.0, 24, 16]).tobytes())
-    assert len(tables.read_cacd_mat(tmp_path / 'meta.mat')) == 3
-    with h5py.File(tmp_path / 'meta.mat', 'r+') as file:
-        change(file, tmp_path)
-    with pytest.raises(console.InputError, match=rf"as CACD's table \(.*{reason}"):
-        tables.read_cacd_mat(tmp_path / 'meta.mat')
-
-
-def test_an_old_mat_file_runs_nothing(tmp_path, monkeypatch):
+def test_a_mat_file_runs_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr('pickle.loads', lambda *_, **__: pytest.fail('unpickled'))
     monkeypatch.setattr('pickle.load', lambda *_, **__: pytest.fail('unpickled'))
     cells = np.array(['__import__("os").abort()', b'cos\nabort\n(tR.', {'f': 1}], object)

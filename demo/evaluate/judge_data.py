@@ -28,8 +28,8 @@ def read_faces(
     Raises:
         InputError: no such folder, or too few readable and labelled faces of some age groups.
     """
-    name, reading = readers.read(folder, reader)
-    labels.require_labels(folder, name, reading)
+    _, reading = readers.read(folder, reader)
+    labels.require_labels(folder, reading)
     thumbnails = doubles.room(len(reading.faces))
     faces, kept, _ = pipeline.decode_faces([*reading.faces], cache='memory', thumbnails=thumbnails)
     known = np.array([*reading.faces.values()])[kept]
