@@ -109,8 +109,8 @@ def require_equal_shares(strategy: tf.distribute.Strategy, size_batch: int) -> N
     more = max(-(-size_batch // count), 2) * count
     if size_batch < more:
         raise InputError(
-            f'A batch of {size_batch} cannot be shared by {count} devices, two faces or more each, '
-            f'which batch norm needs: take {more}, or another multiple of {count}.',
+            f'A batch of {size_batch} does not give every device ({count} here) the same number of '
+            f'faces, two or more for batch norm: take {more}, or another multiple of {count}.',
             batch_size=more,
         )
 

@@ -156,7 +156,7 @@ def test_only_the_default_folder_falls_back(tiny, tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize('count', [1, 2])
 def test_one_face_per_device_is_refused(tiny, count):
     strategy = tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(count)])
-    with pytest.raises(console.InputError, match=f'fewer than two faces .* take {2 * count} or'):
+    with pytest.raises(console.InputError, match=f'two or more .* take {2 * count}, or'):
         tiny(size_batch=count, strategy=strategy)
 
 

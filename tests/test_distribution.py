@@ -117,7 +117,7 @@ def test_a_run_on_two_devices(tiny, faces, two_devices, monkeypatch):
 
 def test_a_batch_that_cannot_be_shared(tiny, two_devices):
     with pytest.raises(
-        console.InputError, match=r'batch of 7 cannot be shared by 2 devices, .*: take 8, or'
+        console.InputError, match=r'batch of 7 does not give every device .*: take 8, or'
     ):
         tiny(size_batch=7, strategy=two_devices)
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def test_the_program_says_how_to_go_on(faces, tmp_path, number):
         _, err = process.communicate()
     assert process.returncode == 128 + number
     told = re.search(r'To go on: python main.py (.*)', err)
-    assert told[1] == "'--flagfile=a place/flags.txt' --use_trained_model True"
+    assert told[1] == shlex.join([*words, '--savedir', 'a place', '--use_trained_model', 'True'])
     assert 'Traceback' not in err
     assert re.search(r'Ended by Stopped: ', (tmp_path / 'a place' / 'train.log').read_text())
 
