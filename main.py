@@ -82,8 +82,8 @@ define(
     'cache',
     None,
     flag_types.cache,
-    'Where decoded faces are kept: memory, disk, none, or a folder that keeps them for the next '
-    'start. Default: the first of these three that has the space.',
+    'Where decoded faces are kept: memory, disk, or a folder that keeps them for the next start. '
+    'Default: memory, or the disk if that lacks the space.',
 )
 define('summary_steps', 1, integer(1, MOST), 'Steps from one point of the summaries to the next.')
 define(

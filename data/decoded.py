@@ -48,14 +48,14 @@ class Folder:
         """
         try:
             with open(self._known, encoding='utf-8') as file:
-                known = json.load(file)
+                sha256, known = json.load(file)
             arrays = self._map(self._pixels, 'r')
-            if _sha256(arrays) == known.pop('sha256'):
+            if _sha256(arrays) == sha256:
                 return arrays, known
             reason = 'it is damaged'
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             reason = first_line(error)
         warnings.warn(f'{self._pixels} is not used ({reason}): decoding again.', stacklevel=3)
         return None
@@ -77,7 +77,7 @@ class Folder:
             for array in arrays:
                 array.flush()
             with files.replacing(self._known) as path, open(path, 'w', encoding='utf-8') as file:
-                json.dump({**known, 'sha256': _sha256(arrays)}, file)
+                json.dump([_sha256(arrays), known], file)
         return self._map(self._pixels, 'r'), known
 
     def _map(self, path, mode):

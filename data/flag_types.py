@@ -23,7 +23,7 @@ MOVED_TO = 'python -m demo.photos'
 
 flags.disclaim_key_flags()  # those that `define` makes are the program's
 
-CACHES = 'memory', 'disk', 'none'  # of decoded faces, see pipeline.py
+CACHES = 'memory', 'disk'  # of decoded faces, see pipeline.py
 
 
 class WrongValueError(argparse.ArgumentTypeError, ValueError):

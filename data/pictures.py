@@ -127,7 +127,7 @@ def read_photo(image_path):
         return np.asarray(image)
 
 
-def read_face(image_path, image_size=128, is_gray=False, look=None):
+def read_face(image_path, image_size=128, is_gray=False):
     """Read a picture as the original program did, in 8 bits, but turned as its EXIF data say.
 
     Its values are stretched so that the darkest becomes 0 and the brightest 255: a side effect of
@@ -137,7 +137,6 @@ def read_face(image_path, image_size=128, is_gray=False, look=None):
     Args:
         image_path, is_gray: as `open_picture` takes them.
         image_size: S, the height and width of the result.
-        look: function that is called with the PIL image, as it was decoded.
 
     Returns:
         uint8 array [S, S], or [S, S, 3] in colour.
@@ -146,8 +145,6 @@ def read_face(image_path, image_size=128, is_gray=False, look=None):
         UnreadableError: as `open_picture`.
     """
     with open_picture(image_path, is_gray) as image:
-        if look:
-            look(image)
         return to_face(image, image_size)
 
 

@@ -1,7 +1,5 @@
 """From picture files to batches: every face is decoded once, batches are gathered from a cache."""
 
-import contextlib
-import itertools
 import logging
 import shutil
 import tempfile
@@ -42,17 +40,16 @@ def decode_faces(
         paths: list of N file names.
         size_image: S, height and width of the result.
         num_channels: C, 3 for RGB or 1 for luminance.
-        cache: where they are kept: 'memory', 'disk' (a temporary file, mapped into memory) or
-            'none' (decoded again at each use); None for the first of these with enough space; or a
-            folder that keeps them for the next time, see decoded.py.
+        cache: where they are kept: 'memory', 'disk' (a temporary file, mapped into memory) or a
+            folder, for the next time too (see decoded.py); None for the first of these two with
+            enough space.
         most_unreadable: largest part of the files that may be unreadable; one face is always
             needed.
         reserved: bytes of memory that a cache leaves free if the program chooses it.
         thumbnails: array from `doubles.room` for N pictures, which gets theirs; None for none.
 
     Returns:
-        faces: uint8 array [M, S, S, C], or for 'none' an object that is indexed like one, see
-            `take`.
+        faces: uint8 array [M, S, S, C], or an object that is indexed like one.
         kept: int64 array [M], their indices in paths, ascending.
         unreadable: dict from the paths of the others to phrases that say why.
 
@@ -63,44 +60,61 @@ def decode_faces(
     shape = len(paths), size_image, size_image, num_channels
     if cache is None or cache in CACHES:
         faces = _allocate(paths, shape, cache, reserved)
-        failures = _decode(paths, faces, thumbnails)
+        failures = _fill(paths, faces, thumbnails)
     else:
         faces, failures = _take_from(cache, paths, shape, thumbnails)
-    unreadable = {paths[index]: failures[index] for index in sorted(failures)}
+    unreadable = {paths[index]: reason for index, reason in failures.items()}
     if len(unreadable) > min(most_unreadable * len(paths), len(paths) - 1):
-        raise _too_many(unreadable, len(paths))
+        first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
+        raise InputError(
+            f'{len(unreadable)} of {len(paths)} images are unreadable, too many to go on without '
+            f'them: replace or remove them, such as {first}.'
+        )
     if unreadable:
         warnings.warn(
             f'{len(unreadable)} of {len(paths)} images are unreadable and left out:\n'
             + describe(unreadable),
             stacklevel=2,
         )
-    kept = np.delete(np.arange(len(paths)), sorted(failures))
+    kept = np.delete(np.arange(len(paths)), [*failures])
     return _compact(faces, kept), kept, unreadable
 
 
-def _decode(paths, faces, thumbnails):
-    """Fill `faces`, and `thumbnails` unless it is None; return a dict from indices to reasons."""
-    failures = {}
+def _fill(paths, faces, thumbnails):
+    """Decode pictures into arrays, `thumbnails` None for none; return what `_open_all` does."""
 
-    def decode(index):
-        def look(image):
+    def look(index, image):
+        faces[index] = pictures.to_face(image, faces.shape[1]).reshape(faces.shape[1:])
+        if thumbnails is not None:
             thumbnails[index] = doubles.thumbnail(image)
 
+    return _open_all(paths, faces.shape[3] == 1, look)
+
+
+def _open_all(paths, is_gray, look):
+    """Call look(index, image) for each picture, in parallel, with a progress bar.
+
+    Returns:
+        dict from the indices of unreadable pictures to phrases that say why.
+    """
+    failures = {}
+
+    def open_one(index):
         try:
-            faces[index] = _read(paths[index], faces.shape, None if thumbnails is None else look)
+            with pictures.open_picture(paths[index], is_gray) as image:
+                look(index, image)
         except pictures.UnreadableError as error:
             failures[int(index)] = error.reason
         return index
 
     indices = tf.data.Dataset.range(len(paths)).map(
-        lambda index: tf.numpy_function(decode, [index], tf.int64),
+        lambda index: tf.numpy_function(open_one, [index], tf.int64),
         num_parallel_calls=limits.cpu_count(),
         deterministic=False,
     )
-    for _ in Progress(indices, 'Decoding', len(paths), unit=' faces'):
+    for _ in Progress(indices, 'Decoding', len(paths), unit=' faces', disable=not paths):
         pass
-    return failures
+    return dict(sorted(failures.items()))
 
 
 def _take_from(folder, paths, shape, thumbnails):
@@ -108,43 +122,31 @@ def _take_from(folder, paths, shape, thumbnails):
 
     Returns:
         faces: uint8 array [N, S, S, C], mapped, not to be written to.
-        failures: as `_decode` returns them.
+        failures: as `_open_all` returns them.
     """
-    size = doubles.room(len(paths)).shape
-    place = decoded.Folder(folder, paths, shape, size)
+    place = decoded.Folder(folder, paths, shape, doubles.room(len(paths)).shape)
     found = place.read()
-    if found and _can_read_one([paths[int(index)] for index in found[1]['failures']], shape):
-        found = None
-    (faces, small), known = found or place.write(
-        lambda *arrays: {'failures': _decode(paths, *arrays)}
-    )
+    if found:
+        unreadable = [paths[int(index)] for index in found[1]]
+        if len(_open_all(unreadable, shape[3] == 1, lambda *_: None)) < len(unreadable):
+            found = None  # one can be read now
+    (faces, small), failures = found or place.write(lambda *arrays: _fill(paths, *arrays))
     if thumbnails is not None:
         thumbnails[:] = small
-    return faces, {int(index): reason for index, reason in known['failures'].items()}
-
-
-def _can_read_one(paths, shape):
-    """Whether one of the pictures that could not be read before can be read now."""
-    for path in paths:
-        with contextlib.suppress(pictures.UnreadableError):
-            _read(path, shape)
-            return True
-    return False
+    return faces, {int(index): reason for index, reason in failures.items()}
 
 
 def find_photos(paths):
-    """Decode pictures, with a progress bar, to find those of the same photo.
+    """Return the photo of each picture, int array [N], as from `doubles.find`; with progress bars.
 
-    Returns:
-        int array [N], as from `doubles.find`; an unreadable picture is like no other.
-
-    Raises:
-        InputError: none can be read.
+    An unreadable picture is like no other.
     """
     thumbnails = doubles.room(len(paths))
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of unreadable pictures: those that are used are named
-        decode_faces(paths, cache='none', most_unreadable=1, thumbnails=thumbnails)
+
+    def look(index, image):
+        thumbnails[index] = doubles.thumbnail(image)
+
+    _open_all(paths, False, look)
     return doubles.find(thumbnails)
 
 
@@ -210,57 +212,16 @@ def describe(unreadable):
     return '\n'.join(lines)
 
 
-def _too_many(unreadable, count):
-    """Return an InputError: of `count` pictures, too many are unreadable."""
-    first = '; '.join(f'{path!r}: {reason}' for path, reason in [*unreadable.items()][:3])
-    return InputError(
-        f'{len(unreadable)} of {count} images are unreadable, too many to go on without them: '
-        f'replace or remove them, such as {first}.'
-    )
-
-
 def _compact(faces, kept):
     """Move the faces at the ascending indices `kept` to the front, in place; return this part."""
     if len(kept) == len(faces):
         return faces
-    if isinstance(faces, _FacesOnDemand | _Part):
-        return faces.part(kept)
-    if not faces.flags.writeable:
+    if isinstance(faces, _Part) or not faces.flags.writeable:
         return _Part(faces, kept)
     for place, index in enumerate(kept):  # one by one: a copy would double the memory
         if place != index:
             faces[place] = faces[index]
     return faces[: len(kept)]
-
-
-def take(faces, index):
-    """Gather faces; a face that has become unreadable is replaced by another one of the batch.
-
-    Args:
-        faces: as `decode_faces` returns them.
-        index: int array [B].
-
-    Returns:
-        index: int array [B], indices of the gathered faces.
-        faces: uint8 array [B, S, S, C].
-
-    Raises:
-        InputError: no face of the batch, or less than half of all faces, can be read.
-    """
-    if isinstance(faces, _FacesOnDemand):
-        return faces.take(index)
-    return index, faces[index]
-
-
-@contextlib.contextmanager
-def own_errors(faces):
-    """Raise the InputError of `take` itself, not the OpError that tf.data makes of it."""
-    try:
-        yield
-    except tf.errors.OpError:
-        if isinstance(faces, _FacesOnDemand) and faces.failure:
-            raise faces.failure from None
-        raise
 
 
 def batches(faces, ages, genders, order, size_batch):
@@ -279,8 +240,7 @@ def batches(faces, ages, genders, order, size_batch):
     """
 
     def load(index):
-        index, face = take(faces, index)
-        return face, ages[index], genders[index]
+        return faces[index], ages[index], genders[index]
 
     def gather(index):
         face, age, gender = tf.numpy_function(load, [index], [tf.uint8, tf.float32, tf.float32])
@@ -342,75 +302,17 @@ def in_batches(function, *arrays, size_batch: int = 100, title: str | None = Non
 
 
 class _Part:
-    """In place of the array of decoded faces: those at some indices of one that stays as it is."""
+    """In place of an array of decoded faces: those at some indices of one that stays as it is."""
 
-    def __init__(self, faces, index):
-        self._faces, self._index = faces, index
-        self.shape = len(index), *faces.shape[1:]
-
-    def __len__(self):
-        return len(self._index)
-
-    def __getitem__(self, index):
-        return self._faces[self._index[index]]
-
-    def part(self, kept):
-        """Return those of the faces that are at the indices `kept`."""
-        return _Part(self._faces, self._index[kept])
-
-
-class _FacesOnDemand:
-    """In place of the array of decoded faces: decodes the faces that are indexed.
-
-    Attributes:
-        paths, shape: of the faces, [N] and [N, S, S, C].
-        gone: dict from paths that `take` could not read to the reasons.
-        failure: the InputError that `take` has raised, if any.
-    """
-
-    def __init__(self, paths, shape):
-        self.paths, self.shape = np.array(paths, object), shape
-        self.gone, self.failure = {}, None
+    def __init__(self, faces, kept):
+        self._faces, self._kept = faces, kept
+        self.shape = len(kept), *faces.shape[1:]
 
     def __len__(self):
-        return len(self.paths)
+        return len(self._kept)
 
     def __getitem__(self, index):
-        return np.stack([_read(path, self.shape) for path in self.paths[index]])
-
-    def __setitem__(self, index, face):
-        """Do nothing: faces are not kept."""
-
-    def part(self, kept):
-        """Return those of the faces that are at the indices `kept`."""
-        return _FacesOnDemand(self.paths[kept], (len(kept), *self.shape[1:]))
-
-    def take(self, index):
-        """See the function `take`."""
-        read = {}
-        for i in index:
-            try:
-                read[i] = _read(self.paths[i], self.shape)
-            except pictures.UnreadableError as error:
-                self._miss(self.paths[i], error.reason)
-        if not read or len(self.gone) > len(self) / 2:
-            self.failure = _too_many(self.gone, len(self))
-            raise self.failure
-        others = itertools.cycle(read)
-        index = np.array([i if i in read else next(others) for i in index])
-        return index, np.stack([read[i] for i in index])
-
-    def _miss(self, path, reason):
-        if path not in self.gone:
-            self.gone[path] = reason
-            warnings.warn(
-                f'{path!r} can no longer be read ({reason}): others take its place.', stacklevel=2
-            )
-
-
-def _read(path, shape, look=None):
-    """Return a face uint8 [S, S, C] for an array of the given shape [N, S, S, C]."""
-    return pictures.read_face(path, shape[1], shape[3] == 1, look).reshape(shape[1:])
+        return self._faces[self._kept[index]]
 
 
 def _allocate(paths, shape, cache, reserved):
@@ -419,22 +321,20 @@ def _allocate(paths, shape, cache, reserved):
     free = {
         'memory': limits.available_memory(),
         'disk': shutil.disk_usage(tempfile.gettempdir()).free,
-        'none': np.inf,
     }
     if cache is None:
         room = {name: space * CACHE_SHARE for name, space in free.items()}
         room['memory'] = min(room['memory'], free['memory'] - reserved)
-        cache = next(name for name in CACHES if size <= room[name])
+        cache = next((name for name in CACHES if size <= room[name]), 'disk')
         _log.info('Decoded faces are kept here: %s', cache)
     if size > free[cache]:
+        other = CACHES[cache == 'memory']
         raise InputError(
             f'{shape[0]} decoded faces take {size / 2**30:.1f} GiB, but only '
             f'{free[cache] / 2**30:.1f} GiB of {cache} are free: free the difference, or keep them '
-            f'elsewhere ({", ".join(name for name in CACHES if name != cache)}).',
-            cache=next(name for name in CACHES if size <= free[name]),
+            f'elsewhere, in {other} or in a folder.',
+            **{'cache': other} if size <= free[other] else {},
         )
     if cache == 'memory':
         return np.empty(shape, np.uint8)
-    if cache == 'disk':
-        return np.memmap(tempfile.TemporaryFile(), np.uint8, 'w+', shape=shape)
-    return _FacesOnDemand(paths, shape)
+    return np.memmap(tempfile.TemporaryFile(), np.uint8, 'w+', shape=shape)

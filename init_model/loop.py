@@ -48,7 +48,8 @@ class TrainingLoop:
         self._run = self.model.run
         self._count = self._run.order.num_batches  # of an epoch
         faces, ages, genders = self.data
-        shown, images = pipeline.take(faces, self._run.order.samples)
+        shown = self._run.order.samples
+        images = faces[shown]
         self._samples = pipeline.to_float(images), ages[shown], genders[shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing
@@ -97,7 +98,7 @@ class TrainingLoop:
         title = f'Epoch {run.epoch + 1}/{self.num_epochs}'
         self._bar = Progress(batches, title, self._count, initial=run.order.done, unit='batch')
         self._fetched = time.monotonic()
-        with self._bar as bar, pipeline.own_errors(faces):
+        with self._bar as bar:
             for image, age, gender in bar:
                 with tf.device('CPU:0'):  # else it would wait for the GPU's last step
                     self._rate = float(self.schedule(np.int64(run.step)))

@@ -64,7 +64,7 @@ def running(folder: str, is_chief: bool = True):
         if killed:
             say_and_log(
                 f'\tThe training before, process {killed}, was killed, perhaps for lack of memory: '
-                'if that happens again, pass --cache disk or none, or a smaller --batch_size.'
+                'if that happens again, pass --cache disk, or a smaller --batch_size.'
             )
         _locked.add(path)
         try:

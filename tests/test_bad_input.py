@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import ExifTags, Image, ImageFile
 
 import init_model
-from data import console, files, labels, pictures, pipeline, tables
+from data import console, files, pictures, pipeline, tables
 from tests import damage, draw_faces
 
 pytestmark = [
@@ -193,8 +193,7 @@ def test_unreadable_files_are_left_out_and_named(faces, monkeypatch, warned, cac
     assert list(kept) == [i for i in range(14) if i not in bad]
     assert len(images) == 10 and images.shape == (10, 32, 32, 3)
     np.testing.assert_array_equal(images[0:10], [expected[i] for i in kept])
-    if cache != 'none':  # within the memory that was there
-        assert np.shares_memory(images, allocated[0]) and not images.flags.owndata
+    assert np.shares_memory(images, allocated[0]) and not images.flags.owndata
 
 
 def test_of_many_only_the_first_are_named(faces, warned):
@@ -224,55 +223,9 @@ def test_too_many_unreadable_files(faces, warned):
         pipeline.decode_faces(paths[7:], 32, most_unreadable=0)
 
 
-@pytest.fixture
-def vanishing(faces):
-    """Faces that are decoded on demand, their paths, and their labels."""
-    paths = files.list_images(str(faces))
-    images, _, _ = pipeline.decode_faces(paths, 32, cache='none')
-    return images, paths, labels.one_hot(np.arange(14), 14), labels.one_hot([0, 1] * 7, 2)
-
-
-def test_faces_that_vanish_or_change(vanishing, warned):
-    images, paths, ages, genders = vanishing
-    expected = images[np.arange(14)]
-    os.remove(paths[1])
-    with open(paths[6], 'r+b') as file:
-        file.truncate(1000)
-    with open(paths[9], 'wb') as file:
-        file.write(b'garbage' * 1000)
-    shutil.copy(paths[0], paths[11])
-    expected[11] = expected[0]  # another face, as good as any
-    for _ in range(2):
-        used = []
-        for face, age, gender in pipeline.batches(images, ages, genders, np.arange(14), 7):
-            assert len(face) == 7
-            who = np.argmax(age, axis=1)
-            np.testing.assert_array_equal(face, expected[who])
-            np.testing.assert_array_equal(gender, genders[who])
-            used += [*who]
-        assert set(used) == set(range(14)) - {1, 6, 9}
-    assert sorted(images.gone) == [paths[i] for i in (1, 6, 9)]
-    named = warned()
-    assert [[p for p in paths if repr(p) in text] for text in named] == [[p] for p in images.gone]
-
-
-@pytest.mark.parametrize(('first', 'stop'), [(4, 8), (0, 8)])
-def test_faces_that_vanish_altogether(vanishing, warned, first, stop):
-    """A whole batch, or more than half."""
-    images, paths, ages, genders = vanishing
-    for path in paths[first:stop]:
-        os.remove(path)
-    with (
-        pytest.raises(console.InputError, match=r'of 14 images are unreadable, too many .*No such'),
-        pipeline.own_errors(images),
-    ):
-        for _ in pipeline.batches(images, ages, genders, np.arange(14), 4):
-            pass
-
-
-def test_lack_of_memory_is_no_fault_of_a_picture(vanishing, monkeypatch, warned):
+def test_lack_of_memory_is_no_fault_of_a_picture(faces, monkeypatch, warned):
     """Else a face would be left out of the training, and the user told to remove it."""
-    images, paths, ages, genders = vanishing
+    paths = files.list_images(str(faces))
 
     def fail(image):
         raise MemoryError
@@ -283,9 +236,7 @@ def test_lack_of_memory_is_no_fault_of_a_picture(vanishing, monkeypatch, warned)
     with pytest.raises(tf.errors.ResourceExhaustedError) as error:
         pipeline.decode_faces(paths, 32)
     assert console.is_lack_of_memory(error.value)
-    with pytest.raises(tf.errors.ResourceExhaustedError), pipeline.own_errors(images):
-        [*pipeline.batches(images, ages, genders, np.arange(14), 4)]
-    assert not images.gone and not warned()
+    assert not warned()
 
 
 @pytest.mark.parametrize('reader', ['read_cacd_mat', 'load'])
@@ -302,11 +253,6 @@ def test_lack_of_memory_is_no_damage_of_a_table_or_of_weights(tmp_path, monkeypa
             tables.read_cacd_mat(tmp_path / 'meta.mat')
 
 
-def test_errors_of_others_are_left_alone():
-    with pytest.raises(tf.errors.OpError, match='other'), pipeline.own_errors(np.zeros(3)):
-        raise tf.errors.UnknownError(None, None, 'other')
-
-
 # -------------------------------------------------------------------- training and testing
 
 
@@ -314,14 +260,13 @@ def weights_of(model):
     return np.concatenate([v.numpy().ravel() for v in model.named_variables.values()])
 
 
-@pytest.mark.parametrize('cache', ['memory', 'none'])
-def test_training_is_that_of_the_readable_faces(tiny, faces, tmp_path, warned, cache):
-    model = tiny(cache=cache)
+def test_training_is_that_of_the_readable_faces(tiny, faces, tmp_path, warned):
+    model = tiny()
     model.train(num_epochs=1)
     shutil.copytree(faces, tmp_path / 'more')
     (tmp_path / 'more' / '0_0_a.jpg').write_bytes(b'no picture')
     (tmp_path / 'more' / '30_1_b.jpg').touch()
-    other = tiny(cache=cache, dataset_name='more', save_dir=str(tmp_path / 'other'))
+    other = tiny(dataset_name='more', save_dir=str(tmp_path / 'other'))
     other.train(num_epochs=1)
     np.testing.assert_array_equal(weights_of(model), weights_of(other))
     named = [text for text in warned() if 'unreadable' in text]
@@ -334,31 +279,6 @@ def test_too_few_readable_faces(tiny, faces, tmp_path, warned):
     with pytest.raises(console.InputError, match='holds 11 faces, too few for batches of 6'):
         tiny(size_batch=6).train(num_epochs=1)
     assert not (tmp_path / 'save' / 'checkpoint').exists()
-
-
-def test_training_goes_on_without_what_vanishes(tiny, faces, monkeypatch, warned):
-    decode, paths = pipeline.decode_faces, sorted(map(str, faces.iterdir()))
-
-    def decode_and_lose(count):
-        def decode_faces(*args, **settings):
-            decoded = decode(*args, **settings)
-            for path in paths[:count]:
-                os.remove(path)
-            return decoded
-
-        monkeypatch.setattr(pipeline, 'decode_faces', decode_faces)
-
-    decode_and_lose(2)
-    model = tiny(cache='none', size_batch=7)
-    model.train(num_epochs=2)
-    assert model.run.step == 2
-    named = [text for text in warned() if 'no longer' in text]
-    assert sorted(text.split("'")[1] for text in named) == paths[:2]
-    for path in paths[:2]:
-        shutil.copy(paths[5], path)
-    decode_and_lose(9)
-    with pytest.raises(console.InputError, match='of 14 images are unreadable, too many'):
-        tiny(cache='none', size_batch=7, save_dir=model.save_dir + '2').train(num_epochs=1)
 
 
 def test_testing_goes_on_with_the_readable_faces(tiny, faces, tmp_path, warned):
@@ -437,11 +357,11 @@ def left_out(monkeypatch):
 
 def test_a_few_damaged_pictures(tiny, tmp_path, warned, left_out):
     names = damage.make_damaged(tmp_path / 'faces', 2 * len(damage.ENOUGH_TO_TRAIN))
-    models = [tiny(cache=cache, save_dir=str(tmp_path / cache)) for cache in ('memory', 'none')]
+    models = [tiny(cache=cache, save_dir=str(tmp_path / cache)) for cache in pipeline.CACHES]
     for model in models:
         model.train(num_epochs=1)
     np.testing.assert_array_equal(*map(weights_of, models))
-    tiny(is_training=False, save_dir=str(tmp_path / 'none')).custom_test(str(tmp_path / 'faces'))
+    tiny(is_training=False, save_dir=str(tmp_path / 'disk')).custom_test(str(tmp_path / 'faces'))
     assert left_out[0] == left_out[1] == left_out[2]
     assert_right(names, left_out[0])
     named = [text for text in warned() if 'unreadable' in text]
@@ -483,7 +403,7 @@ def test_two_thousand_damaged_pictures(tmp_path):
     assert sum(damage.kind_of(name) != 'whole' for name in names) >= 2000
     draw_faces.draw_data_set(tmp_path / 'few', 40)
     results = []
-    for cache in ('memory', 'none', 'test'):
+    for cache in (*pipeline.CACHES, 'test'):
         command = [sys.executable, '-c', FUZZ, tmp_path, cache, tmp_path / 'save']
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and 'Traceback' not in done.stderr, done.stderr[-3000:]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import doubles, pipeline
+from data import doubles, pictures, pipeline
 from tests import draw_faces
 
 
@@ -21,15 +21,14 @@ def paths(tmp_path):
 
 @pytest.fixture
 def decode(paths, tmp_path, monkeypatch):
-    """Returns a function that decodes into the cache; `reads` counts the pictures decoded."""
-    read, count = pipeline._read, []
+    """Returns a function that decodes into the cache; it counts the pictures decoded."""
+    convert, count = pictures.to_face, []
 
-    def counted(path, *args):
-        face = read(path, *args)
-        count.append(path)
-        return face
+    def counted(*args):
+        count.append(args)
+        return convert(*args)
 
-    monkeypatch.setattr(pipeline, '_read', counted)
+    monkeypatch.setattr(pictures, 'to_face', counted)
 
     def decode(cache=str(tmp_path / 'cache')):
         count.clear()

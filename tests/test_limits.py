@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from data import align, check, files, limits, pipeline
+from data import align, check, files, limits, pictures, pipeline
 
 ROOT = pathlib.Path(limits.__file__).parents[1]
 GB = 10**9
@@ -215,7 +215,7 @@ def test_pictures_are_read_by_as_many_threads_as_there_are_processors(
     host({'proc/self/cgroup': V2.format('/'), **version_2('', quota=quota)})
     paths = files.list_images(str(faces))
     for module, name, read in (
-        (pipeline, '_read', lambda: pipeline.decode_faces(paths, 32)),
+        (pictures, 'to_face', lambda: pipeline.decode_faces(paths, 32)),
         (check, 'look_at', lambda: check.look_at_all(paths)),
     ):
         counts = most_at_once(monkeypatch, module, name)
