@@ -39,33 +39,32 @@ def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
     size = len(change)
     # A photo's point z = x + iy lies at a z + b in the face.
     a, b = detector.similarity(landmarks, detector.PLACES * size)
+    margin = int(np.ceil((MASK_EDGE - 0.5) * size)) + 2  # pixels; beyond its edge nothing changes
+    change = np.pad(change, [(margin, margin), (margin, margin), (0, 0)], 'edge')
     if abs(a) > 1:  # the face is smaller there: blurred, or it would alias
         blur = abs(a) / 2
         change = ndimage.gaussian_filter(change, (blur, blur, 0), mode='nearest')
-    for axis in (0, 1):
-        change = ndimage.spline_filter1d(change, axis=axis, mode='nearest')
-    centre, reach = (size / 2 * (1 + 1j) - b) / a, 2 * MASK_EDGE * size / abs(a)
+    change = change * _mask(size, margin)[:, :, None]
+    channels = [Image.fromarray(x) for x in np.moveaxis(change, -1, 0).astype(np.float32)]
+    # No corner of the rounded square is farther from its centre than 1.2 of half its width.
+    centre, reach = (size / 2 * (1 + 1j) - b) / a, 1.2 * MASK_EDGE * size / abs(a)
     low = np.clip([centre.real - reach, centre.imag - reach], 0, pixels.shape[1::-1]).astype(int)
     high = np.clip([centre.real + reach, centre.imag + reach], 0, pixels.shape[1::-1]).astype(int)
     for top in range(low[1], high[1], BAND):
         band = pixels[top : min(top + BAND, high[1]), low[0] : high[0]]
-        y, x = np.ogrid[: band.shape[0], : band.shape[1]]
-        z = a * ((x + low[0] + 0.5) + 1j * (y + top + 0.5)) + b  # centres of pixels
-        mask = _mask_at(z / size)
-        inside = mask > 0
-        places = [z.imag[inside] - 0.5, z.real[inside] - 0.5]
-        added = [
-            ndimage.map_coordinates(channel, places, mode='nearest', prefilter=False)
-            for channel in np.moveaxis(change, -1, 0)
-        ]
-        changed = band[inside] + mask[inside, None] * np.stack(added, axis=-1)
-        band[inside] = np.clip(np.round(changed), 0, 255)
+        origin = a * complex(low[0], top) + b + margin * (1 + 1j)
+        place = [a.real, -a.imag, origin.real, a.imag, a.real, origin.imag]
+        for i, channel in enumerate(channels):
+            added = channel.transform(
+                band.shape[1::-1], Image.Transform.AFFINE, place, Image.Resampling.BICUBIC
+            )
+            band[:, :, i] = np.clip(np.rint(band[:, :, i] + added), 0, 255)
 
 
-def _mask_at(places):
-    """Return the mask at places x + iy in parts of the crop's width and height."""
-    x, y = np.abs(places.real - 0.5), np.abs(places.imag - 0.5)
-    radius = (x**MASK_POWER + y**MASK_POWER) ** (1 / MASK_POWER)
+def _mask(size, margin):
+    """Return the mask of a face of `size` pixels with a margin, float array."""
+    x = np.abs((np.arange(-margin, size + margin) + 0.5) / size - 0.5)
+    radius = (x[:, None] ** MASK_POWER + x**MASK_POWER) ** (1 / MASK_POWER)
     fade = np.clip((MASK_EDGE - radius) / (MASK_EDGE - MASK_CORE), 0, 1)
     return fade * fade * (3 - 2 * fade)
 
