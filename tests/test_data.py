@@ -150,7 +150,7 @@ def test_a_cache_without_space(faces, free):
     free(43007, 43008)
     paths = files.list_images(str(faces))
     with pytest.raises(
-        console.InputError,
+        console.InputError, match=r'0\.0 GiB of memory are free: .*elsewhere, in disk or in'
         match=r'0\.0 GiB of memory are free: .*elsewhere, in disk or in a folder',
     ):
         pipeline.decode_faces(paths, 32, cache='memory')
