@@ -83,11 +83,20 @@ def _lock(folder):
         number = file.read()
         try:
             portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-        except portalocker.LockException as error:
+        except portalocker.AlreadyLocked as error:
+            by = f', process {number}' if number else ''
             raise InputError(
-                f'{folder} is in use by another training, process {number}: wait for its end or '
-                'stop it, or save to another folder.'
+                f'{folder} is in use by another training{by}: wait for its end or stop it, or save '
+                'to another folder.'
             ) from error
+        except portalocker.LockException as error:
+            reason = getattr(error.__cause__, 'strerror', error)
+            warnings.warn(
+                f'{folder} cannot be locked ({reason}): let no other training save there.',
+                stacklevel=2,
+            )
+            yield ''
+            return
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -1,6 +1,7 @@
 """The folder of a training: its lock, log, signals, summary and history."""
 
 import csv
+import errno
 import os
 import pathlib
 import signal
@@ -51,6 +52,20 @@ def test_a_second_process_is_refused(tiny, faces, tmp_path, capsys):
         'if that happens again, pass --cache disk or none, or a smaller --batch_size.\n'
     )
     assert said.strip() in (save / 'train.log').read_text()
+
+
+@pytest.mark.parametrize('number', [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, number):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / 'lock').write_text('123')  # of a training that may go on
+    monkeypatch.setattr('portalocker.portalocker.LOCKER', fail)
+    message = rf'{tmp_path} cannot be locked \({os.strerror(number)}\): let no other training'
+    with pytest.warns(UserWarning, match=message), savedir.running(str(tmp_path)):
+        savedir.log('within')
+    assert 'within' in (tmp_path / 'train.log').read_text()
+    assert capsys.readouterr().out == ''
 
 
 @pytest.mark.parametrize(
