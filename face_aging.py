@@ -540,6 +540,8 @@ class FaceAging(Config):
         settings.require_same(found.origin, found.settings, self, is_own and self.is_training)
         run = Run.from_checkpoint(found, self.weights, is_own)
         variables = self.saved_variables() if is_own and found.state else self.named_variables
+        # Where float32 goes on in float16, the loss scale begins anew.
+        variables = {n: v for n, v in variables.items() if n in found.values or '_scale/' not in n}
         checkpoints.restore(found.origin, found.values, variables)
         self.run, self.weights_dir = run, folder
         savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {run.origin}, {run.describe(self.weights)}')

@@ -128,8 +128,7 @@ def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> N
 
     Raises:
         OtherModelError: a size or the age groups differ; says which.
-        InputError: it is of a newer version of this program, of a precision that cannot change, or
-            of another data set.
+        InputError: it is of a newer version of this program, or of another data set.
     """
     own = from_model(model)
     if settings.get('format', FORMAT) > FORMAT:
@@ -164,12 +163,6 @@ def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> N
             change_dataset=True,
         )
     if precision != own['precision']:
-        if 'mixed_float16' in (precision, own['precision']):  # its optimizers keep a loss scale
-            raise InputError(
-                f'{origin} was trained in {precision} and cannot go on in {own["precision"]}: use '
-                f'{precision}, or save to another folder.',
-                precision=precision,
-            )
         warnings.warn(
             f'{origin} was trained in {precision} and goes on in {own["precision"]}.', stacklevel=2
         )

@@ -193,32 +193,46 @@ def test_other_settings_are_named_and_nothing_loaded(tiny):
     assert_same(before, weights_of(model))
 
 
-@pytest.mark.parametrize('precision', ['mixed_bfloat16', 'mixed_float16'])
-def test_another_precision(tiny, precision):
-    tiny().save_checkpoint()
-    keras.config.set_dtype_policy(precision)
-    try:
-        model, tested = tiny(), tiny(is_training=False)
-    finally:
-        keras.config.set_dtype_policy('float32')
-    if precision == 'mixed_bfloat16':
-        with pytest.warns(UserWarning, match=f'in float32 and goes on in {precision}'):
-            assert model.load_checkpoint()
-    else:
-        with pytest.raises(console.InputError, match='use float32, or save to another'):
-            model.load_checkpoint()
-    assert tested.load_checkpoint()
+@pytest.mark.parametrize(
+    ('before', 'after'),
+    [
+        ('float32', 'mixed_bfloat16'),
+        ('float32', 'mixed_float16'),  # begins a loss scale
+        ('mixed_float16', 'float32'),  # drops it
+    ],
+)
+def test_another_precision_goes_on(tiny, before, after):
+    models = []
+    for precision in (before, after):
+        keras.config.set_dtype_policy(precision)
+        try:
+            models.append(tiny())
+        finally:
+            keras.config.set_dtype_policy('float32')
+    saved, model = models
+    for variable in saved.optimizers[0].variables:
+        if 'momentum' in variable.path:
+            variable.assign(np.full(variable.shape, 0.5))
+    saved.run.step = 3
+    saved.save_checkpoint()
+    with pytest.warns(UserWarning, match=f'was trained in {before} and goes on in {after}'):
+        assert model.load_checkpoint()
+    assert model.run.step == 3
+    assert_same(weights_of(model), weights_of(saved))
+    theirs = saved.saved_variables()
+    shared = {name: v for name, v in model.saved_variables().items() if name in theirs}
+    assert any('momentum' in name for name in shared)
+    for name, variable in shared.items():
+        np.testing.assert_array_equal(variable, theirs[name], err_msg=name)
+    assert tiny(is_training=False).load_checkpoint()
 
 
-def test_another_version_of_tensorflow(tiny, monkeypatch):
+def test_other_versions(tiny, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tf, '__version__', '2.0')
         tiny().save_checkpoint()
     with pytest.warns(UserWarning, match='was trained by TensorFlow 2.0 and goes on by 2'):
         assert tiny().load_checkpoint()
-
-
-def test_a_newer_version_is_named(tiny, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(settings, 'FORMAT', settings.FORMAT + 1)
         tiny().save_checkpoint()
