@@ -232,15 +232,21 @@ class FaceAging(Config):
             dict of z, G, D_z_logits (of z), D_z_prior_logits, D_G_logits (of G), D_input_logits.
         """
         image, age, gender, z_prior = map(tf.convert_to_tensor, (image, age, gender, z_prior))
-        z = self.E(image)
-        G = self.G([z, age, gender])
+        with tf.name_scope('E'):  # as TensorBoard's graph shows it
+            z = self.E(image)
+        with tf.name_scope('G'):
+            G = self.G([z, age, gender])
+        with tf.name_scope('D_z'):
+            of_z, of_prior = (self.D_z(x, training=True) for x in (z, z_prior))
+        with tf.name_scope('D_img'):
+            of_G, of_image = (self.D_img([x, age, gender], training=True) for x in (G, image))
         return {
             'z': z,
             'G': G,
-            'D_z_logits': self.D_z(z, training=True),
-            'D_z_prior_logits': self.D_z(z_prior, training=True),
-            'D_G_logits': self.D_img([G, age, gender], training=True),
-            'D_input_logits': self.D_img([image, age, gender], training=True),
+            'D_z_logits': of_z,
+            'D_z_prior_logits': of_prior,
+            'D_G_logits': of_G,
+            'D_input_logits': of_image,
         }
 
     def _compile(self, learning_rate, beta1, weights):
