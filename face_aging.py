@@ -22,7 +22,7 @@ import ops
 from data import align, console, devices, files, labels, pipeline
 from data.order import take_up
 from init_model import checkpoints, savedir, settings
-from init_model.loop import FINISHED, TrainingLoop
+from init_model.loop import TrainingLoop
 from init_model.run import Run
 from init_model.settings import SAVE_DIR, Config
 
@@ -317,7 +317,10 @@ class FaceAging(Config):
             self.run = self.run.with_weights(weights, is_pre_training)
             self._compile(learning_rate, beta1, weights)
             if self.run.epoch >= num_epochs:
-                savedir.say_and_log(FINISHED.format(self.run.epoch))
+                savedir.say_and_log(
+                    f'\n\tThis training is finished, {self.run.epoch} epochs are done. To go on, '
+                    'ask for more epochs; to start over, save to another folder.'
+                )
                 return
             data, digest = pipeline.load_data_set(
                 self.data_set,
@@ -362,7 +365,9 @@ class FaceAging(Config):
                 try:
                     self.load_checkpoint(INIT_MODEL)
                 except checkpoints.OtherModelError as error:
-                    savedir.say_and_log(f'\tFAILED >_<!  {error}\n\tStarting from fresh weights.')
+                    savedir.say_and_log(f'\t{str(error).split(": ")[0]}.')
+            if self.run.is_fresh and not is_given:
+                savedir.say_and_log('\tStarting from fresh weights.')
         devices.meet_workers(self.strategy, self.run.step)
 
     # ------------------------------------------------------------------------------- results
@@ -535,11 +540,10 @@ class FaceAging(Config):
         """
         is_own = model_path is None
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT) if is_own else model_path
-        print(f'\n\tLoading {"pre-trained" if is_own else "init"} model ...')
         found = checkpoints.find(folder, self.saved_variables())
         if found is None:
-            print(f'\tFAILED >_<!  There is none in {folder}')
             return False
+        print(f'\n\tLoading {"pre-trained" if is_own else "init"} model ...')
         if not self.is_training and settings.adopt(self, found.settings):
             self._build()
             found = checkpoints.find(folder, self.saved_variables())

@@ -29,10 +29,6 @@ SHOWN = (
 LOSSES = tuple(re.findall(r'{(\w+):', SHOWN))  # their names, in that order
 RATE = 'EG_learning_rate'
 
-FINISHED = (
-    '\n\tThis training is finished, {} epochs are done. To go on, ask for more epochs; to start '
-    'over, save to another folder.'
-)
 
 @dataclasses.dataclass
 class TrainingLoop:
