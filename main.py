@@ -40,12 +40,7 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     'age_groups', flag_types.AGE_GROUPS, 'Last year of each age group but the last.'
 )
-define(
-    'hold_out',
-    False,
-    boolean,
-    'Leave one face in 20, and its copies, out of training (demo.evaluate).',
-)
+define('hold_out', False, boolean, 'Leave one face in 20, and its copies, out of training.')
 define('savedir', 'save', path, 'Folder of checkpoints, pictures, summaries.')
 define('testdir', None, path, 'Folder of the faces to test on, or one picture.')
 define(
@@ -63,12 +58,7 @@ define('decay_rate', 1.0, number(0, 1), 'Factor of the learning rate after every
 flags.DEFINE_string(
     'weights', '0.0001,0,0', 'Weights in the loss of E and G: of G_img_loss, E_z_loss, tv_loss.'
 )
-define(
-    'balance',
-    0.0,
-    number(0, 1),
-    'Draw faces of rare ages and genders more often: 0 not, 1 as often as the others.',
-)
+define('balance', 0.0, number(0, 1), 'Draw rare ages and genders more often; 1: as the others.')
 define('size_image', 128, integer(8, 4096), 'Height and width of the faces.')
 define('num_z_channels', 50, integer(1, 4096), 'Numbers in the code z.')
 define('seed', 2017, integer(0, 2**32 - 1), 'Seed of weights, file order and prior.')
@@ -87,15 +77,8 @@ define(
     'start. Default: the first of these three that has the space.',
 )
 define('summary_steps', 1, integer(1, MOST), 'Steps from one point of the summaries to the next.')
-define(
-    'checkpoint_steps',
-    None,
-    integer(1, MOST),
-    'Steps between two checkpoints, besides one each fifth epoch.',
-)
-define(
-    'deterministic', False, boolean, 'Make a run on a GPU repeatable to the last bit, at a cost.'
-)
+define('checkpoint_steps', None, integer(1, MOST), 'Steps between checkpoints within epochs.')
+define('deterministic', False, boolean, 'Make runs on a GPU repeat to the last bit, at a cost.')
 flags.register_validator('weights', flag_types.parse_weights, 'not three numbers from 0 up')
 
 

@@ -50,13 +50,7 @@ class TrainingLoop:
         self._pending = []  # steps whose losses a GPU may still be computing
 
     def run(self) -> None:
-        """Train until `num_epochs` are done in all.
-
-        Raises:
-            InputError: the disk has no room, or the faces can no longer be read.
-            FloatingPointError: a loss or a weight is not finite.
-            Stopped: on a signal, after the step and a checkpoint.
-        """
+        """Train until `num_epochs` are done in all; raise what `FaceAging.train` does."""
         model = self.model
         variables = model.named_variables.values()
         savedir.say_and_log(
@@ -143,11 +137,7 @@ class TrainingLoop:
         self._save_or_stop(run.epoch % SAVE_EVERY == 0 or run.epoch == self.num_epochs)
 
     def _fetch(self):
-        """Wait for the losses of all steps; write their points, sum them up, show the last.
-
-        Raises:
-            FloatingPointError: a loss is not finite.
-        """
+        """Wait for the losses of all steps; write their points, sum them up, show the last."""
         if not self._pending:
             return
         for step, losses, outputs, rate in self._pending:

@@ -50,11 +50,8 @@ def log(text: str) -> None:
 def running(folder: str, is_chief: bool = True):
     """Lock the folder of a training, made if need be, and log the run; calls may be nested.
 
-    A process that is not the chief writes nothing, and locks nothing.
-
-    Raises:
-        InputError: another process has locked it.
-        OSError: it cannot be written to.
+    A process that is not the chief writes nothing, and locks nothing. An InputError says that
+    another one has locked it, an OSError that it cannot be written to.
     """
     path = os.path.realpath(folder)
     if path in _locked or not is_chief:
@@ -175,13 +172,12 @@ def signals():
 def make_ready(folder: str, run: Run, size: int) -> None:
     """Drop what was logged after a run's step, which will be done again; set aside earlier runs.
 
-    Raises:
-        InputError: the disk has no room for the run's checkpoints, of so many bytes.
+    An InputError says that the disk has no room for the run's checkpoints, of so many bytes.
     """
     saved, summary, history = (os.path.join(folder, n) for n in (CHECKPOINT, SUMMARY, HISTORY))
     more = max(KEEP_CHECKPOINTS + 1 - len(run.kept), 1)  # one while it is written
     require_space(saved, more * size)
-    if not run.is_continued and checkpoints.names_in(saved):
+    if run.saved is None and checkpoints.names_in(saved):
         _set_aside(saved)  # else a kill before the first checkpoint would revive them
         run.kept = []
     if not run.epoch:
