@@ -122,30 +122,18 @@ def test_choices_are_those_of_the_code():
     assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
 
 
-@pytest.mark.parametrize('word', ['False', 'false', 'no', '0', 'f', 'NO'])
-@pytest.mark.parametrize('name', ['is_train', 'use_trained_model', 'use_init_model'])
-def test_false_as_a_word_of_its_own(name, word):
-    assert parse(f'--{name}', word) == ({**DEFAULTS, name: False}, [])
-    assert parse(f'--{name}={word}') == ({**DEFAULTS, name: False}, [])
-
-
-@pytest.mark.parametrize('word', ['True', 'true', 'yes', '1', 't'])
-def test_true_as_a_word_of_its_own(word):
-    assert parse('--is_train', word) == (DEFAULTS, [])
+@pytest.mark.parametrize('word', ['False', 'no', '0', 'F', 'True', 'yes', '1', 't'])
+def test_truth_as_a_word_of_its_own(word):
+    expected = {**DEFAULTS, 'is_train': word in ('True', 'yes', '1', 't')}
+    assert parse('--is_train', word) == parse(f'--is_train={word}') == (expected, [])
 
 
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['--is_train', 'maybe'], 'neither True nor False'),
-        (['--epoch', '0'], 'range'),
-        (['--learning_rate', '-0.1'], 'range'),
         (['--epohc', '3'], 'epohc'),
         (['--testdir'], 'testdir'),
-        (['--precision', 'float8'], 'float32|mixed_bfloat16|mixed_float16'),
         (['--cache', 'tape'], 'memory|disk|none'),
-        (['--labels', 'guess'], 'utkface|fgnet|morph|cacd|csv'),
-        (['--weights', '0.0001,0'], 'three numbers'),
         (['--weights', '0,0,-1'], 'three numbers'),
         (['--beta1', '1'], 'range'),
     ],
@@ -303,14 +291,9 @@ def test_testing_flags_reach_the_class(calls, capsys):
 
 MOVED = {
     '--align True': 'align',
-    '--align': 'align',
-    '--gif=True': 'gif',
     '-gif': 'gif',
     '--noeveryone': 'everyone',
-    '--gender female': 'gender',
     '--ages=5,30': 'ages',
-    '--age 40': 'age',
-    '--age_shift=0': 'age_shift',
     '--likeness=0.5': 'likeness',
     '--whole_photo=yes': 'whole_photo',
 }
@@ -344,8 +327,6 @@ def test_a_stray_argument_is_an_error(calls):
         (['--is_train', 'False', '--testdir', 'nowhere'], r'There is no folder or picture nowhere'),
         (['--is_train', 'False', '--testdir', '{}/empty'], r'No images in .*empty'),
         (['--is_train', 'False', '--testdir', '{}/faces'], r'There is no trained model in'),
-        (['--age_groups', '10,10'], r"'10,10' are no upper limits"),
-        (['--datadir', '{}', '--dataset', 'faces', '--labels', 'csv'], r'labels\.csv cannot be'),
         (['--savedir', '{}/occupied', '--datadir', '{}'], r'occupied'),
     ],
 )
