@@ -22,7 +22,7 @@ import ops
 from data import align, console, devices, files, labels, pipeline
 from data.order import take_up
 from init_model import checkpoints, savedir, settings
-from init_model.loop import FINISHED, TrainingLoop
+from init_model.loop import TrainingLoop
 from init_model.run import Run
 from init_model.settings import SAVE_DIR, Config
 
@@ -232,15 +232,21 @@ class FaceAging(Config):
             dict of z, G, D_z_logits (of z), D_z_prior_logits, D_G_logits (of G), D_input_logits.
         """
         image, age, gender, z_prior = map(tf.convert_to_tensor, (image, age, gender, z_prior))
-        z = self.E(image)
-        G = self.G([z, age, gender])
+        with tf.name_scope('E'):  # as TensorBoard's graph shows it
+            z = self.E(image)
+        with tf.name_scope('G'):
+            G = self.G([z, age, gender])
+        with tf.name_scope('D_z'):
+            of_z, of_prior = (self.D_z(x, training=True) for x in (z, z_prior))
+        with tf.name_scope('D_img'):
+            of_G, of_image = (self.D_img([x, age, gender], training=True) for x in (G, image))
         return {
             'z': z,
             'G': G,
-            'D_z_logits': self.D_z(z, training=True),
-            'D_z_prior_logits': self.D_z(z_prior, training=True),
-            'D_G_logits': self.D_img([G, age, gender], training=True),
-            'D_input_logits': self.D_img([image, age, gender], training=True),
+            'D_z_logits': of_z,
+            'D_z_prior_logits': of_prior,
+            'D_G_logits': of_G,
+            'D_input_logits': of_image,
         }
 
     def _compile(self, learning_rate, beta1, weights):
@@ -311,7 +317,10 @@ class FaceAging(Config):
             self.run = self.run.with_weights(weights, is_pre_training)
             self._compile(learning_rate, beta1, weights)
             if self.run.epoch >= num_epochs:
-                savedir.say_and_log(FINISHED.format(self.run.epoch))
+                savedir.say_and_log(
+                    f'\n\tThis training is finished, {self.run.epoch} epochs are done. To go on, '
+                    'ask for more epochs; to start over, save to another folder.'
+                )
                 return
             data, digest = pipeline.load_data_set(
                 self.data_set,
@@ -356,7 +365,9 @@ class FaceAging(Config):
                 try:
                     self.load_checkpoint(INIT_MODEL)
                 except checkpoints.OtherModelError as error:
-                    savedir.say_and_log(f'\tFAILED >_<!  {error}\n\tStarting from fresh weights.')
+                    savedir.say_and_log(f'\t{str(error).split(": ")[0]}.')
+            if self.run.is_fresh and not is_given:
+                savedir.say_and_log('\tStarting from fresh weights.')
         devices.meet_workers(self.strategy, self.run.step)
 
     # ------------------------------------------------------------------------------- results
@@ -529,17 +540,18 @@ class FaceAging(Config):
         """
         is_own = model_path is None
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT) if is_own else model_path
-        print(f'\n\tLoading {"pre-trained" if is_own else "init"} model ...')
         found = checkpoints.find(folder, self.saved_variables())
         if found is None:
-            print(f'\tFAILED >_<!  There is none in {folder}')
             return False
+        print(f'\n\tLoading {"pre-trained" if is_own else "init"} model ...')
         if not self.is_training and settings.adopt(self, found.settings):
             self._build()
             found = checkpoints.find(folder, self.saved_variables())
         settings.require_same(found.origin, found.settings, self, is_own and self.is_training)
         run = Run.from_checkpoint(found, self.weights, is_own)
         variables = self.saved_variables() if is_own and found.state else self.named_variables
+        # Where float32 goes on in float16, the loss scale begins anew.
+        variables = {n: v for n, v in variables.items() if n in found.values or '_scale/' not in n}
         checkpoints.restore(found.origin, found.values, variables)
         self.run, self.weights_dir = run, folder
         savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {run.origin}, {run.describe(self.weights)}')

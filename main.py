@@ -3,7 +3,7 @@
 Train on the faces in DATADIR/DATASET:
     python main.py --dataset UTKFace
 Write the faces in a folder at ten ages, as male and as female:
-    python main.py --is_train False --testdir my_photos
+    python main.py --is_train False --testdir demo/faces
 """
 
 import functools
@@ -20,6 +20,7 @@ from data.flag_types import MOST, boolean, define, integer, number, path
 # With --use_trained_model False, as in the original.
 PRETRAIN_EPOCHS, PRETRAIN_WEIGHTS = 10, (0, 0, 0)
 FLAGS_TXT = 'flags.txt'  # in SAVEDIR
+FACES = os.path.join(os.path.dirname(sys.argv[0]), 'demo', 'faces')  # ten made-up ones
 FLAGS = flags.FLAGS
 # Flags whose names are those of the arguments of FaceAging.
 SAME_NAMES = 'size_image num_z_channels change_dataset hold_out seed xla cache'.split()
@@ -39,12 +40,7 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     'age_groups', flag_types.AGE_GROUPS, 'Last year of each age group but the last.'
 )
-define(
-    'hold_out',
-    False,
-    boolean,
-    'Leave one face in 20, and its copies, out of training (demo.evaluate).',
-)
+define('hold_out', False, boolean, 'Leave one face in 20, and its copies, out of training.')
 define('savedir', 'save', path, 'Folder of checkpoints, pictures, summaries.')
 define('testdir', None, path, 'Folder of the faces to test on, or one picture.')
 define(
@@ -62,12 +58,7 @@ define('decay_rate', 1.0, number(0, 1), 'Factor of the learning rate after every
 flags.DEFINE_string(
     'weights', '0.0001,0,0', 'Weights in the loss of E and G: of G_img_loss, E_z_loss, tv_loss.'
 )
-define(
-    'balance',
-    0.0,
-    number(0, 1),
-    'Draw faces of rare ages and genders more often: 0 not, 1 as often as the others.',
-)
+define('balance', 0.0, number(0, 1), 'Draw rare ages and genders more often; 1: as the others.')
 define('size_image', 128, integer(8, 4096), 'Height and width of the faces.')
 define('num_z_channels', 50, integer(1, 4096), 'Numbers in the code z.')
 define('seed', 2017, integer(0, 2**32 - 1), 'Seed of weights, file order and prior.')
@@ -86,21 +77,16 @@ define(
     'Default: memory, or the disk if that lacks the space.',
 )
 define('summary_steps', 1, integer(1, MOST), 'Steps from one point of the summaries to the next.')
-define(
-    'checkpoint_steps',
-    None,
-    integer(1, MOST),
-    'Steps between two checkpoints, besides one each fifth epoch.',
-)
-define(
-    'deterministic', False, boolean, 'Make a run on a GPU repeatable to the last bit, at a cost.'
-)
+define('checkpoint_steps', None, integer(1, MOST), 'Steps between checkpoints within epochs.')
+define('deterministic', False, boolean, 'Make runs on a GPU repeat to the last bit, at a cost.')
 flags.register_validator('weights', flag_types.parse_weights, 'not three numbers from 0 up')
 
 
 def main(argv):
     if argv[1:]:
         sys.exit(f'Stray argument {argv[1]!r}: values follow their flag, see --help.')
+    if FLAGS.is_train and FLAGS.testdir:
+        sys.exit('\n\t--testdir names faces to test on: pass --is_train False, too.')
     console.end_by_signals()
     with console.one_sentence(flags=FLAGS):
         _run()
@@ -147,13 +133,12 @@ def _run():
 
 
 def _train(model):
-    from init_model import checkpoints, codes, savedir
+    from init_model import codes, savedir
 
     print('\n\tTraining Mode')
     with savedir.running(FLAGS.savedir, model.is_chief):
         starting_over = not FLAGS.use_trained_model
-        folder = os.path.join(FLAGS.savedir, savedir.CHECKPOINT)
-        if not starting_over and checkpoints.has_checkpoint(folder):
+        if not starting_over:
             model.load_checkpoint()  # `train` goes on from it
         if model.is_chief:
             path = os.path.join(FLAGS.savedir, FLAGS_TXT)
@@ -186,22 +171,30 @@ def _train(model):
         )
         if model.is_chief:
             codes.complete(model, model.data_set, FLAGS.labels)
+            test = _call('python', sys.argv[0], '--is_train', 'False', '--testdir', FACES)
+            console.say(
+                f'\n\tDone! {FLAGS.savedir}/{savedir.CHECKPOINT} has the trained networks. '
+                f'To test them: {test}\n'
+            )
 
 
 def _test(model):
     """Write the grids of the faces in TESTDIR."""
     print('\n\tTesting Mode')
     if not FLAGS.testdir:
-        raise console.InputError('No faces to test on: name their folder.', testdir='my_photos')
+        raise console.InputError('No faces to test on: name their folder.', testdir=FACES)
     model.custom_test(FLAGS.testdir)
-    strips = [*flag_types.MOVED_TO.split(), FLAGS.testdir]
-    if FLAGS.savedir != FLAGS['savedir'].default:
-        strips += ['--savedir', FLAGS.savedir]
     console.say(
         f'\n\tDone! {FLAGS.savedir}/test has test_as_male.png and test_as_female.png, a column a '
         'face, sorted by name, and a row an age group, youngest on top. For strips: '
-        f'{shlex.join(strips)}\n'
+        f'{_call(*flag_types.MOVED_TO.split(), FLAGS.testdir)}\n'
     )
+
+
+def _call(*words):
+    """Return a command line of these words, for what lies in SAVEDIR."""
+    is_usual = FLAGS.savedir == FLAGS['savedir'].default
+    return shlex.join([*words, *([] if is_usual else ['--savedir', FLAGS.savedir])])
 
 
 def _call_to_go_on():

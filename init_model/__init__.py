@@ -36,16 +36,7 @@ def load(
     """Open the packed weights of a folder, float32 arrays by the original's names (`E_conv0/w`).
 
     Nothing of a file is interpreted before its SHA-256 is that of the manifest, and nothing is
-    unpickled.
-
-    Args:
-        folder: of the weights.
-        manifest_name: of the file that describes them.
-        names: of the files of weights.
-        cure: what to do where they cannot be opened, the end of the error's sentence.
-
-    Raises:
-        InputError: a file is missing, damaged or foreign; names it.
+    unpickled. An InputError names a file that is missing, damaged or foreign, and the `cure`.
     """
     files = read_manifest(folder, manifest_name, names, cure)['files']
     weights = {}
@@ -70,9 +61,9 @@ def read_manifest(
     names: Sequence[str] = FILES,
     cure: str = CURE,
 ) -> dict:
-    """Return the manifest of packed weights, see README.md in this folder.
+    """Return the manifest of packed weights, see README.md in this folder; errors as of `load`.
 
-    Arguments and errors are those of `load`. No file is opened by a name in the manifest.
+    No file is opened by a name in the manifest.
     """
     path = os.path.join(folder, manifest_name)
     with _opening(path, cure), open(path, encoding='utf-8') as file:
@@ -88,10 +79,9 @@ def read_manifest(
             raise ValueError(f'its files are not {", ".join(names)}')
         if not all('sha256' in entry for entry in files.values()):
             raise ValueError('the sha256 of a file is missing')
-        if not isinstance(manifest.get('age_upper', []), list):
-            raise ValueError('its age_upper is no list of years')
-        if not isinstance(manifest.get('sizes', {}), dict):
-            raise ValueError('its sizes have no names')
+        for name, kind in (('age_upper', list), ('sizes', dict)):
+            if not isinstance(manifest.get(name, kind()), kind):
+                raise ValueError(f'its {name} cannot be read')
     return manifest
 
 
@@ -101,13 +91,9 @@ def save(
     files: Mapping[str, Mapping[str, np.ndarray]],
     manifest_name: str = MANIFEST,
 ) -> None:
-    """Write arrays as .npz files and the manifest that describes them; all are replaced, or none.
+    """Write files of arrays by name, and a manifest, to whose `files` theirs are added.
 
-    Args:
-        folder: for the files, made if need be.
-        manifest: the entries of these files are added to its `files`.
-        files: the arrays of each file, by name.
-        manifest_name: of its file.
+    All are replaced, or none.
     """
     os.makedirs(folder, exist_ok=True)
     entries = manifest.setdefault('files', {})

@@ -54,17 +54,9 @@ def has_checkpoint(folder: str) -> bool:
 def find(folder: str, names: Iterable[str]) -> Checkpoint | None:
     """Read the newest undamaged checkpoint of a folder, else the packed weights in it.
 
-    Args:
-        folder: of checkpoints of this program or of the original (TensorFlow 1), or of packed
-            weights, see `init_model.load`.
-        names: of the tensors to read; those that it lacks are left out.
-
-    Returns:
-        a Checkpoint, None if the folder holds none.
-
-    Raises:
-        InputError: all are damaged.
-        MemoryError, OSError, tf.errors.OpError: one cannot be opened just now.
+    It may be one of the original (TensorFlow 1). Of the tensors of these names those that it lacks
+    are left out. Return None if the folder holds none. An InputError says that all are damaged,
+    other errors that one cannot be opened just now.
     """
     if has_checkpoint(folder):
         return read_newest(folder, names)
@@ -158,13 +150,9 @@ def opened(prefix: str):
 
 
 def restore(origin: str, values: dict, variables: dict) -> None:
-    """Assign values to variables, both dicts by name; if one does not fit, assign none.
+    """Assign values from a path to variables, both dicts by name; if one does not fit, assign none.
 
-    Args:
-        origin: path that the values are from, for messages.
-
-    Raises:
-        OtherModelError: a value is missing or of another shape.
+    An OtherModelError says which value is missing or of another shape.
     """
     for name, variable in variables.items():
         if name not in values:
@@ -181,13 +169,9 @@ def restore(origin: str, values: dict, variables: dict) -> None:
 def save(folder: str, name: str, tensors: dict, kept: Sequence[str] = ()) -> None:
     """Write a checkpoint, verify it by reading it back, and list it as the newest one.
 
-    Args:
-        folder, name: of its files; the folder is made if need be.
-        tensors: dict from names to tensors, or to arrays, which are copied; of STATE to a string.
-        kept: names of the older checkpoints that stay listed, oldest first.
-
-    Raises:
-        InputError: the disk fails or is full; the older checkpoints are still complete.
+    Tensors are a dict from names to tensors, or to arrays, which are copied; of STATE to a string.
+    The older checkpoints that are `kept`, oldest first, stay listed. An InputError says that the
+    disk fails or is full; the older checkpoints are still complete.
     """
     require_space(folder, size_of(tensors))
     aside = os.path.join(folder, ASIDE)

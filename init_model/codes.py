@@ -26,7 +26,6 @@ PER_CELL = 400
 # three directions of age, in deviations within a cell; neighbouring means are 0.5 to 1.8 apart.
 ENOUGH = 30
 LEAST_VARIANCE = 1e-6  # of codes in (-1, 1)
-SIZE_BATCH = 50  # faces encoded at once
 COMMAND = 'python -m init_model.codes'
 FILE = 'checkpoint_codes.npz'  # beside a checkpoint; init_model.CODES is that of packed weights
 
@@ -58,8 +57,7 @@ def measure(z: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_categori
         groups, genders: int arrays [N], age groups and genders (0 male, 1 female).
         num_categories: L.
 
-    Raises:
-        InputError: there are fewer than two faces.
+    An InputError says that there are fewer than two faces.
     """
     if len(z) < 2:
         raise InputError(f'The codes of {len(z)} faces tell nothing of ages: take a data set.')
@@ -92,10 +90,8 @@ def measure_data_set(model, folder: str, reader: str | None = None) -> Codes:
     """Return the `Codes` of the faces of a data set, with progress bars.
 
     Of each age group and gender at most PER_CELL faces are read, evenly spread over the sorted
-    names; the labels as `labels.list_faces` does.
-
-    Raises:
-        InputError: no data set, fewer than two faces in it, or most of them unreadable.
+    names; the labels as `labels.list_faces` does. An InputError says that there is no data set,
+    that it has fewer than two faces, or that most of them are unreadable.
     """
     paths, groups, genders = labels.list_faces(folder, True, reader, model.age_upper)
     chosen = []
@@ -108,7 +104,7 @@ def measure_data_set(model, folder: str, reader: str | None = None) -> Codes:
         [paths[i] for i in chosen], model.size_image, model.num_input_channels
     )
     chosen = chosen[kept]
-    z = model.encode(faces, SIZE_BATCH, 'Encoding')
+    z = model.encode(faces, title='Encoding')
     return measure(z, groups[chosen], genders[chosen], model.num_categories)
 
 
@@ -124,9 +120,7 @@ def command(folder: str | None) -> str:
 def of(model) -> Codes | None:
     """Return the `Codes` that are stored beside the weights of a FaceAging; None where none are.
 
-    Raises:
-        OtherWeightsError: they are of another E.
-        InputError: they are damaged, or of a model of other sizes.
+    An OtherWeightsError says that they are of another E, an InputError that they are damaged.
     """
     folder, size = model.weights_dir, model.num_z_channels
     arrays, digest = _stored(folder) if folder else ({}, None)
@@ -150,8 +144,7 @@ def of(model) -> Codes | None:
 def _stored(folder):
     """Return the arrays that are stored in a folder, by name, and the digest of their E.
 
-    The digest is None where earlier versions stored none: with packed weights, or inside the
-    checkpoint itself.
+    It is None where earlier versions stored none: with packed weights, or inside the checkpoint.
     """
     if not checkpoints.has_checkpoint(folder):
         entry = init_model.read_manifest(folder)['files'].get(init_model.CODES)
@@ -213,7 +206,7 @@ def main(argv=None):
     if not model.load_checkpoint(face_aging.INIT_MODEL if args.bundled else None):
         raise InputError(
             f'There is no checkpoint in {os.path.join(args.savedir, savedir.CHECKPOINT)}: name the '
-            f'--savedir of a training, or measure the bundled weights ({COMMAND} --bundled).'
+            '--savedir of a training, or pass --bundled.'
         )
     codes = measure_data_set(model, os.path.join(args.datadir, args.dataset), args.labels)
     store(model, codes)

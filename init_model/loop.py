@@ -28,10 +28,6 @@ SHOWN = (
 )
 LOSSES = tuple(re.findall(r'{(\w+):', SHOWN))  # their names, in that order
 RATE = 'EG_learning_rate'
-FINISHED = (
-    '\n\tThis training is finished, {} epochs are done. To go on, ask for more epochs; to start '
-    'over, save to another folder.'
-)
 
 
 @dataclasses.dataclass
@@ -55,13 +51,7 @@ class TrainingLoop:
         self._pending = []  # steps whose losses a GPU may still be computing
 
     def run(self) -> None:
-        """Train until `num_epochs` are done in all.
-
-        Raises:
-            InputError: the disk has no room, or the faces can no longer be read.
-            FloatingPointError: a loss or a weight is not finite.
-            Stopped: on a signal, after the step and a checkpoint.
-        """
+        """Train until `num_epochs` are done in all; raise what `FaceAging.train` does."""
         model = self.model
         variables = model.named_variables.values()
         savedir.say_and_log(
@@ -76,6 +66,9 @@ class TrainingLoop:
             savedir.make_ready(model.save_dir, self._run, size)
             with self._summary_only():
                 writer = tf.summary.create_file_writer(f'{model.save_dir}/{savedir.SUMMARY}')
+                if not (self._run.step or tf.config.functions_run_eagerly()):
+                    with writer.as_default():
+                        tf.summary.graph(graph_of(model))
         with (
             contextlib.closing(writer),
             writer.as_default(),
@@ -106,10 +99,6 @@ class TrainingLoop:
                     optimizer.learning_rate = self._rate
                 z_prior = run.order.z_prior(model.num_z_channels)
                 batch = image, age, gender, devices.share(model.strategy, z_prior)
-                if not run.step and not tf.config.functions_run_eagerly():
-                    step = model.update_on_each_device.get_concrete_function(*batch)
-                    with self._summary_only():
-                        tf.summary.graph(step.graph)
                 loss, outputs = model.train_step(*batch, with_outputs=True)
                 self._end_step(loss, {**outputs, 'z_prior': z_prior})
 
@@ -149,11 +138,7 @@ class TrainingLoop:
         self._save_or_stop(run.epoch % SAVE_EVERY == 0 or run.epoch == self.num_epochs)
 
     def _fetch(self):
-        """Wait for the losses of all steps; write their points, sum them up, show the last.
-
-        Raises:
-            FloatingPointError: a loss is not finite.
-        """
+        """Wait for the losses of all steps; write their points, sum them up, show the last."""
         if not self._pending:
             return
         for step, losses, outputs, rate in self._pending:
@@ -214,6 +199,13 @@ class TrainingLoop:
     def _flush(self):
         with self._summary_only():
             tf.summary.flush()
+
+
+def graph_of(model) -> tf.Graph:
+    """Return the graph of a FaceAging's `forward`: E, G, D_z and D_img, for TensorBoard."""
+    inputs = (*model.D_img.inputs, *model.D_z.inputs)  # image, age, gender; z_prior
+    forward = tf.function(model.forward, autograph=False)
+    return forward.get_concrete_function(*(tf.TensorSpec(x.shape) for x in inputs)).graph
 
 
 def write_point(step: int, losses: dict, outputs: dict, learning_rate: float) -> None:

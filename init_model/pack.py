@@ -22,11 +22,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def pack(model, out: str = HERE) -> dict:
     """Write a FaceAging, as it was restored from its save_dir, as packed weights.
 
-    The files replace those in the folder `out`. Return the manifest.
-
-    Raises:
-        InputError: the checkpoint is none of a training by this program, float16 cannot hold it, or
-            its statistics of codes are of other weights; nothing is written then.
+    The files replace those in the folder `out`. Return the manifest. An InputError says that the
+    checkpoint is none of a training by this program, that float16 cannot hold it, or that its
+    statistics of codes are of other weights; nothing is written then.
     """
     run, found = model.run, checkpoints.read_newest(model.weights_dir, ())
     if run.order is None:
@@ -80,9 +78,7 @@ def main(argv=None):
         folder = os.path.join(args.savedir, CHECKPOINT)
         raise InputError(f'There is no checkpoint in {folder}: name the --savedir of a training.')
     manifest = pack(model, args.out)
-    print(f'Packed epoch {manifest["epochs"]}, step {manifest["steps"]} into {args.out}:')
-    for name, file in manifest['files'].items():
-        print(f'\t{name}  {file["bytes"] / 1e6:.1f} MB')
+    print(f'Packed epoch {manifest["epochs"]}, step {manifest["steps"]} into {args.out}.')
 
 
 if __name__ == '__main__':

@@ -38,11 +38,6 @@ class Run:
         return self.origin is None and not self.step
 
     @property
-    def is_continued(self) -> bool:
-        """Whether save_dir has a checkpoint of this run."""
-        return self.saved is not None
-
-    @property
     def is_current(self) -> bool:
         """Whether the newest checkpoint in save_dir is the model as it is now."""
         return self.saved == self.step
@@ -50,7 +45,7 @@ class Run:
     @property
     def is_given(self) -> bool:
         """Whether the model has the weights of a checkpoint elsewhere, and nothing since."""
-        return self.origin is not None and not self.is_continued and not self.step
+        return self.origin is not None and self.saved is None and not self.step
 
     def with_weights(self, weights: Sequence[float], is_pre_training: bool = False) -> Run:
         """Return this run, or with other weights of the losses a new one that follows it.
@@ -80,14 +75,10 @@ class Run:
     def from_checkpoint(
         cls, checkpoint: checkpoints.Checkpoint, weights: tuple, goes_on: bool
     ) -> Run:
-        """Make the run of a `Checkpoint`, or a new one that starts from its weights.
+        """Make the run of a `Checkpoint`, if it is in save_dir and `goes_on`.
 
-        Args:
-            weights: of the losses of a new run.
-            goes_on: whether the checkpoint is in save_dir, so that its run is continued.
-
-        Raises:
-            InputError: its order of the faces is damaged.
+        Else a new one with these weights of the losses, which starts from its variables. An
+        InputError says that its order of the faces is damaged.
         """
         state = checkpoint.state
         if not (goes_on and state):  # the original's checkpoints have no state
@@ -119,9 +110,8 @@ class Run:
     def save(self, folder: str, tensors: dict, settings: dict | None = None) -> None:
         """Write a checkpoint, model-<step>; remove those of this run that are superseded by it.
 
-        Args:
-            folder, tensors: as for `checkpoints.save`, which says what is raised.
-            settings: dict of the model, for JSON; without them the checkpoint holds weights only.
+        Folder, tensors and errors are those of `checkpoints.save`. Without `settings` of the model,
+        a dict for JSON, the checkpoint holds weights only.
         """
         name = f'model-{self.step}'
         # Only checkpoints of this run are removed, not one that the user put there.

@@ -50,11 +50,8 @@ def log(text: str) -> None:
 def running(folder: str, is_chief: bool = True):
     """Lock the folder of a training, made if need be, and log the run; calls may be nested.
 
-    A process that is not the chief writes nothing, and locks nothing.
-
-    Raises:
-        InputError: another process has locked it.
-        OSError: it cannot be written to.
+    A process that is not the chief writes nothing, and locks nothing. An InputError says that
+    another one has locked it, an OSError that it cannot be written to.
     """
     path = os.path.realpath(folder)
     if path in _locked or not is_chief:
@@ -83,11 +80,20 @@ def _lock(folder):
         number = file.read()
         try:
             portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-        except portalocker.LockException as error:
+        except portalocker.AlreadyLocked as error:
+            by = f', process {number}' if number else ''
             raise InputError(
-                f'{folder} is in use by another training, process {number}: wait for its end or '
-                'stop it, or save to another folder.'
+                f'{folder} is in use by another training{by}: wait for its end or stop it, or save '
+                'to another folder.'
             ) from error
+        except portalocker.LockException as error:
+            reason = getattr(error.__cause__, 'strerror', error)
+            warnings.warn(
+                f'{folder} cannot be locked ({reason}): let no other training save there.',
+                stacklevel=2,
+            )
+            yield ''
+            return
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -166,13 +172,12 @@ def signals():
 def make_ready(folder: str, run: Run, size: int) -> None:
     """Drop what was logged after a run's step, which will be done again; set aside earlier runs.
 
-    Raises:
-        InputError: the disk has no room for the run's checkpoints, of so many bytes.
+    An InputError says that the disk has no room for the run's checkpoints, of so many bytes.
     """
     saved, summary, history = (os.path.join(folder, n) for n in (CHECKPOINT, SUMMARY, HISTORY))
     more = max(KEEP_CHECKPOINTS + 1 - len(run.kept), 1)  # one while it is written
     require_space(saved, more * size)
-    if not run.is_continued and checkpoints.names_in(saved):
+    if run.saved is None and checkpoints.names_in(saved):
         _set_aside(saved)  # else a kill before the first checkpoint would revive them
         run.kept = []
     if not run.epoch:

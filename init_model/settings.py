@@ -118,18 +118,17 @@ def adopt(model: Config, settings: dict) -> bool:
 def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> None:
     """Require that a checkpoint is of a model like the one that it is to be restored into.
 
+    A size that its settings lack is not compared; without age_upper it is of the original's groups.
+
     Args:
         origin: path of the checkpoint, for messages.
-        settings: of the checkpoint, as from `from_model`. A size that it lacks is not compared;
-            without age_upper it is of the original's age groups.
+        settings: of the checkpoint, as from `from_model`.
         model: the FaceAging.
-        goes_on: whether its run is to be continued, with its optimizers and on its data set, of
-            which the name counts: faces may come and go.
+        goes_on: whether its run is to be continued, on a data set of the same name.
 
     Raises:
         OtherModelError: a size or the age groups differ; says which.
-        InputError: it is of a newer version of this program, of a precision that cannot change, or
-            of another data set.
+        InputError: it is of a newer version of this program, or of another data set.
     """
     own = from_model(model)
     if settings.get('format', FORMAT) > FORMAT:
@@ -154,28 +153,14 @@ def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> N
         )
     if not goes_on:
         return
-    dataset, precision, version = (
-        settings.get(name, own[name]) for name in ('dataset', 'precision', 'tensorflow')
-    )
+    dataset = settings.get('dataset', own['dataset'])
     if dataset != own['dataset'] and not model.change_dataset:
         raise InputError(
             f'{origin} was trained on {dataset}, not on {own["dataset"]}: save to another folder, '
             'or ask to go on with other faces.',
             change_dataset=True,
         )
-    if precision != own['precision']:
-        if 'mixed_float16' in (precision, own['precision']):  # its optimizers keep a loss scale
-            raise InputError(
-                f'{origin} was trained in {precision} and cannot go on in {own["precision"]}: use '
-                f'{precision}, or save to another folder.',
-                precision=precision,
-            )
-        warnings.warn(
-            f'{origin} was trained in {precision} and goes on in {own["precision"]}.', stacklevel=2
-        )
-    if version != own['tensorflow']:
-        warnings.warn(
-            f'{origin} was trained by TensorFlow {version} and goes on by {own["tensorflow"]}: not '
-            'to the last bit as it would have.',
-            stacklevel=2,
-        )
+    for name, text in (('precision', 'in {}'), ('tensorflow', 'by TensorFlow {}')):
+        before, now = (text.format(of.get(name, own[name])) for of in (settings, own))
+        if before != now:
+            warnings.warn(f'{origin} was trained {before} and goes on {now}.', stacklevel=2)

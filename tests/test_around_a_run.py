@@ -12,6 +12,7 @@ import types
 import pytest
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.graph_pb2 import GraphDef
 
 import face_aging
 from data import console
@@ -43,14 +44,6 @@ def test_a_side_file_that_cannot_be_written(tiny, faces, tmp_path, name):
     assert checkpoints.listed(str(save / 'checkpoint'))[0] == 'model-4'
 
 
-def test_flags_that_cannot_be_kept(tiny_main, faces, tmp_path):
-    (tmp_path / 'save' / 'flags.txt').mkdir(parents=True)
-    words = f'--datadir {tmp_path} --dataset faces --savedir {tmp_path}/save --batch_size 7'
-    with pytest.warns(UserWarning, match='flags.txt cannot be written'):
-        tiny_main(*words.split(), '--epoch', 1)
-    assert (tmp_path / 'save' / 'checkpoint').exists()
-
-
 # ---------------------------------------------------------------------------- other data sets
 
 
@@ -80,10 +73,14 @@ def test_a_refused_call_leaves_the_flags(tiny_main, faces, tmp_path):
 # ------------------------------------------------------------------------------- earlier runs
 
 
-def test_pictures_of_an_earlier_run_are_set_aside(tiny, faces, tmp_path):
+def test_an_earlier_run_is_set_aside(tiny, faces, tmp_path):
     tiny(size_batch=7).train(num_epochs=2)
     tiny(size_batch=7).train(num_epochs=1, use_trained_model=False)
     save = tmp_path / 'save'
+    assert checkpoints.listed(str(save / 'checkpoint')) == ['model-1']
+    assert len((save / 'history.csv').read_text().splitlines()) == 2
+    assert len((save / 'history.csv.1').read_text().splitlines()) == 3
+    assert (save / 'summary').is_dir() and (save / 'summary.1').is_dir()
     assert os.listdir(save / 'samples') == ['01.png']
     assert sorted(os.listdir(save / 'samples.1')) == ['01.png', '02.png']
     assert sorted(os.listdir(save / 'test')) == ['01.png', 'input.png']
@@ -99,25 +96,6 @@ def test_results_on_photos_stay(tiny, faces, tmp_path):
     tiny(size_batch=7).train(num_epochs=1)
     assert (folder / 'test_input.png').read_text() == 'of a test'
     assert (folder / 'input.png').read_bytes().startswith(b'\x89PNG')
-
-
-# ------------------------------------------------------------------------------- checkpoints
-
-
-@pytest.mark.parametrize('rename', [True, False])
-def test_a_list_of_checkpoints_that_is_missing(tiny, faces, tmp_path, rename):
-    folder = tmp_path / 'save' / 'checkpoint'
-    tiny(size_batch=7).train(num_epochs=1)
-    if rename:
-        (folder / 'checkpoint').rename(folder / 'checkpoint.txt')
-    else:
-        (folder / 'checkpoint').unlink()
-    with pytest.warns(UserWarning, match='checkpoint is missing: model-1 is taken as the newest'):
-        tiny(is_training=False, size_batch=7).load_trained()
-    with pytest.warns(UserWarning, match='is missing'):
-        model = tiny(size_batch=7)
-        model.train(num_epochs=2)
-    assert model.run.step == 2 and not (tmp_path / 'save' / 'checkpoint.1').exists()
 
 
 # ------------------------------------------------------------------------------------ testing
@@ -151,13 +129,6 @@ def test_only_the_default_folder_falls_back(tiny, tmp_path, monkeypatch, capsys)
     out = capsys.readouterr().out
     assert 'No checkpoint in save/checkpoint yet: the weights in init_model are' in out
     assert 'FAILED' not in out and 'SUCCESS' in out
-
-
-@pytest.mark.parametrize('count', [1, 2])
-def test_one_face_per_device_is_refused(tiny, count):
-    strategy = tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(count)])
-    with pytest.raises(console.InputError, match=f'two or more .* take {2 * count}, or'):
-        tiny(size_batch=count, strategy=strategy)
 
 
 # ---------------------------------------------------------------------------------- reporting
@@ -194,21 +165,20 @@ def test_an_epochs_seconds_are_those_of_its_steps(tiny, faces, monkeypatch):
     assert [(row['seconds'], row['faces_per_second']) for row in rows] == [('2.0', '4.00')] * 2
 
 
-def graphs_in(save_dir):
-    found = []
-    for path in glob.glob(os.path.join(save_dir, 'summary', '*')):
-        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-            found += [Event.FromString(record).graph_def] if b'E_conv0' in record else []
-    return [graph for graph in found if graph]
-
-
 def test_the_graph_is_written_once(tiny, faces):
+    """That of the four networks, by their names, which TensorBoard shows first."""
     tf.config.run_functions_eagerly(False)
     for epochs in (1, 2):
         model = tiny(size_batch=7)
         model.train(num_epochs=epochs)
-    (graph,) = graphs_in(model.save_dir)
-    assert all(name in graph for name in (b'E_conv0', b'G_deconv0', b'D_z_fc0', b'D_img_conv0'))
+    graphs = []
+    for path in glob.glob(os.path.join(model.save_dir, 'summary', '*')):
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            graphs += filter(None, [Event.FromString(record).graph_def])
+    (graph,) = map(GraphDef.FromString, graphs)
+    names = [node.name for node in graph.node]
+    assert {'E', 'G', 'D_z', 'D_img'} == {name.split('/')[0] for name in names if '/' in name}
+    assert {'image', 'age', 'gender', 'z_prior'} < {*names} and len(names) < 700
 
 
 @pytest.mark.parametrize('is_ignored', [True, False])

@@ -358,9 +358,13 @@ def trained(tiny):
     return make
 
 
-def test_test_grids(trained, faces, capsys):
-    model = trained()
-    model.custom_test(str(faces))
+def test_test_grids(trained, faces, monkeypatch, capsys):
+    model, encoded = trained(), []
+    encode = model.E
+    with monkeypatch.context() as patch:
+        patch.setattr(model, 'E', lambda images: encoded.append(len(images)) or encode(images))
+        model.custom_test(str(faces))
+    assert encoded == [14]  # each face once
     out = capsys.readouterr().out
     assert 'Loading pre-trained model ...' in out and 'SUCCESS ^_^' in out
     paths = files.list_images(str(faces))
@@ -394,43 +398,6 @@ def test_many_faces_become_pages(trained, faces, monkeypatch, columns, pages, la
         for page in pages
     }
     assert Image.open(f'{folder}/test_input{pages[-1]}.png').size == (last * 32, 320)
-
-
-@pytest.fixture
-def watched(trained, monkeypatch):
-    """A trained model, and the number of faces in each batch that it encodes."""
-    model, encoded = trained(), []
-    encode = model.E
-    monkeypatch.setattr(model, 'E', lambda images: encoded.append(len(images)) or encode(images))
-    return model, encoded
-
-
-def test_a_picture_that_cannot_be_written_ends_the_test(watched, faces, monkeypatch):
-    """At its page, not after the faces of the others were generated."""
-    monkeypatch.setattr(face_aging, 'PAGE_COLUMNS', 4)
-    model, encoded = watched
-
-    def fail(_, path):
-        if 'test_as_male' in path:
-            raise OSError('No space left')
-
-    monkeypatch.setattr(ops, 'save_batch_images', fail)
-    with pytest.raises(OSError, match='No space left'):
-        model.custom_test(str(faces))
-    assert encoded == [4]
-
-
-def test_each_face_is_encoded_once(watched, faces):
-    model, encoded = watched
-    model.custom_test(str(faces))
-    assert encoded == [14]
-
-
-def test_testing_falls_back_to_init_model(tiny, faces, monkeypatch, capsys):
-    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(GOLDEN / 'tiny32' / 'checkpoint'))
-    monkeypatch.chdir(faces.parent)
-    tiny(is_training=False, save_dir='save').custom_test(str(faces))
-    assert 'Loading init model ...' in capsys.readouterr().out
 
 
 def test_faces_are_encoded_and_generated_in_batches(vivid):
