@@ -194,13 +194,6 @@ def test_a_grey_photo_stays_grey():
     assert np.ptp(lay_over(some_people(x, r), y, 1) - x, axis=-1).max() > 0.01
 
 
-def test_a_photo_gets_no_more_colours_than_it_has():
-    x, r, y = map(random_images, range(3))
-    tinted = x[..., :1] + np.array([0.03, 0, -0.03])
-    shown = lay_over(some_people(tinted.astype(np.float32), r), y, likeness.DETAIL_FROM)
-    assert np.ptp(shown, axis=-1).mean() < 2 * 0.06
-
-
 def test_a_skin_keeps_its_tone():
     x, r, y = (random_images(seed) / 3 for seed in range(3))
     shown = lay_over(some_people(x, r), y, 1)
@@ -229,15 +222,6 @@ def test_without_both_it_is_the_papers_method(vivid):
     shown = likeness.AgingMethod(model, None, 0, 0).show(people, ages[:, None], genders)
     expected = model.generate_ages(model.E(images), labels.one_hot([1] * 3, 2))
     np.testing.assert_array_equal(shown, np.stack([*expected]))
-
-
-def test_people_are_looked_at_with_what_is_known_of_them(vivid, statistics):
-    model = vivid()
-    images = random_images(0, 2)
-    people = likeness.AgingMethod(model, statistics, 0, 0).look_at(images, years=25.5, gender=1)
-    z = model.E(images).numpy()
-    expected = model.G([z, *target(4, 1, 2)]).numpy()
-    np.testing.assert_array_equal(people.reconstructions, expected)
 
 
 def test_ages_and_people_are_broadcast(vivid, statistics):
