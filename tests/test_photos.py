@@ -13,8 +13,7 @@ from PIL import Image, ImageOps
 
 import ops
 from data import detector, files, labels, pictures
-from demo import games, likeness, photos, portraits, strips, whole_photo
-from demo.page.studio import Studio
+from demo import likeness, photos, portraits, strips, whole_photo
 from face_aging import FaceAging
 from tests.conftest import mark
 from tests.test_align import NAMES, paste
@@ -106,18 +105,6 @@ def test_an_animation_goes_there_and_back(tmp_path):
     assert durations == [800, 100, 100, 100, 800, 100, 100, 100]
 
 
-def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
-    """Its smooth shades stay apart; a palette not made for them would have a dozen of them."""
-    across, down = np.meshgrid(np.linspace(0, 1, 96), np.linspace(0, 1, 96))
-    skin = np.stack([0.6 + 0.4 * across, 0.3 + 0.4 * across * down, 0.2 * down], axis=-1)
-    images = np.stack([skin, skin * 0.9, skin * 0.8])
-    strips.save_gif(images, ['', '', ''], tmp_path / 'a.gif')
-    frames, _ = frames_of(tmp_path / 'a.gif')
-    expected = strips.titled(images, ['', '', ''])
-    assert np.abs(frames[:3] - expected).max() <= 8
-    assert len(np.unique(frames[0].reshape(-1, 3), axis=0)) > 60
-
-
 # ---------------------------------------------------------------------------------- faces
 
 
@@ -168,18 +155,6 @@ def test_chosen_ages_gender_and_animation(bundled):
     shown = generated(bundled, WOMAN, 1, labels.age_label(there_and_back)) / 127.5 - 1
     expected = strips.titled(shown, there_and_back)
     assert np.abs(frames - expected).mean() < 8  # of 256 colours
-
-
-def test_other_age_groups(vivid, bundled):
-    vivid(save_dir='three', age_upper=(18, 40))
-    run(MAN, '--savedir', 'three', '--age_groups', '18,40', '--gif', *PLAIN)
-    with Image.open('three/test/ages_23_0_madeup004_male.png') as strip:
-        assert strip.size == (4 * 32, BAND + 32)
-        _, titles = faces_of(strip)
-    frames, _ = frames_of('three/test/ages_23_0_madeup004_female.gif')
-    assert len(frames) == 2 * len(range(9, 51, 3)) - 2
-    words = strips.titled(np.zeros([4, 32, 32, 3]), ['input', '0-18', '19-40', 'over 40'])
-    np.testing.assert_array_equal(titles, words[:, :BAND])
 
 
 def test_a_face_in_a_photo_is_cut_out_as_for_a_training(bundled):
@@ -263,26 +238,6 @@ def test_each_photo_is_searched_once_and_each_face_encoded_once(calls, folder, c
     assert len(written()) == 4 * 2 * (1 + 1 + 3)
     said = capsys.readouterr().out.splitlines()[-2]
     assert said.startswith('\t4 faces in 3 photos: 8 strips, 8 animations, 24 photos in save/test;')
-
-
-def test_games_take_one_pass_too(calls, folder):
-    games.main(['kids', 'photos/two.png', 'photos/me.png'])
-    assert calls == {'list_images': 0, 'open_picture': 2, 'find_faces': 2, 'E': [1, 1]}
-
-
-def test_the_page_takes_one_pass_too(calls, bundled, folder):
-    encode = bundled.encode
-    bundled.encode = lambda faces: calls['E'].append(len(faces)) or encode(faces)
-    studio = Studio(likeness.AgingMethod(bundled, None, 0, 0.2))
-    one = studio.open_photo((folder / 'me.png').read_bytes())
-    strength = 'male', 0, 0.2
-    for show in (studio.draw_strip, studio.animate):
-        show(one, *strength)
-    for show in (studio.draw, studio.draw_whole):
-        show(one, 30, *strength)
-    studio.turn_into(one, one)
-    studio.make_children(one, one, 1)
-    assert calls == {'list_images': 0, 'open_picture': 1, 'find_faces': 1, 'E': [1]}
 
 
 def test_a_photo_is_gone_before_the_next_one_is_opened(bundled, folder, monkeypatch):
@@ -453,15 +408,6 @@ def test_a_photo_of_two_people(change, bundled, photo):
     expected = photo.copy()
     whole_photo.add_change(expected, it.landmarks[1], (shown[0] - face) * (high - low) / 2)
     np.testing.assert_allclose(changed_photos['photo_we_2_female_65.png'], expected, atol=1)
-
-
-def test_everyone_at_once(change, photo):
-    write, people = change
-    Image.fromarray(photo).save('photos/we.png')
-    changed_photos = write('--everyone')
-    assert sorted(changed_photos) == ['photo_we_female_5.png', 'photo_we_female_65.png']
-    changed = (changed_photos['photo_we_female_65.png'] != photo).any(axis=-1)
-    assert all(changed[one < 0.4].mean() > 0.5 for one in people)
 
 
 def test_a_photo_is_written_as_it_is_seen_and_in_its_format(change, photo):
