@@ -69,9 +69,9 @@ It takes image, age and gender, and gives an image. All numbers are float32, and
 faces, is free. With age shift {age_shift:g} and likeness {likeness:g} it is made: with 0 and 0 by
 the paper's method, else the change is laid over the photo, whose age and gender are guessed.
 
-- **image**: [N, {size}, {size}, {channels}], of Pillow's mode {mode}, from -1 (black) to 1 (white).
-  The face fills it as in UTKFace: eyes level at 0.29 of the height, mouth at 0.69. Stretch the
-  contrast, so that the darkest value is -1 and the brightest 1.
+- **image**: [N, {size}, {size}, 3], RGB. The face fills it as in UTKFace: eyes level at 0.29 of
+  the height, mouth at 0.69. Stretch the contrast, so that the darkest value is -1 and the brightest
+  1; what is made is stretched alike.
 - **age**: [N, {groups}], 1 at the face's age group and -1 elsewhere; for an age between the central
   years of two groups both are in between, and their sum stays 0. The groups, in years: {names}.
 - **gender**: [N, 2], (1, -1) for male and (-1, 1) for female.
@@ -81,14 +81,14 @@ import numpy as np
 from PIL import Image
 
 {open}
-pixels = np.asarray(Image.open('face.jpg').convert('{mode}').resize([{size}, {size}]), np.float32)
+pixels = np.asarray(Image.open('face.jpg').convert('RGB').resize([{size}, {size}]), np.float32)
 low, high = pixels.min(), pixels.max()
-image = ((pixels - low) * 2 / (high - low) - 1).reshape(1, {size}, {size}, {channels})
+image = (pixels[None] - low) * 2 / (high - low) - 1
 age, gender = -np.ones([1, {groups}], 'f4'), np.array([[1, -1]], 'f4')  # male
 age[:, {old}] = 1  # {old_name}
 face = {opener}('{file}')(image=image, age=age, gender=gender)
-pixels = np.uint8((face[0].squeeze() + 1) * 127.5 + 0.5)
-Image.fromarray(pixels).save('older.png')
+pixels = low + (face[0] + 1) / 2 * (high - low)  # the photo's own contrast
+Image.fromarray(np.uint8(pixels + 0.5)).save('older.png')
 ```
 
 A face that this shows is a likely one for its age among the pictures learned from, not a forecast.
@@ -100,22 +100,16 @@ research only.
 def export(method: AgingMethod, dest: str, format: str) -> float:
     """Write a model to a new folder, dest, in one of FORMATS, with a README.
 
-    Returns:
-        the largest difference of its pixels from the model's.
-
-    Raises:
-        InputError: dest is there, a package is missing, or what was written does not compute what
-            the model does. dest is not there then.
+    Returns the largest difference of its pixels from the model's; raises an InputError, and leaves
+    no dest, where a package is missing or what was written does not compute what the model does.
     """
     if os.path.lexists(dest):
         raise InputError(f'{dest} is there already: name a new folder.')
     model, (name, opener) = method.model, FORMATS[format]
     network = method.network(_with_keras_layers(model.E), _with_keras_layers(model.G))
-    is_gray = model.num_input_channels == 1
     paths = files.list_images(FACES)[:COMPARED]
-    image = [ops.load_image(path, model.size_image, is_gray=is_gray) for path in paths]
     inputs = {
-        'image': np.reshape(image, [COMPARED, *model.E.input.shape[1:]]),
+        'image': np.stack([ops.load_image(path, model.size_image) for path in paths]),
         # The youngest, one between two age groups, and the oldest; one of both genders.
         'age': labels.age_label([0, 25, 90], model.age_upper),
         'gender': labels.one_hot([0, 1, 0], 2),
@@ -189,8 +183,6 @@ def _readme(method, format, difference):
         open=inspect.getsource(opener),
         opener=opener.__name__,
         size=model.size_image,
-        channels=model.num_input_channels,
-        mode='L' if model.num_input_channels == 1 else 'RGB',
         groups=len(age_names),
         names=', '.join(age_names),
         old=len(age_names) - 2,

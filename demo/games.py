@@ -9,6 +9,7 @@ from that of one of the two. Writes kids_<A>_<B>.png.
 """
 
 import os
+import warnings
 
 import numpy as np
 
@@ -25,11 +26,9 @@ MOST_CHILDREN = 100  # children in a picture
 def morph(
     model: face_aging.FaceAging, first: Portrait, second: Portrait, count: int = FRAMES
 ) -> tuple[np.ndarray, list[str]]:
-    """Turn one face into another.
+    """Turn one face into another: float32 [count, S, S, C] in [-1, 1], and titles, the ages.
 
-    Returns:
-        faces: float32 array [count, S, S, C] in [-1, 1]; the ends are reconstructions.
-        titles: their ages.
+    The ends are reconstructions.
     """
     second_share = np.linspace(0, 1, count)
     shares = np.stack([1 - second_share, second_share], axis=1)
@@ -37,7 +36,8 @@ def morph(
     years = shares @ [first.age, second.age]
     genders = shares @ labels.one_hot([first.gender, second.gender], 2)
     faces = model.generate(z, labels.age_label(years, model.age_upper), genders)
-    return faces, [f'{year:.0f}' for year in years]
+    faces = portraits.with_levels(faces, shares @ [first.levels, second.levels])
+    return faces.astype(np.float32), [f'{year:.0f}' for year in years]
 
 
 def morph_strip(
@@ -53,15 +53,15 @@ def kids(
 ) -> np.ndarray:
     """Make children of two people, of the youngest age group; a seed makes the same again.
 
-    Returns:
-        float32 array [2 * count, S, S, C] in [-1, 1]: all as boys, then the same as girls.
+    Returns float32 [2 * count, S, S, C] in [-1, 1]: all as boys, then the same as girls.
     """
     one, other = first.people.z[0], second.people.z[0]
     from_one = np.random.RandomState(seed).randint(0, 2, [count, len(one)]) == 1
     z = np.where(from_one, one, other)
     youngest = labels.one_hot([0], model.num_categories)
     genders = labels.one_hot([0] * count + [1] * count, 2)
-    return model.generate(np.concatenate([z, z]), youngest, genders)
+    faces = model.generate(np.concatenate([z, z]), youngest, genders)
+    return portraits.with_levels(faces, (first.levels + second.levels) / 2)
 
 
 def kids_strip(first: Portrait, second: Portrait, faces: np.ndarray) -> tuple[list, list]:
@@ -72,33 +72,39 @@ def kids_strip(first: Portrait, second: Portrait, faces: np.ndarray) -> tuple[li
     return [first.image, *boys, second.image, *girls], titles
 
 
+def warning(first: Portrait, second: Portrait) -> str:
+    """Return a sentence on faces that a game cannot mix well, or ''."""
+    people = {'first': first, 'second': second}
+    turned = [name for name, person in people.items() if not portraits.is_frontal(person)]
+    if not turned:
+        return ''
+    return (
+        f'The {" and the ".join(turned)} face is turned to the side, so that mouths come out '
+        'smeared: take a photo from the front.'
+    )
+
+
 @console.one_sentence()
 def main(argv=None):
     parser = flag_types.Parser('python -m demo.games', __doc__)
     parser.add_argument('game', choices=['morph', 'kids'])
     parser.add_argument('photos', type=flag_types.path, nargs=2, metavar='PHOTO', help='of a face')
-    parser.add_argument(
-        '--count',
-        type=flag_types.integer(1, MOST_CHILDREN),
-        default=10,
-        help='of the children (%(default)s)',
-    )
-    parser.add_argument(
-        '--seed',
-        type=flag_types.integer(0, 2**32 - 1),
-        default=1,
-        help='of the children (%(default)s)',
-    )
+    count, seed = flag_types.integer(1, MOST_CHILDREN), flag_types.integer(0, 2**32 - 1)
+    parser.add_argument('--count', type=count, default=10, help='of the children (%(default)s)')
+    parser.add_argument('--seed', type=seed, default=1, help='of the children (%(default)s)')
     flag_types.add_model(parser)
     portraits.add_out(parser)
     args = parser.parse_args(argv)
     model = face_aging.open_trained(args.savedir, args.age_groups)
     method = likeness.open_aging(model, 0, 0)  # codes are mixed as they are
-    people = []
+    people, named = [], []
     for path in args.photos:
         photo = portraits.open_photo(path)
         portraits.require_face(photo, path)
         people.append(portraits.portray(method, photo, name=path))
+        named += portraits.named(people[-1], path)
+    if said := warning(*people):
+        warnings.warn(said, stacklevel=2)
     folder = portraits.result_folder(args)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, '_'.join([args.game, *files.unique_names(args.photos)]))
@@ -106,6 +112,7 @@ def main(argv=None):
         faces, titles = morph(model, *people)
         strips.save_strip(*morph_strip(*people, faces, titles), f'{path}.png')
         strips.save_gif(faces, titles, f'{path}.gif')
+        portraits.say_named(named)
         console.say(f'Wrote {path}.png and .gif')
     else:
         faces = kids(model, *people, args.count, args.seed)

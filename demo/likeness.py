@@ -120,10 +120,8 @@ class AgingMethod:
     ) -> np.ndarray:
         """Show N people at ages, as genders: float32 array [..., N, S, S, C] in [-1, 1].
 
-        Args:
-            ages, genders: labels of the target in [-1, 1], [..., N, L] and [..., N, 2], or what
-                NumPy broadcasts to these.
-            age_shift, likeness: by default those of the method.
+        Ages and genders are labels of the target, [..., N, L] and [..., N, 2], or what NumPy
+        broadcasts to these; age_shift and likeness are by default those of the method.
         """
         age_shift = self.age_shift if age_shift is None else age_shift
         likeness = self.likeness if likeness is None else likeness
@@ -179,11 +177,8 @@ def open_aging(
 ) -> AgingMethod:
     """Return the `AgingMethod` of a model with weights; where no values are given, the best ones.
 
-    Without Codes the best age_shift is 0; a warning says how to make them.
-
-    Raises:
-        InputError: an age_shift is given, but there are no Codes of these weights; or they are
-            damaged.
+    Without Codes the best age_shift is 0, a warning says how to make them, and another one that is
+    given raises an InputError.
     """
     codes = None
     try:
@@ -261,11 +256,8 @@ def possible_labels(model, codes, z, years=None, gender=None):
     """Return what the own ages and genders of people with codes z [N, Z] may be, K for each.
 
     Of each gender, with Codes, one age: 2p - 1 of the probabilities p that the code tells for this
-    gender. Without, all age groups. What is known of all people is given as for `look_at`.
-
-    Returns:
-        ages, genders: labels, K times float32 [N, L] and [N, 2] in [-1, 1].
-        odds: K times float32 [N], how likely the codes make each, a logarithm; without Codes alike.
+    gender. Without, all age groups. What is known of all people is given as for `look_at`. Returns
+    labels, K times [N, L] and [N, 2], and how likely the codes make each, K logarithms [N].
     """
     zeros = ops.zeros_like(z[:, :1])
     possible = []

@@ -17,7 +17,7 @@ from demo import likeness, portraits, strips, whole_photo
 
 TABLE = 'photos.csv'
 # Face 1 is the largest in its photo; x, y and width are of its square, in pixels; it is turned
-# clockwise, by degrees; what is known of the person is given or guessed.
+# clockwise, by degrees; what is known of the person is given, named by the photo, or guessed.
 COLUMNS = 'file face x y width turned age age_is gender gender_is written'.split()
 WHOLE_PHOTO_AGES = 5, 30, 65  # years, where none are asked for
 
@@ -34,16 +34,15 @@ class Writer:
         self.out = portraits.result_folder(args)
         self.genders = labels.GENDER_NAMES if args.gender == 'both' else [args.gender]
         self.rows = []  # by COLUMNS, one for each face
+        self.named = []  # for `portraits.say_named`
         self.failures = {}  # reasons of photos without a face, for `align.warn_of_failures`
         self.taken = set()  # names of faces, case-folded
 
     def write(self, paths: list[str]):
         """Write strips, and what else is asked for, of all faces in photos."""
-        names = files.unique_names(paths)
-        with console.Progress(total=len(paths), desc='Showing', unit=' photos') as progress:
-            for path, name in zip(paths, names, strict=True):
-                self._write_photo(path, name)
-                progress.update()
+        named = [*zip(paths, files.unique_names(paths), strict=True)]
+        for path, name in console.Progress(named, 'Showing', unit=' photos'):
+            self._write_photo(path, name)
 
     def _write_photo(self, path, name):
         try:
@@ -96,7 +95,8 @@ class Writer:
             for year, *faces in zip(years, *shown, strict=True):
                 pixels = photo.pixels.copy()
                 for person, face in zip(people, faces, strict=True):
-                    whole_photo.change_face(pixels, person, face)
+                    change = (face - person.image) * 127.5
+                    whole_photo.add_change(pixels, person.landmarks, change)
                 written.append(f'photo_{name}_{gender}_{year}.{whole_photo.SUFFIXES[photo.format]}')
                 with files.replacing(os.path.join(self.out, written[-1])) as aside:
                     whole_photo.save(aside, pixels, photo)
@@ -111,6 +111,7 @@ class Writer:
         gender = labels.GENDER_NAMES[portrait.gender]
         own = [round(portrait.age), portrait.age_is, gender, portrait.gender_is]
         self.rows.append([path, portrait.index + 1, *place, *own, '; '.join(written)])
+        self.named += portraits.named(portrait, path)
 
     def write_table(self):
         """Write the rows with a header of COLUMNS."""
@@ -168,6 +169,7 @@ def main(argv=None):
         raise console.InputError(align.nothing_found(args.photos, writer.failures))
     align.warn_of_failures(writer.failures)
     writer.write_table()
+    portraits.say_named(writer.named)
     console.say(f'\n\t{writer.summary()}; {TABLE} lists them.\n')
 
 

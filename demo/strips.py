@@ -15,13 +15,9 @@ FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and it
 
 
 def titled(images: typing.Sequence[np.ndarray], titles: typing.Sequence) -> np.ndarray:
-    """Put a title, a string or number, above each of N images, black on white.
+    """Put a title, a string or number, above each of N images [N, H, W, 3] in [-1, 1].
 
-    Args:
-        images: array [N, H, W, 3] in [-1, 1].
-
-    Returns:
-        uint8 array [N, H + TITLE_BAND * W, W, 3].
+    Returns uint8 [N, H + TITLE_BAND * W, W, 3].
     """
     pixels = ops.image_grid(images, size_frame=(len(images), 1)).reshape(np.shape(images))
     width = pixels.shape[2]

@@ -24,12 +24,6 @@ SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png'}  # of the formats in which photos are w
 QUALITY, COMPRESSION = 95, 1
 
 
-def change_face(pixels: np.ndarray, portrait: portraits.Portrait, face: np.ndarray):
-    """Change a portrait's face in its photo, in place, into how the model shows the person."""
-    change = (face - portrait.image) * portrait.span / 2
-    add_change(pixels, portrait.landmarks, change)
-
-
 def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
     """Add a change of a face to its photo [H, W, 3], in place.
 

@@ -13,8 +13,7 @@ from PIL import Image, ImageOps
 
 import ops
 from data import detector, files, labels, pictures
-from demo import games, likeness, photos, portraits, strips, whole_photo
-from demo.page.studio import Studio
+from demo import likeness, photos, portraits, strips, whole_photo
 from face_aging import FaceAging
 from tests.conftest import mark
 from tests.test_align import NAMES, paste
@@ -71,10 +70,11 @@ def frames_of(path):
 
 
 def generated(model, path, gender, ages):
-    """Return the faces of a picture by the labels of ages, uint8 [A, 32, 32, 3]."""
+    """Return the faces of a picture by the labels of ages, with its contrast, [A, 32, 32, 3]."""
     z = np.repeat(model.E(ops.load_image(path, 32)[None]), len(ages), axis=0)
-    faces = model.G([z, ages, labels.one_hot([gender] * len(ages), 2)])
-    return ops.image_grid(faces, size_frame=(len(ages), 1)).reshape(len(ages), 32, 32, 3)
+    faces = model.G([z, ages, labels.one_hot([gender] * len(ages), 2)]).numpy()
+    pixels = pictures.read_photo(path)
+    return pixels.min() + (faces + 1) / 2 * np.ptp(pixels)
 
 
 # ------------------------------------------------------------------ strips and animations
@@ -105,18 +105,6 @@ def test_an_animation_goes_there_and_back(tmp_path):
     assert durations == [800, 100, 100, 100, 800, 100, 100, 100]
 
 
-def test_an_animation_of_bright_skin_has_no_patches(tmp_path):
-    """Its smooth shades stay apart; a palette not made for them would have a dozen of them."""
-    across, down = np.meshgrid(np.linspace(0, 1, 96), np.linspace(0, 1, 96))
-    skin = np.stack([0.6 + 0.4 * across, 0.3 + 0.4 * across * down, 0.2 * down], axis=-1)
-    images = np.stack([skin, skin * 0.9, skin * 0.8])
-    strips.save_gif(images, ['', '', ''], tmp_path / 'a.gif')
-    frames, _ = frames_of(tmp_path / 'a.gif')
-    expected = strips.titled(images, ['', '', ''])
-    assert np.abs(frames[:3] - expected).max() <= 8
-    assert len(np.unique(frames[0].reshape(-1, 3), axis=0)) > 60
-
-
 # ---------------------------------------------------------------------------------- faces
 
 
@@ -127,7 +115,9 @@ def test_strips_are_the_input_and_the_age_groups(bundled):
         with Image.open(f'save/test/ages_23_0_madeup004_{word}.png') as strip:
             faces, titles = faces_of(strip)
         assert faces.shape == (11, 32, 32, 3)
-        np.testing.assert_array_equal(faces[0], pictures.read_face(MAN, 32))
+        with Image.open(MAN) as photo:
+            crop = photo.resize([32, 32], Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(faces[0], crop, atol=1)
         groups = labels.one_hot(range(10), 10)
         np.testing.assert_allclose(faces[1:], generated(bundled, MAN, gender, groups), atol=1)
         words = strips.titled(np.zeros([11, 32, 32, 3]), ['input', *labels.age_names()])
@@ -167,18 +157,6 @@ def test_chosen_ages_gender_and_animation(bundled):
     assert np.abs(frames - expected).mean() < 8  # of 256 colours
 
 
-def test_other_age_groups(vivid, bundled):
-    vivid(save_dir='three', age_upper=(18, 40))
-    run(MAN, '--savedir', 'three', '--age_groups', '18,40', '--gif', *PLAIN)
-    with Image.open('three/test/ages_23_0_madeup004_male.png') as strip:
-        assert strip.size == (4 * 32, BAND + 32)
-        _, titles = faces_of(strip)
-    frames, _ = frames_of('three/test/ages_23_0_madeup004_female.gif')
-    assert len(frames) == 2 * len(range(9, 51, 3)) - 2
-    words = strips.titled(np.zeros([4, 32, 32, 3]), ['input', '0-18', '19-40', 'over 40'])
-    np.testing.assert_array_equal(titles, words[:, :BAND])
-
-
 def test_a_face_in_a_photo_is_cut_out_as_for_a_training(bundled):
     """Also from a photo that only EXIF turns, and from a square one."""
     picture, _ = paste(NAMES[0], 2, 10)
@@ -192,7 +170,21 @@ def test_a_face_in_a_photo_is_cut_out_as_for_a_training(bundled):
             faces, _ = faces_of(strip)
         (landmarks,) = detector.find_faces(np.asarray(seen))
         crop = Image.fromarray(detector.cut_out(np.asarray(seen), landmarks))
-        np.testing.assert_array_equal(faces[0], pictures.to_face(crop, 32))
+        expected = crop.resize([32, 32], Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(faces[0], expected, atol=1)
+
+
+def test_a_dull_photo_is_shown_as_it_is(bundled):
+    """The model takes it with its contrast stretched; nobody should think it was changed."""
+    pixels = pictures.read_photo(MAN).astype(float)
+    dull = np.uint8((pixels - pixels.min()) / np.ptp(pixels) * 120 + 60)
+    Image.fromarray(dull).save('dull.png')
+    run('dull.png', *PLAIN, '--gender', 'male')
+    with Image.open('save/test/ages_dull_male.png') as strip:
+        faces, _ = faces_of(strip)
+    expected = Image.fromarray(dull).resize([32, 32], Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(faces[0], expected, atol=1)
+    assert faces.min() >= 60 and faces.max() <= 180
 
 
 # --------------------------------------------------------------------- one pass, one table
@@ -248,26 +240,6 @@ def test_each_photo_is_searched_once_and_each_face_encoded_once(calls, folder, c
     assert said.startswith('\t4 faces in 3 photos: 8 strips, 8 animations, 24 photos in save/test;')
 
 
-def test_games_take_one_pass_too(calls, folder):
-    games.main(['kids', 'photos/two.png', 'photos/me.png'])
-    assert calls == {'list_images': 0, 'open_picture': 2, 'find_faces': 2, 'E': [1, 1]}
-
-
-def test_the_page_takes_one_pass_too(calls, bundled, folder):
-    encode = bundled.encode
-    bundled.encode = lambda faces: calls['E'].append(len(faces)) or encode(faces)
-    studio = Studio(likeness.AgingMethod(bundled, None, 0, 0.2))
-    one = studio.open_photo((folder / 'me.png').read_bytes())
-    strength = 'male', 0, 0.2
-    for show in (studio.draw_strip, studio.animate):
-        show(one, *strength)
-    for show in (studio.draw, studio.draw_whole):
-        show(one, 30, *strength)
-    studio.turn_into(one, one)
-    studio.make_children(one, one, 1)
-    assert calls == {'list_images': 0, 'open_picture': 1, 'find_faces': 1, 'E': [1]}
-
-
 def test_a_photo_is_gone_before_the_next_one_is_opened(bundled, folder, monkeypatch):
     held, open_photo = [], portraits.open_photo
 
@@ -282,18 +254,24 @@ def test_a_photo_is_gone_before_the_next_one_is_opened(bundled, folder, monkeypa
     assert len(held) == 3
 
 
-def test_the_table(bundled, folder):
+def test_the_table(bundled, folder, capsys):
+    shutil.copy('photos/two.png', 'photos/7_1_two.png')
     run('photos', '--whole_photo', '--age_shift', 0)
+    said = 'Names told who is in 1 of the photos, such as photos/23_0_madeup004.jpg: 23 years old, '
+    assert f'{said}male. Rename photos' in capsys.readouterr().out
     rows = rows_of()
     assert [(row['file'], row['face']) for row in rows] == [
         ('photos/23_0_madeup004.jpg', '1'),
+        ('photos/7_1_two.png', '1'),
+        ('photos/7_1_two.png', '2'),
         ('photos/me.png', '1'),
         ('photos/two.png', '1'),
         ('photos/two.png', '2'),
     ]
-    known, _, large, small = rows
+    known, *same, _, large, small = rows
+    assert {row['gender_is'] for row in same} == {'guessed'}  # of two people the name tells none
     own = ('age', 'age_is', 'gender', 'gender_is')
-    assert [known[key] for key in own] == ['23', 'given', 'male', 'given']
+    assert [known[key] for key in own] == ['23', 'named', 'male', 'named']
     assert (large['age_is'], small['gender_is']) == ('guessed', 'guessed')
     place = [int(known[key]) for key in ('x', 'y', 'width', 'turned')]
     assert place == [64, 64, 128, 0]
@@ -422,23 +400,14 @@ def test_a_photo_of_two_people(change, bundled, photo):
         assert changed[own < 0.4].mean() > 0.5 and not changed[other < 0.4].any()
 
     it = portraits.open_photo('photos/we.png')
-    face, span = portraits.cut_out(it, 1, 32)
+    face, (low, high) = portraits.cut_out(it, 1, 32)
     method = likeness.AgingMethod(bundled, None, 0, 1)
     people = method.look_at(face[None])
     ages, genders = labels.age_label([65]), labels.one_hot([1], 2)
     shown = method.show(people, ages, genders)
     expected = photo.copy()
-    whole_photo.add_change(expected, it.landmarks[1], (shown[0] - face) * span / 2)
+    whole_photo.add_change(expected, it.landmarks[1], (shown[0] - face) * (high - low) / 2)
     np.testing.assert_allclose(changed_photos['photo_we_2_female_65.png'], expected, atol=1)
-
-
-def test_everyone_at_once(change, photo):
-    write, people = change
-    Image.fromarray(photo).save('photos/we.png')
-    changed_photos = write('--everyone')
-    assert sorted(changed_photos) == ['photo_we_female_5.png', 'photo_we_female_65.png']
-    changed = (changed_photos['photo_we_female_65.png'] != photo).any(axis=-1)
-    assert all(changed[one < 0.4].mean() > 0.5 for one in people)
 
 
 def test_a_photo_is_written_as_it_is_seen_and_in_its_format(change, photo):

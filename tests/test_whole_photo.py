@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import detector, pictures, pipeline
+from data import detector
 from demo import portraits, whole_photo
 
 SIZE = 128
@@ -61,20 +61,6 @@ def test_the_change_lands_where_the_face_is(photo, width, degrees):
     assert np.abs(error).max() < 1.5 and abs(error.mean()) < 0.05  # half a pixel off: 0.16
 
 
-def test_a_face_that_is_cut_out_and_put_back_is_the_same(photo):
-    """`cut_out` and `add_change` agree on the place: a smooth photo made into another one."""
-    y, x = np.mgrid[:300, :400]
-    smooth = np.stack([x / 4 + 60, y / 3 + 60, (x + y) / 7 + 70], axis=-1).astype(np.uint8)
-    other = (255 - smooth).astype(np.uint8)
-    landmarks = landmarks_at((200, 150), 150, 12)
-    crops = [detector.cut_out(pixels, landmarks, SIZE).astype(float) for pixels in (smooth, other)]
-    changed = smooth.copy()
-    whole_photo.add_change(changed, landmarks, crops[1] - crops[0])
-    z = places(photo.shape, landmarks)
-    core = np.hypot(z.real - 0.5, z.imag - 0.5) < 0.4
-    assert np.abs(changed[core].astype(float) - other[core]).max() <= 3
-
-
 def test_bands_have_no_seams(photo, monkeypatch):
     landmarks, change = landmarks_at((200, 150), 180, 5), np.repeat(SMOOTH[..., None], 3, axis=2)
     whole, banded = photo.copy(), photo.copy()
@@ -82,17 +68,6 @@ def test_bands_have_no_seams(photo, monkeypatch):
     monkeypatch.setattr(whole_photo, 'BAND', 7)
     whole_photo.add_change(banded, landmarks, change)
     np.testing.assert_array_equal(banded, whole)
-
-
-def test_what_is_cut_out_is_what_the_model_takes(photo):
-    landmarks = landmarks_at((200, 150), 150)
-    dull = (photo // 2 + 20).astype(np.uint8)
-    it = portraits.Photo(dull, landmarks[None], False, 'PNG', None)
-    face, span = portraits.cut_out(it, 0, SIZE)
-    crop = detector.cut_out(dull, landmarks)
-    assert span == int(crop.max()) - int(crop.min())
-    expected = pictures.to_face(Image.fromarray(crop), SIZE)
-    np.testing.assert_array_equal(face, pipeline.to_float(expected).numpy())
 
 
 def test_profiles_stay_if_they_fit(tmp_path, monkeypatch):

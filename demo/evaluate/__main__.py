@@ -1,9 +1,9 @@
 """Measure a model on faces left out of training: python -m demo.evaluate.
 
 Of the data set the faces are measured for which `data.labels.held_out` is true, one in 20 by name,
-but none of which one of the other faces, those trained on, shows the same photo. They tell of new
-faces only where the model was not trained on these. Others are read only to compare with, where an
-age group has few.
+but none of which one of the other faces, those trained on, shows the same photo; of a test set of
+one's own, with --all, all faces. They tell of new faces only where the model was not trained on
+these. Others are read only to compare with, where an age group has few.
 
 Tables in Markdown are printed: how well faces are reconstructed, how old people look at all ages,
 how sharp they are, whether they stay the same person and take the other gender, and whether this
@@ -27,15 +27,9 @@ from demo.likeness import AgingMethod
 def reconstruct(
     method: AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
 ) -> np.ndarray:
-    """Compare faces with how they are shown at their own age and gender, with a progress bar.
+    """Compare faces uint8 [N, S, S, C] with how they are shown at their own labels.
 
-    Args:
-        method: of the model.
-        faces: uint8 array [N, S, S, C].
-        ages, genders: their labels, float32 [N, L] and [N, 2].
-
-    Returns:
-        float32 array [N, 3], measures.RECONSTRUCTION; the PSNR of a perfect one is infinite.
+    Returns float32 [N, 3], measures.RECONSTRUCTION; the PSNR of a perfect one is infinite.
     """
 
     def compare(face, age, gender):
@@ -54,11 +48,9 @@ def reconstruct(
 def generate(
     method: AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Show faces at all ages and with both genders, with a progress bar; see `reconstruct`.
+    """Show faces, as `reconstruct` takes them, at all L ages: uint8 [N, L, S, S, C].
 
-    Returns:
-        aged: uint8 array [N, L, S, S, C], each face at all ages, with its own gender.
-        own, other: uint8 arrays [N, S, S, C], at the own age with the own and the other gender.
+    Also at the own age with the own and with the other gender: each uint8 [N, S, S, C].
     """
     targets = labels.one_hot(np.arange(ages.shape[1]), ages.shape[1])
 
@@ -84,14 +76,11 @@ def evaluate(
 ) -> tuple[np.ndarray, dict]:
     """Measure a method on up to `count` held-out people of each age group and gender.
 
-    All of them are reconstructed; `real`, as from `subjects.read`, are only compared with.
-
-    Returns:
-        measured: float32 array [N, 3], measures.RECONSTRUCTION of each face.
-        results: dict of dicts, as it goes into the JSON file; see demo/README.md.
+    All of them are reconstructed; `real`, as from `subjects.read`, are only compared with. Returns
+    float32 [N, 3], measures.RECONSTRUCTION of each face, and what goes into the JSON file.
     """
-    age_upper, num_ages = method.model.age_upper, method.model.num_categories
-    adult = labels.age_group(measures.ADULT, age_upper)
+    num_ages = method.model.num_categories
+    adult = labels.age_group(measures.ADULT, method.model.age_upper)
     ages, genders = labels.one_hot(held_out.ages, num_ages), labels.one_hot(held_out.genders, 2)
     measured = reconstruct(method, held_out.faces, ages, genders)
     real_ages, female = judge_age(held_out.faces)
@@ -136,6 +125,8 @@ def main(argv=None):
     parser = flag_types.Parser('python -m demo.evaluate', __doc__)
     flag_types.add_model(parser)
     flag_types.add_data_set(parser)
+    text = 'measure all faces: those of a test set of your own'
+    parser.add_argument('--all', action='store_true', help=text)
     parser.add_argument(
         '--faces',
         type=flag_types.integer(1, flag_types.MOST),
@@ -143,12 +134,8 @@ def main(argv=None):
         help='people of each age group and gender for all but reconstruction (%(default)s)',
     )
     likeness.add_strength(parser, default=0)
-    parser.add_argument(
-        '--judge',
-        type=flag_types.path,
-        default=judge.HERE,
-        help='folder of the judge; default: demo/evaluate',
-    )
+    text = 'folder of the judge; default: demo/evaluate'
+    parser.add_argument('--judge', type=flag_types.path, default=judge.HERE, help=text)
     parser.add_argument(
         '--json', type=flag_types.path, metavar='FILE', help='to write, with all results'
     )
@@ -157,7 +144,7 @@ def main(argv=None):
     model = face_aging.open_trained(args.savedir, args.age_groups)
     method = likeness.open_aging(model, args.age_shift, args.likeness)
     folder = os.path.join(args.datadir, args.dataset)
-    held_out, real = subjects.read(model, folder, args.labels)
+    held_out, real = subjects.read(model, folder, args.labels, args.all)
     measured, results = evaluate(method, held_out, real, judge_age, describe, args.faces)
     upper = model.age_upper
     ages = {'real faces': results['ageing']['real_faces'], 'generated': results['ageing']}

@@ -52,33 +52,22 @@ def _conv(x, width, size_kernel=3, stride=1):
 
 
 class Judge(typing.NamedTuple):
-    """Judges faces.
-
-    Attributes:
-        model: the network.
-        knots: float array [2, K], the network's years and the judged ages: linear between them,
-            and never below 0.
-    """
+    """A network that judges faces."""
 
     model: keras.Model
-    knots: np.ndarray
+    knots: np.ndarray  # float [2, K], the network's years and the judged ages: linear in between
 
     def __call__(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Judge faces, each together with its mirror image, with a progress bar.
+        """Return the ages in years of faces uint8 [N, S, S, C], and their probabilities of female.
 
-        Takes uint8 faces [N, S, S, C] that lie as in UTKFace; returns their judged ages in years
-        and their probabilities of female, float arrays [N].
+        Each is judged together with its mirror image.
         """
         years, female = _judge(self.model, faces)
         return np.maximum(np.interp(years, *self.knots), 0), female
 
 
 def load(folder: str = HERE) -> Judge:
-    """Return the Judge packed in a folder, by default the one that comes with the program.
-
-    Raises:
-        InputError: a file is missing, damaged or foreign; names it.
-    """
+    """Return the Judge packed in a folder; raise InputError if a file is missing or damaged."""
     arrays = init_model.load(folder, MANIFEST, [WEIGHTS], CURE)
     model = network()
     for name, variable in _named_variables(model).items():
@@ -125,10 +114,7 @@ def _judge(model, faces):
 
 
 def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) -> Judge:
-    """Train a judge, with a progress bar, on faces uint8 [N, S, S, 3] of known years and genders.
-
-    The seed is that of the initial weights, the batches and their changes.
-    """
+    """Train a judge on faces uint8 [N, S, S, 3] of known years and genders."""
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     groups = np.searchsorted(labels.AGE_UPPER, years)
@@ -140,10 +126,7 @@ def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) 
     order = judge_data.balanced_order(np.where(calibrating, -1, cells), STEPS * BATCH, rng)
     model, warm_up = network(), STEPS // 20
     rate = keras.optimizers.schedules.CosineDecay(
-        LEARNING_RATE / 20,
-        STEPS - warm_up,
-        warmup_target=LEARNING_RATE,
-        warmup_steps=warm_up,
+        LEARNING_RATE / 20, STEPS - warm_up, warmup_target=LEARNING_RATE, warmup_steps=warm_up
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5),
@@ -154,24 +137,18 @@ def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) 
         jit_compile=False,  # on a CPU, XLA compiles for minutes
     )
     with Progress(total=STEPS, desc='Training', unit=' steps') as progress:
-
-        def count(batch, logs):
-            progress.update()
-
-        model.fit(
-            judge_data.batches(faces, years, genders, order, seed),
-            shuffle=False,
-            verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=count)],
+        count = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: progress.update()
         )
+        batches = judge_data.batches(faces, years, genders, order, seed)
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[count])
     judged, _ = _judge(model, faces[calibrating])
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
 
 
 def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the knots of a Judge: the network leans to the middle ages.
+    """Return the knots of a Judge from years that it judged, true years and age groups, all [N].
 
-    Takes the network's years of faces [N] that it was not trained on, their true ages and groups.
     Least squares: the means of the age groups come as near to the true ones as a line with one bend
     allows. More bends would follow the chance in a hundred faces.
     """
@@ -188,11 +165,7 @@ def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.n
 
 
 def errors(judge: Judge, faces: np.ndarray, years: np.ndarray, genders: np.ndarray) -> list[dict]:
-    """Return the errors of a judge on faces of known years and genders [N].
-
-    They are dicts, one for all and one for each age group: its name and number of faces, mean ages,
-    the mean error in years, and the share of genders judged right.
-    """
+    """Return the errors of a judge on faces of known years and genders [N], of all and by age."""
     judged, female = judge(faces)
     groups = np.searchsorted(labels.AGE_UPPER, years)
     members = [('all', groups >= 0)]
@@ -215,28 +188,13 @@ def errors(judge: Judge, faces: np.ndarray, years: np.ndarray, genders: np.ndarr
 def main(argv=None):
     parser = flag_types.Parser('python -m demo.evaluate.judge', __doc__)
     flag_types.add_data_set(parser)
-    parser.add_argument(
-        '--seed',
-        type=flag_types.integer(0, 2**32 - 1),
-        default=1,
-        help='of weights and batches (%(default)s)',
-    )
-    parser.add_argument(
-        '--precision',
-        choices=['float32', 'mixed_bfloat16'],
-        default='float32',
-        help='of the training; the second is faster where the processor has bfloat16 (%(default)s)',
-    )
-    parser.add_argument(
-        '--out',
-        type=flag_types.path,
-        default=HERE,
-        help='folder for the files; default: demo/evaluate',
-    )
+    seed = flag_types.integer(0, 2**32 - 1)
+    parser.add_argument('--seed', type=seed, default=1, help='of the weights (%(default)s)')
+    text = 'folder for the files; default: demo/evaluate'
+    parser.add_argument('--out', type=flag_types.path, default=HERE, help=text)
     args = parser.parse_args(argv)
     folder = os.path.join(args.datadir, args.dataset)
     faces, years, genders, held = judge_data.read_faces(folder, args.labels)
-    keras.config.set_dtype_policy(args.precision)
     judge = train(faces[~held], years[~held], genders[~held], args.seed)
     rows = errors(judge, faces[held], years[held], genders[held])
     learnt = int(np.count_nonzero(~held))
@@ -245,7 +203,6 @@ def main(argv=None):
         'steps': STEPS,
         'batch_size': BATCH,
         'seed': args.seed,
-        'precision': args.precision,
         'dataset': args.dataset,
         'faces': learnt,
         'held_out': rows,

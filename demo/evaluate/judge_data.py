@@ -18,15 +18,10 @@ SHIFT = 6  # pixels at 128
 def read_faces(
     folder: str, reader: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read a data set, as `labels.list_faces` does.
+    """Read a data set, as `labels.list_faces` does; raise InputError where faces are lacking.
 
-    Returns:
-        faces: uint8 array [N, 128, 128, 3].
-        years, genders: int arrays [N].
-        held: bool array [N], whether `labels.held_out` is true of a face of the same photo.
-
-    Raises:
-        InputError: no such folder, or too few readable and labelled faces of some age groups.
+    Returns faces, uint8 [N, 128, 128, 3], their years and genders, int [N], and whether
+    `labels.held_out` is true of a face of the same photo, bool [N].
     """
     _, reading = readers.read(folder, reader)
     labels.require_labels(folder, reading)
@@ -45,10 +40,7 @@ def read_faces(
 
 
 def balanced_order(cells: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` indices of faces: of each cell as many, each of its faces as often.
-
-    cells is the cell of each face, -1 for one that is left out.
-    """
+    """Return `count` indices of faces: of each cell but -1 as many, each of its faces as often."""
     names = np.unique(cells[cells >= 0])
     share = -(-count // len(names))
     drawn = []

@@ -86,9 +86,6 @@ class Descriptor:
 
     It takes a face scaled to CHIP pixels as a whole: faces that lie as in UTKFace lie nearly as
     those that it was trained on, and no landmarks need to be found in what was generated.
-
-    Raises:
-        InputError: the packages are not installed.
     """
 
     def __init__(self):
@@ -115,10 +112,7 @@ class Descriptor:
 def different_people(
     inputs: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_groups: int
 ) -> list[list[np.ndarray]]:
-    """Return the distances of different people of one gender, from their descriptors [N, D].
-
-    For each of two age groups they are those of all pairs of people, one from each.
-    """
+    """Return the distances of all pairs of people of one gender, for each two age groups."""
     distances, same_gender = cdist(inputs, inputs), genders[:, None] == genders
     members = [np.flatnonzero(groups == group) for group in range(num_groups)]
 
@@ -131,12 +125,8 @@ def different_people(
 
 
 def identity(generated: np.ndarray, reconstructions: np.ndarray, different: np.ndarray) -> dict:
-    """Sum up how far people are from others.
-
-    Args:
-        generated: distances between people and them at each target age, [N, L].
-        reconstructions: between them and their reconstructions, [N].
-        different: between different people who are alike, [P].
+    """Sum up distances of people from themselves at each target age, [N, L], from their
+    reconstructions, [N], and between different people who are alike, [P].
     """
     by_target = [_same(distances) for distances in generated.T]
     return _same(generated) | {
@@ -154,13 +144,9 @@ def _same(distances):
 def recognition(
     inputs: np.ndarray, aged: np.ndarray, groups: np.ndarray, different: list[list[np.ndarray]]
 ) -> dict:
-    """Recognise people in generated faces.
+    """Recognise people, of descriptors [N, D], at each target age, [N, L, D].
 
-    Args:
-        inputs: descriptors of people, [N, D].
-        aged: of these at each target age, [N, L, D].
-        groups: their age groups, int array [N].
-        different: from `different_people`.
+    `different` is from `different_people`.
     """
     distances = cdist(aged.reshape(-1, aged.shape[-1]), inputs).reshape(*aged.shape[:2], -1)
     people = np.arange(len(inputs))
@@ -190,28 +176,20 @@ def _limit(distances):
 
 
 def detail(aged: np.ndarray, inputs: np.ndarray, real: np.ndarray, groups: np.ndarray) -> dict:
-    """Compare generated faces with their inputs, and with real faces of the target's age.
-
-    Args:
-        aged: uint8 array [N, L, S, S, C].
-        inputs: uint8 array [N, S, S, C], the photos of these people.
-        real: uint8 array [R, S, S, C], faces of the age groups `groups`, int array [R].
-
-    Returns:
-        dict of medians over people, of all faces and of each target age.
+    """Compare generated faces, uint8 [N, L, S, S, C], with their inputs, [N, S, S, C], and with
+    real faces, [R, S, S, C], of the target's age group: medians over people.
     """
     photo, energy = luminance(inputs), band_energy(luminance(real))
     columns = []
     for target in range(aged.shape[1]):
         light, alike = luminance(aged[:, target]), energy[groups == target]
-        columns.append(
-            {
-                'sharpness': _sharpness(light) / _sharpness(photo),
-                'band_energy': band_energy(light) / (np.median(alike) if len(alike) else np.nan),
-                'contrast': _contrast(light) / _contrast(photo),
-                'border_change': border_change(aged[:, target], inputs),
-            }
-        )
+        column = {
+            'sharpness': _sharpness(light) / _sharpness(photo),
+            'band_energy': band_energy(light) / (np.median(alike) if len(alike) else np.nan),
+            'contrast': _contrast(light) / _contrast(photo),
+            'border_change': border_change(aged[:, target], inputs),
+        }
+        columns.append(column)
     values = {key: np.stack([column[key] for column in columns]) for key in columns[0]}
     return _medians(values, None) | {'by_target': _medians(values, 1)}
 
@@ -277,10 +255,8 @@ def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
 
 
 def gender(real: np.ndarray, own: np.ndarray, other: np.ndarray, genders: np.ndarray) -> dict:
-    """Return for which gender the judge takes people, from its probabilities of female [N].
-
-    They are those of the people, whose genders are given, of their reconstructions, and of them
-    shown as the other gender.
+    """Sum up the judge's probabilities of female, [N], for people, whose genders are given, for
+    their reconstructions, and for them shown as the other gender.
     """
     turned = (other >= 0.5) != genders
     return {
@@ -293,11 +269,8 @@ def gender(real: np.ndarray, own: np.ndarray, other: np.ndarray, genders: np.nda
 
 
 def fairness(swings: np.ndarray, distances: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
-    """Compare groups of people, bool arrays [N] by their names; those with nobody are left out.
-
-    Args:
-        swings: each person's adult swing, [N].
-        distances: between each person and what was generated, [N, L].
+    """Compare groups of two people or more, bool [N], by their adult swings [N] and by the
+    distances between each person and what was generated [N, L].
     """
 
     def confident(values):
@@ -311,5 +284,5 @@ def fairness(swings: np.ndarray, distances: np.ndarray, groups: dict[str, np.nda
             'distance': confident(distances[chosen].mean(axis=1)),
         }
         for name, chosen in groups.items()
-        if chosen.any()
+        if chosen.sum() > 1
     }

@@ -15,45 +15,30 @@ REAL = 60  # faces of each age group and gender to compare with, for 3,540 pairs
 
 
 class People(typing.NamedTuple):
-    """Faces of N people and what is known of them.
-
-    Attributes:
-        paths: list of N.
-        faces: uint8 array [N, S, S, C].
-        ages, genders: int arrays [N], age groups and indices of labels.GENDER_NAMES.
-        races: int array [N], indices of labels.RACE_NAMES, -1 where unknown.
-    """
+    """Faces of N people and what is known of them."""
 
     paths: list
-    faces: np.ndarray
-    ages: np.ndarray
-    genders: np.ndarray
-    races: np.ndarray
+    faces: np.ndarray  # uint8 [N, S, S, C]
+    ages: np.ndarray  # age groups, int [N]
+    genders: np.ndarray  # int [N]
+    races: np.ndarray  # indices of labels.RACE_NAMES, -1 where unknown, int [N]
 
 
 def read(
-    model: face_aging.FaceAging, folder: str, reader: str | None = None
+    model: face_aging.FaceAging, folder: str, reader: str | None = None, everyone: bool = False
 ) -> tuple[People, People]:
     """Read the held-out faces of a data set, and real faces to compare with.
 
     Held-out faces that have a copy among the others are left out, and so is every second face of a
     photo; how many is printed. For every model the same faces are left, whether its training held
-    out names or photos.
-
-    Args:
-        model: whose faces' size, channels and age groups count.
-        folder, reader: of the data set, as for `labels.list_faces`.
-
-    Returns:
-        held_out: those measured.
-        real: these first, then others that fill each age group and gender up to REAL.
-
-    Raises:
-        InputError: no such folder, no held-out face without a copy, most of them unreadable.
+    out names or photos. With `everyone` all faces count as held out. Return them, and real ones:
+    these first, then others that fill each age group and gender up to REAL.
     """
     paths, ages, genders = labels.list_faces(folder, reader=reader, age_upper=model.age_upper)
-    held = np.array([labels.held_out(path) for path in paths])
-    print(f'\n\tLooking for copies of the held-out faces among all {len(paths):,}')
+    held = np.array([everyone or labels.held_out(path) for path in paths])
+    left_out = f'one in {labels.HELD_OUT} by name, left out of a training; --all takes all'
+    why = 'all' if everyone else left_out
+    print(f'\n\tMeasuring {held.sum():,} of {len(paths):,} faces: {why}')
     photos = pipeline.find_photos(paths)
     has_copy = held & doubles.spread(photos, ~held)
     is_first = photos == np.arange(len(photos))
@@ -67,7 +52,7 @@ def read(
     if not len(chosen):
         raise InputError(
             f'No held-out face is left of {folder}: name a data set of hundreds of faces, of which '
-            f'about one in {labels.HELD_OUT} is held out.'
+            f'about one in {labels.HELD_OUT} is held out, or measure all with --all.'
         )
     cells = np.where(is_first & ~has_copy, ages * 2 + genders, -1)  # a photo once
     others = choose(paths, cells, REAL, taken=chosen)
@@ -87,12 +72,9 @@ def read(
 def choose(
     paths: list[str], cells: np.ndarray, count: int, taken: Iterable[int] = ()
 ) -> np.ndarray:
-    """Choose up to `count` faces of each cell, by their names: the same ones for every model.
+    """Choose up to `count` faces of each cell by their names; return their indices, ascending.
 
     Of a negative cell none is chosen. Those taken are counted, but not chosen again.
-
-    Returns:
-        int array of indices, ascending.
     """
     digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
     found, chosen = collections.Counter(cells[i] for i in taken), []

@@ -33,14 +33,8 @@ business, and never to identify or to judge anyone.
 """
 BOX = """
 <div class="box">
-  <div class="actions">
-    <button class="do" data-do="choose">Choose a photo</button>
-    <button class="do" data-do="start">Use the camera</button>
-  </div>
+  <div class="actions"><button class="do" data-do="choose">Choose or take a photo</button></div>
   <input type="file" accept="image/*" aria-label="Photo" hidden>
-  <div class="camera" hidden>
-    <video muted playsinline></video><button class="do" data-do="take">Take the picture</button>
-  </div>
   <p class="fault" role="alert"></p>
   <div class="value">${value}</div>
   <p class="hint">Or drop one here, or take a made-up face:</p>
@@ -166,11 +160,9 @@ def _build_pairs(studio):
 
 
 def serve(page: gr.Blocks, port: int, share: bool = False):
-    """Serve a page at 127.0.0.1; return once it answers.
-
-    Raises:
-        console.InputError: the port is taken.
-    """
+    """Serve a page at 127.0.0.1; return once it answers, or raise an InputError."""
+    others = os.environ.get('no_proxy') or os.environ.get('NO_PROXY') or ''
+    os.environ['no_proxy'] = f'127.0.0.1,localhost,{others}'.rstrip(',')  # Gradio calls the page
     try:
         page.launch(
             server_name='127.0.0.1',
@@ -186,7 +178,8 @@ def serve(page: gr.Blocks, port: int, share: bool = False):
             ),
             css=(HERE / 'page.css').read_text(encoding='utf-8'),
         )
-    except OSError as error:
+    except Exception as error:  # of Gradio, httpx or the system
         raise console.InputError(
-            f'Port {port} cannot be used ({error}): name another one, as --port 7861.'
+            f'Port {port} cannot be used ({console.first_line(error)}): name another one, as '
+            '--port 7861.'
         ) from error

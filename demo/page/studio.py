@@ -14,6 +14,7 @@ from demo.portraits import Portrait
 
 SHOWN_SIDE = 1024  # pixels, longer side of the photo as the page shows it
 CHILDREN = 6  # in a picture
+KINDS = 'a JPEG, PNG, WebP, BMP or GIF, and export the HEIC photo of an iPhone as JPEG'
 EMPTY = '<p class="empty">No photo yet.</p>'
 FAULT = '<p class="fault" role="alert">{}</p>'
 NEEDS_TWO = FAULT.format('Choose a photo of each of the two people first.')
@@ -38,9 +39,10 @@ class Studio:
         try:
             photo = portraits.open_photo(data)
         except pictures.UnreadableError as error:
+            is_large = isinstance(error.__cause__, Image.DecompressionBombError)
+            cure = 'a smaller one' if is_large else KINDS
             raise console.InputError(
-                f'This cannot be read as a picture ({error.reason}): take a JPEG, PNG, WebP, BMP '
-                'or GIF.'
+                f'This cannot be read as a picture ({error.reason}): take {cure}.'
             ) from error
         portraits.require_face(photo, 'this picture')
         return portraits.portray(self.method, photo)
@@ -82,7 +84,7 @@ class Studio:
         (face,) = portraits.show(self.method, portrait, [age], gender, *strength)
         photo = portrait.photo
         pixels = photo.pixels.copy()
-        whole_photo.change_face(pixels, portrait, face)
+        whole_photo.add_change(pixels, portrait.landmarks, (face - portrait.image) * 127.5)
         picture = to_address(photo.format, lambda file: whole_photo.save(file, pixels, photo))
         name = f'photo_{age:.0f}_{gender}.{whole_photo.SUFFIXES[photo.format]}'
         return show_picture(picture, f'At {age:.0f} years', name)
@@ -91,12 +93,12 @@ class Studio:
         """Show one person turn into another."""
         if first is None or second is None:
             return NEEDS_TWO
+        said = FAULT.format(games.warning(first, second))
         faces, years = games.morph(self.model, first, second)
         row = strips.draw_strip(*games.morph_strip(first, second, faces, years))
         moving = to_address('gif', lambda file: strips.save_gif(faces, years, file))
-        return show_picture(moving, 'One turns into the other', 'morph.gif') + show_picture(
-            png(row), 'All steps', 'morph.png'
-        )
+        said += show_picture(moving, 'One turns into the other', 'morph.gif')
+        return said + show_picture(png(row), 'All steps', 'morph.png')
 
     def make_children(self, first, second, seed):
         """Show children of two people; return the HTML and the seed of the next ones."""
@@ -104,7 +106,8 @@ class Studio:
             return NEEDS_TWO, seed
         faces = games.kids(self.model, first, second, CHILDREN, seed)
         rows = strips.draw_strip(*games.kids_strip(first, second, faces), rows=2)
-        return show_picture(png(rows), 'Children of the two', 'kids.png'), seed + 1
+        said = FAULT.format(games.warning(first, second))
+        return said + show_picture(png(rows), 'Children of the two', 'kids.png'), seed + 1
 
 
 def to_address(kind: str, save: typing.Callable[[typing.BinaryIO], None]) -> str:
