@@ -223,9 +223,6 @@ def test_a_second_run_does_what_is_missing(raw, tmp_path, monkeypatch):
     run(raw, out)
     before = (out / LABELLED[0]).read_bytes()
     (out / LABELLED[1]).unlink()
-    pathlib.Path(files.path_aside(out / LABELLED[1])).write_bytes(
-        b'half'
-    )  # what a killed run leaves
     mark(raw / '50_0_late.jpg', 1)
     mark(raw / LABELLED[0], 1, colour=200)
     looked_at = []

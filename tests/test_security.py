@@ -13,7 +13,7 @@ import scipy.io
 import tensorflow as tf
 
 import ops
-from data import check, console, detector, files, labels, tables
+from data import check, console, detector, labels, tables
 from tests import draw_faces
 
 ROOT = pathlib.Path(ops.__file__).parent
@@ -139,10 +139,9 @@ def test_a_written_table_holds_no_formulas(tmp_path):
 
 
 def test_a_table_is_not_written_through_a_link(outside, tmp_path):
-    """Links that came with a data set, where labels.csv goes and where it is prepared."""
+    """A link that came with a data set."""
     precious, folder = tmp_path / 'precious', tmp_path / 'set'
     precious.write_text('file,age,gender\n')
-    os.symlink(precious, files.path_aside(folder / 'labels.csv'))
     os.symlink(precious, folder / 'labels.csv')
     path = str(next(path for path in folder.iterdir() if path.suffix == '.jpg'))
     check.write_labels(str(folder), {path: (30, 0)})
