@@ -180,13 +180,18 @@ def prepare() -> None:
     level = os.environ.setdefault(LOG_LEVEL, QUIET)
     if not _is_program():
         return
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:  # closed; the next file would get its place
+            stream = os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
+            setattr(sys, name, stream)
+            setattr(sys, f'__{name}__', stream)
     show = sys.excepthook
     sys.excepthook = lambda kind, *rest: (
         say('\n\tStopped.', sys.stderr)
         if issubclass(kind, KeyboardInterrupt)
         else show(kind, *rest)
     )
-    if level == QUIET and sys.stderr:
+    if level == QUIET:
         # Python's errors keep their place, file descriptor 2, to which C++ code writes, leads
         # nowhere.
         sys.stderr = os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')
