@@ -124,7 +124,7 @@ def write_labels(folder, faces):
     table = os.path.join(folder, tables.LABELS_CSV)
     with files.replacing(table) as aside:
         with open(aside, 'x', encoding='utf-8', newline='') as file:  # not through a link
-            writer = csv.writer(file, lineterminator='\n')
+            writer = csv.writer(file, lineterminator='\r\n')  # both are then quoted in names
             writer.writerow(['file', 'age', 'gender'])
             for path, (age, gender) in faces.items():
                 name = files.name_in(folder, path)
