@@ -19,15 +19,9 @@ LONGEST_NAME = 40  # characters: a result named by two of them, in Chinese, fits
 def list_images(folder: str, recursive: bool = False) -> list[str]:
     """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
 
-    A warning counts the pictures in formats that are not read, another one names each sub-folder
-    that cannot be read.
-
     Args:
         folder: its path, or, unless recursive, the path of one picture.
         recursive: whether pictures in sub-folders are listed too.
-
-    Raises:
-        InputError: there is no such folder or picture, or no picture in the folder.
     """
     if os.path.isfile(folder):
         if recursive:
@@ -41,9 +35,8 @@ def list_images(folder: str, recursive: bool = False) -> list[str]:
         )
 
     def leave_out(error):
-        warnings.warn(
-            f'{error.filename} cannot be read ({error.strerror}): left out.', stacklevel=2
-        )
+        text = f'{error.filename} cannot be read ({error.strerror}): left out.'
+        warnings.warn(text, stacklevel=2)
 
     visited, paths, others = set(), [], []  # links can form a circle
     for current, inner, names in os.walk(folder, onerror=leave_out, followlinks=True):

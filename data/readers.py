@@ -1,8 +1,4 @@
-"""Readers of the data sets' layouts: they find ages and genders in file names and tables.
-
-A reader is a function that takes a folder and its pictures and returns a Reading. `read` chooses
-the reader that fits a folder.
-"""
+"""Readers of the data sets' layouts: they find ages and genders in file names and tables."""
 
 import dataclasses
 import os
@@ -55,9 +51,6 @@ def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
 
     Returns:
         the name of the reader, and its Reading, sorted by path.
-
-    Raises:
-        InputError: there is no such folder or no picture in it, or a table cannot be read.
     """
     listed = list_images(folder, recursive=True)
     paths = [path for path in listed if path.encode(errors='replace').decode() == path]
@@ -76,7 +69,6 @@ def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
 
 
 def _choose(folder, paths):
-    """Return the name of the reader that fits a folder."""
     if os.path.isfile(os.path.join(folder, tables.LABELS_CSV)):
         return 'csv'
     if tables.find_morph_csv(folder):
@@ -143,14 +135,7 @@ def read_cacd(folder, paths):
 
 
 def _read_names(paths, pattern, reason, listed=None, genders=None, lacking=''):
-    """Read labels from names.
-
-    Args:
-        pattern: of a name, with groups age and gender, or age and person.
-        reason: why a name is skipped that it does not fit.
-        listed: dict from folded names to such groups in a table, which wins.
-        genders, lacking: of people, as from `_read_genders`.
-    """
+    """Read labels from names; `listed`, from folded names to groups of the pattern, wins."""
     reading = Reading(lacking=lacking)
     for path in paths:
         name = unicodedata.normalize('NFC', base_name(path))
@@ -217,10 +202,7 @@ def _to_person(name):
 
 
 def _read_genders(folder, paths, pattern, column, example):
-    """Read genders.csv: {person: gender}, and a sentence on what is lacking if it is empty, or ''.
-
-    The column names the person, as in the example, and the pattern finds it in names of pictures.
-    """
+    """Return {person: gender} of genders.csv, and a sentence on what is lacking if empty, or ''."""
     table, genders = os.path.join(folder, tables.GENDERS_CSV), {}
     if os.path.isfile(table):
         matches = [pattern.fullmatch(base_name(path)) for path in paths]

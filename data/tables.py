@@ -50,14 +50,11 @@ def read_table(path, columns, is_known=None):
 
     Args:
         columns: names that the header must have, in upper or lower case and in any order.
-        is_known: function of a cell of the first column that tells whether it names something. A
-            table that is not in UTF-8 is read in the encoding in which most cells do.
+        is_known: whether a cell of the first column names something. A table that is not in UTF-8
+            is read in the encoding in which most cells do.
 
     Returns:
         list of pairs: the number of a line, from 1, and a dict from columns to its cells.
-
-    Raises:
-        InputError: it cannot be read, lacks a column, or names nothing in any encoding.
     """
     try:
         with open(path, 'rb') as file:
@@ -118,11 +115,7 @@ def fold_name(name: str) -> str:
 def read_cacd_mat(path: str) -> dict[str, dict[str, str]]:
     """Read CACD's table, a MATLAB file of version 5, as it is published.
 
-    Returns:
-        dict from a picture's name, folded by `fold_name`, to what the table has of it: age, person.
-
-    Raises:
-        InputError: the file is damaged, or not the table of CACD.
+    Returns a dict from a picture's name, folded by `fold_name`, to what it has of it: age, person.
     """
     import scipy.io  # here, since the import is slow and only this table needs it
 

@@ -71,15 +71,12 @@ def assert_aligned(picture, eyes):
         (NAMES[0], 2, 15),
         (NAMES[1], 3, -30),
         (NAMES[2], 3, 0),
+        (NAMES[0], 2, 90),  # a sideways picture without EXIF
+        (NAMES[0], 2, -90),
     ],
 )
 def test_eyes_come_to_lie_as_in_utkface(name, scale, angle):
     assert_aligned(*paste(name, scale, angle))
-
-
-@pytest.mark.parametrize('angle', [90, -90])
-def test_a_sideways_picture_without_exif(angle):
-    assert_aligned(*paste(NAMES[0], 2, angle))
 
 
 def test_a_large_picture_is_searched_reduced(monkeypatch):

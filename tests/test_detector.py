@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags
 
-from data import align, check, pictures
+from data import align, pictures
 from demo import portraits
 from tests.test_align import NAMES, paste
 
@@ -49,18 +49,12 @@ def open_photos(folder):
         assert len(portraits.open_photo(str(path)).landmarks) == 1
 
 
-def check_a_data_set(folder):
-    words = [folder.name, '--datadir', str(folder.parent), '--faces', 'True']
-    with pytest.raises(SystemExit, match='batch'):  # two faces are too few to train on
-        check.main(words)
-
-
 def upload_to_the_page(folder):
     for path in sorted(folder.iterdir()):
         assert len(portraits.open_photo(path.read_bytes()).landmarks) == 1
 
 
-WAYS = [align_a_data_set, open_photos, check_a_data_set, upload_to_the_page]
+WAYS = [align_a_data_set, open_photos, upload_to_the_page]
 
 
 @pytest.mark.parametrize('search', WAYS)

@@ -222,14 +222,6 @@ def test_a_folder_that_is_read_only(tiny_main, faces, tmp_path, monkeypatch):
 # -------------------------------------------------------------------- other programs
 
 
-def test_paths(monkeypatch):
-    monkeypatch.setenv('HOME', '/home/me')
-    assert flag_types.path('~/out') == '/home/me/out' and flag_types.path('a/~b') == 'a/~b'
-    for word in ('', 'a\0b', 's3://x', 'not UTF-8 \udcff'):
-        with pytest.raises(ValueError, match='no file or folder'):
-            flag_types.path(word)
-
-
 @pytest.mark.parametrize(
     ('words', 'sentence'),
     [

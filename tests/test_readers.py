@@ -284,16 +284,6 @@ def test_numbers_as_other_programs_write_them(put):
     assert faces == {'a.jpg': (25, 1), 'b.jpg': (30, 0), 'c.jpg': (25, 1)}
 
 
-def test_a_note_says_why_no_face_has_a_label(put):
-    """The folder's own name stands before the names of the files."""
-    folder = put('a.jpg', labels='file,age,gender\nset/a.jpg,25,1\n')
-    with (
-        pytest.warns(UserWarning, match=r"name no image, the first 'set/a\.jpg' in line 2"),
-        pytest.raises(console.InputError, match='has a label'),
-    ):
-        labels.list_faces(folder)
-
-
 @pytest.mark.parametrize(
     ('reader', 'names'),
     [
@@ -355,21 +345,6 @@ def test_a_name_that_is_not_utf8(put):
     assert list(reading.skipped.values()) == ['a name that is not in UTF-8']
 
 
-@pytest.mark.parametrize('path', ['Album2/{}', 'C:\\sets\\MORPH\\Album2\\{}'])
-def test_paths_of_both_systems(path, tmp_path):
-    """The readers themselves open no picture, so paths of another system will do."""
-    folder = str(tmp_path)
-    (tmp_path / 'genders.csv').write_text('person,name,gender\n1,Robin Williams,m\n')
-    for name, file, label in (
-        ('utkface', '26_1_3_20170117195459275.jpg.chip.jpg', (26, 1)),
-        ('fgnet', '001A43a.JPG', (43, 0)),
-        ('morph', '009055_1M54.JPG', (54, 0)),
-        ('cacd', CACD_NAMES[0], (53, 0)),
-    ):
-        path_of = path.format(file)
-        assert readers.READERS[name](folder, [path_of]).faces == {path_of: label}
-
-
 # ----------------------------------------------------------------------------- training
 
 
@@ -403,12 +378,6 @@ def test_training_for_a_step(put, tmp_path, tiny_main, name, capsys):
 
 
 # --------------------------------------------------------------------------- age groups
-
-
-@pytest.mark.parametrize('text', ['', '5,', '0,5', '-1', '5,5', '10,5', '5.5', 'old', '5;10'])
-def test_mistaken_age_groups(text):
-    with pytest.raises(console.InputError, match=r' are no upper limits .* as 5,10,15,'):
-        labels.parse_age_upper(text)
 
 
 def test_age_groups_of_ones_own(put):

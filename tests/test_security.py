@@ -18,17 +18,7 @@ from tests import draw_faces
 
 ROOT = pathlib.Path(ops.__file__).parent
 # What runs code that is in a file or in a string, or a program by a shell.
-MODULES = {
-    'pickle',
-    'cPickle',
-    'dill',
-    'shelve',
-    'marshal',
-    'joblib',
-    'cloudpickle',
-    'yaml',
-    'code',
-}
+MODULES = set('pickle cPickle dill shelve marshal joblib cloudpickle yaml code'.split())
 CALLS = {'eval', 'exec', 'compile', '__import__'}
 ATTRIBUTES = {'load_model', 'load_weights', 'model_from_json', 'load_library'}
 OS_ATTRIBUTES = {'system', 'popen'}
@@ -116,15 +106,6 @@ def test_a_table_names_pictures_of_its_folder_only(outside, tmp_path):
     with pytest.warns(UserWarning, match=f'{len(names)} lines of .* name no image'):
         paths, _, _ = labels.list_faces(str(tmp_path / 'set'))
     assert paths == [str(tmp_path / 'set' / inside)]
-
-
-def test_cells_are_no_formulas(tmp_path):
-    draw_faces.draw_data_set(tmp_path / 'set', 1)
-    name = os.listdir(tmp_path / 'set')[0]
-    row = f'{name},=1+1,"=cmd|\' /C calc\'!A0"'
-    (tmp_path / 'set' / 'labels.csv').write_text(f'file,age,gender\n{row}\n')
-    with pytest.raises(console.InputError, match=r'an age in labels\.csv that is no number'):
-        labels.list_faces(str(tmp_path / 'set'))
 
 
 def test_a_written_table_holds_no_formulas(tmp_path):
