@@ -33,11 +33,7 @@ def warn_of_unaligned(paths: list[str], faces: np.ndarray):
 
     Only the detector's last network looks at them. Of 1,004 faces of UTKFace it rejected 1.0%; of
     the same faces scaled by 0.6 or 1.5, turned by 20 degrees or shifted by a fifth of the width, at
-    least 99.3%.
-
-    Args:
-        paths: list of N names of the pictures.
-        faces: uint8 array [N, S, S, C], the complete pictures as `pictures.read_face` reads them.
+    least 99.3%. The faces, [N, S, S, C], are complete pictures of `pictures.read_face`.
     """
     colour = np.broadcast_to(faces, [*faces.shape[:-1], 3])
     fits = pipeline.in_batches(detector.lie_in_place, colour)
@@ -88,13 +84,12 @@ def _align_files(paths, targets):
     """Align pictures in parallel; yield each path with the result of `_align_file`."""
     memory = limits.available_memory() // WORKER_MEMORY
     workers = min(limits.cpu_count(), memory, len(paths) // FACES_PER_WORKER)
+    spawn = multiprocessing.get_context('spawn')
     with contextlib.ExitStack() as stack:
         results = map(_align_file, paths, targets)
         try:
             if workers > 1:  # processes, since the detector runs much Python code
-                pool = concurrent.futures.ProcessPoolExecutor(
-                    workers, multiprocessing.get_context('spawn'), _prepare_worker
-                )
+                pool = concurrent.futures.ProcessPoolExecutor(workers, spawn, _prepare_worker)
                 stack.callback(pool.shutdown, cancel_futures=True)
                 results = pool.map(_align_file, paths, targets, chunksize=8)
             results = Progress(results, 'Aligning', len(paths), unit=' faces')
@@ -139,11 +134,8 @@ def warn_of_failures(failures: dict[str, str]) -> None:
     """Warn of pictures without a face: a dict from their paths to sentences, such as NO_FACE's."""
     for failure in [*failures.values()][:NAMED]:
         warnings.warn(failure, stacklevel=2)
-    if len(failures) > NAMED:
-        warnings.warn(
-            f'{len(failures) - NAMED:,} more pictures have no face, or cannot be read.',
-            stacklevel=2,
-        )
+    if (more := len(failures) - NAMED) > 0:
+        warnings.warn(f'{more:,} more pictures have no face, or cannot be read.', stacklevel=2)
 
 
 @console.one_sentence('Stopped. Started again, it does what is missing.')

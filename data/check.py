@@ -11,21 +11,9 @@ import csv
 import os
 
 import numpy as np
-from PIL import ImageChops
 
-from data import (
-    console,
-    doubles,
-    files,
-    flag_types,
-    labels,
-    limits,
-    pictures,
-    pipeline,
-    readers,
-    tables,
-)
-from data.console import InputError, Progress
+from data import doubles, files, flag_types, labels, limits, pictures, pipeline, readers, tables
+from data.console import InputError, Progress, one_sentence
 
 SMALL = 128  # pixels: faces are resized to this by default, so smaller ones are enlarged
 UNREADABLE = 'unreadable'
@@ -37,12 +25,7 @@ def look_at(path, thumbnail):
     try:
         with pictures.open_picture(path) as image:
             thumbnail[:] = doubles.thumbnail(image)
-            red, green, blue = image.split()
             width, height = image.size
-            is_grey = not (
-                ImageChops.difference(red, green).getbbox()
-                or ImageChops.difference(red, blue).getbbox()
-            )
     except pictures.UnreadableError as error:
         return {UNREADABLE: error.reason}
     found, size = {}, f'{width} x {height}'
@@ -50,8 +33,6 @@ def look_at(path, thumbnail):
         found['not square: will be squeezed'] = size
     if min(width, height) < SMALL:
         found[f'smaller than {SMALL} pixels'] = size
-    if is_grey:
-        found['greyscale'] = size
     return found
 
 
@@ -65,12 +46,7 @@ def look_at_all(paths):
 
 
 def count_table(faces, age_upper):
-    """Return a Markdown table with a row for each age group and a column for each gender.
-
-    Args:
-        faces: dict as in `readers.Reading`.
-        age_upper: last year of each age group but the last.
-    """
+    """Return a Markdown table with a row for each age group and a column for each gender."""
     counts = collections.Counter(
         (labels.age_group(age, age_upper), gender) for age, gender in faces.values()
     )
@@ -89,13 +65,12 @@ def count_table(faces, age_upper):
 
 def describe(found, most):
     """Return a paragraph for each finding, with at most `most` of its names, or all for None."""
-    paragraphs = []
+    lines = []
     for title, names in found.items():
-        lines = [f'{len(names):,} {title}', *(f'    {name}' for name in names[:most])]
+        lines += ['', f'{len(names):,} {title}', *(f'    {name}' for name in names[:most])]
         if most and len(names) > most:
             lines.append(f'    ... and {len(names) - most:,} more')
-        paragraphs.append('\n'.join(lines))
-    return '\n\n'.join(paragraphs)
+    return '\n'.join(lines[1:])
 
 
 def choose_clean(faces, readable, copies):
@@ -103,11 +78,6 @@ def choose_clean(faces, readable, copies):
 
     The first face of a photo gets the median of its ages, in whole years, and the gender of most;
     a photo with as many of both genders is left out.
-
-    Args:
-        faces: dict from paths to labels, (age, gender).
-        readable: the paths that can be read.
-        copies: lists of the paths of one photo.
     """
     clean = {path: faces[path] for path in readable}
     for copy in copies:
@@ -124,7 +94,7 @@ def write_labels(folder, faces):
     table = os.path.join(folder, tables.LABELS_CSV)
     with files.replacing(table) as aside:
         with open(aside, 'x', encoding='utf-8', newline='') as file:  # not through a link
-            writer = csv.writer(file, lineterminator='\n')
+            writer = csv.writer(file, lineterminator='\r\n')  # both are then quoted in names
             writer.writerow(['file', 'age', 'gender'])
             for path, (age, gender) in faces.items():
                 name = files.name_in(folder, path)
@@ -136,15 +106,7 @@ def write_labels(folder, faces):
 
 
 def check(folder: str, args: argparse.Namespace) -> None:
-    """Print the findings about a data set.
-
-    Args:
-        folder: of the data set.
-        args: the arguments of `main`.
-
-    Raises:
-        InputError: a training could not start; the message says what to do.
-    """
+    """Print the findings about a data set, or raise an InputError if a training could not start."""
     old = os.path.join(folder, OLD_TABLE)
     if args.csv and os.path.exists(old):
         raise InputError(f'{old} is in the way of --csv True: move it elsewhere.')
@@ -188,23 +150,16 @@ def check(folder: str, args: argparse.Namespace) -> None:
     )
 
 
-@console.one_sentence(flags=('batch_size',))
+@one_sentence(flags=('batch_size',))
 def main(argv: list[str] | None = None) -> None:
     parser = flag_types.Parser('python -m data.check', __doc__)
     flag_types.add_data_set(parser, first=True)
     flag_types.add_age_groups(parser)
-    parser.add_argument(
-        '--batch_size',
-        type=flag_types.integer(1, flag_types.MOST),
-        default=100,
-        help='faces per training step (%(default)s)',
-    )
+    number, text = flag_types.integer(1, flag_types.MOST), 'faces per training step (%(default)s)'
+    parser.add_argument('--batch_size', type=number, default=100, help=text)
     flag = {'type': flag_types.boolean, 'default': False, 'metavar': 'True|False'}
-    parser.add_argument(
-        '--csv',
-        **flag,
-        help='write labels.csv without unreadable images, with one face of each photo',
-    )
+    text = 'write labels.csv without unreadable images, with one face of each photo'
+    parser.add_argument('--csv', **flag, help=text)
     parser.add_argument('--full', **flag, help='list all names, not only the first')
     args = parser.parse_args(argv)
     check(os.path.join(args.datadir, args.dataset), args)

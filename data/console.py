@@ -1,7 +1,4 @@
-"""What all programs share: errors, output, how a program ends, and TensorFlow's start.
-
-This module does not import TensorFlow, so that --help and mistaken flags are answered at once.
-"""
+"""What all programs share: errors, output, ends, TensorFlow's start; it does not import that."""
 
 import contextlib
 import errno
@@ -167,11 +164,9 @@ def one_sentence(stopped: str = 'Stopped.', flags=()):
 def prepare() -> None:
     """Prepare this process, before anything imports TensorFlow or Keras.
 
-    Keras runs on TensorFlow with its default settings, whatever the user's other programs have set,
-    and TensorFlow's log level is set. In the programs of this project Ctrl-C also ends the imports
-    by one word, and of C++ code only a crash is reported: TensorFlow writes up to eight lines on
-    oneDNN, CUDA and the processor, whatever the log level. If the user has set another level than
-    QUIET, nothing is hidden.
+    In the programs of this project Ctrl-C also ends the imports by one word, and of C++ code only a
+    crash is reported: TensorFlow writes up to eight lines on oneDNN, CUDA and the processor,
+    whatever the log level. If the user has set another level than QUIET, nothing is hidden.
     """
     os.environ['KERAS_BACKEND'] = 'tensorflow'
     os.environ['KERAS_HOME'] = os.devnull  # no folder: keras.json is neither read nor written
@@ -180,13 +175,18 @@ def prepare() -> None:
     level = os.environ.setdefault(LOG_LEVEL, QUIET)
     if not _is_program():
         return
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:  # closed; the next file would get its place
+            stream = os.fdopen(os.open(os.devnull, os.O_RDWR), mode)
+            setattr(sys, name, stream)
+            setattr(sys, f'__{name}__', stream)
     show = sys.excepthook
     sys.excepthook = lambda kind, *rest: (
         say('\n\tStopped.', sys.stderr)
         if issubclass(kind, KeyboardInterrupt)
         else show(kind, *rest)
     )
-    if level == QUIET and sys.stderr:
+    if level == QUIET:
         # Python's errors keep their place, file descriptor 2, to which C++ code writes, leads
         # nowhere.
         sys.stderr = os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')

@@ -36,11 +36,7 @@ def choose_strategy() -> tf.distribute.Strategy:
     """Choose how a training is spread over devices.
 
     It uses all machines that TF_CONFIG names, if it is set; else all GPUs, if there are several;
-    else TensorFlow's default device. To be called before anything is computed. A warning says where
-    the precision that is set in Keras is slow.
-
-    Raises:
-        InputError: TF_CONFIG does not describe the machines, or not this one.
+    else TensorFlow's default device. To be called before anything is computed.
     """
     precision = keras.config.dtype_policy().compute_dtype
     if emulates(precision):
@@ -129,12 +125,8 @@ def share(strategy: tf.distribute.Strategy, value: np.ndarray) -> tf.distribute.
 def on_each(strategy: tf.distribute.Strategy, step: Callable) -> Callable:
     """Compile a training step, so that each device does its part of it.
 
-    Args:
-        step: function from a device's share of a batch to (losses, outputs), two dicts; the losses
-            are the same on each, see `mean`.
-
-    Returns:
-        the same of what `share` returns; the outputs are those of this process's devices in turn.
+    It is a function from a device's share of a batch to two dicts: losses, which are the same on
+    each, see `mean`, and outputs, of which those of this process's devices follow one another.
     """
 
     @tf.function(autograph=False)
@@ -170,7 +162,6 @@ def meet_workers(strategy: tf.distribute.Strategy, step: int) -> None:
 
 
 def _sum_over_replicas(strategy, value):
-    """Return the sum of a number over all replicas, a float."""
     # NumPy's: TensorFlow caches a tensor per Python number.
     values = strategy.experimental_distribute_values_from_function(
         lambda _: tf.constant(np.array(value, float))

@@ -39,13 +39,7 @@ def find(thumbnails: np.ndarray) -> np.ndarray:
     """Group pictures by photo, with a progress bar where they are many.
 
     Each is compared with each: 23,086 take 2.5 seconds on two cores, and ten times as many a
-    hundred times as long.
-
-    Args:
-        thumbnails: uint8 array [N, SIDE, SIDE].
-
-    Returns:
-        int array [N], for each picture the index of the first one of the same photo.
+    hundred times as long. Returns [N], for each thumbnail the index of the first of its photo.
     """
     photos = np.arange(len(thumbnails))
     even, odd = _describe(thumbnails)

@@ -3,9 +3,9 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import warnings
-import zlib
 
 from data.console import InputError, naming
 
@@ -19,15 +19,9 @@ LONGEST_NAME = 40  # characters: a result named by two of them, in Chinese, fits
 def list_images(folder: str, recursive: bool = False) -> list[str]:
     """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
 
-    A warning counts the pictures in formats that are not read, another one names each sub-folder
-    that cannot be read.
-
     Args:
         folder: its path, or, unless recursive, the path of one picture.
         recursive: whether pictures in sub-folders are listed too.
-
-    Raises:
-        InputError: there is no such folder or picture, or no picture in the folder.
     """
     if os.path.isfile(folder):
         if recursive:
@@ -41,9 +35,8 @@ def list_images(folder: str, recursive: bool = False) -> list[str]:
         )
 
     def leave_out(error):
-        warnings.warn(
-            f'{error.filename} cannot be read ({error.strerror}): left out.', stacklevel=2
-        )
+        text = f'{error.filename} cannot be read ({error.strerror}): left out.'
+        warnings.warn(text, stacklevel=2)
 
     visited, paths, others = set(), [], []  # links can form a circle
     for current, inner, names in os.walk(folder, onerror=leave_out, followlinks=True):
@@ -102,22 +95,15 @@ def unique_name(name: str, taken: set[str]) -> str:
     return name
 
 
-def path_aside(path: str) -> str:
-    """Return the path beside a file where it is written first; its name is short enough for all."""
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f'{name[:LONGEST_NAME]}.{zlib.crc32(os.fsencode(name)):08x}.new')
-
-
 @contextlib.contextmanager
 def replacing(path):
     """Replace a file at once: whenever the process is killed, the old or the new one is complete.
 
-    Yields path_aside(path), to write to; that file then takes the place of `path`. After an
-    exception it is removed, and `path` is as before; an OSError has the name of `path`.
+    Yields the path of a file of this call only, to write to, which then takes the place of `path`.
+    After an exception it is removed, and `path` is as before; an OSError has the name of `path`.
     """
-    aside = path_aside(path)
-    with contextlib.suppress(FileNotFoundError):  # left by a killed process, or a stranger's link
-        os.remove(aside)
+    folder, name = os.path.split(path)
+    aside = os.path.join(folder, f'{name[:LONGEST_NAME]}.{secrets.token_hex(8)}.new')
     try:
         with naming(path, aside):
             yield aside

@@ -126,9 +126,21 @@ def parse(argv: list[str]) -> list[str]:
                 'faces and writes strips, animations and whole photos (see its --help).'
             )
     try:
-        return flags.FLAGS(argv)
+        words = flags.FLAGS.read_flags_from_files(argv[1:])
+        return flags.FLAGS([argv[0], *map(_spell_out, words, [*words[1:], '-'])])
     except (flags.Error, UnicodeDecodeError) as error:  # a file for --flagfile is not in UTF-8
         sys.exit(f'\n\t{error}: see --help.')
+
+
+def _spell_out(word, after):
+    """Return a word, with the value of a boolean flag that stands alone or begins with no."""
+    name = word.lstrip('-')
+    is_ours = {flag for flag in flags.FLAGS if flags.FLAGS[flag].parser.parse is boolean}
+    if name in is_ours and word != name and after.startswith('-'):
+        return f'--{name}=True'
+    if name.startswith('no') and name[2:] in is_ours and word != name:
+        return f'--{name[2:]}=False'
+    return word
 
 
 class Parser(argparse.ArgumentParser):
@@ -141,6 +153,15 @@ class Parser(argparse.ArgumentParser):
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+
+    def add_argument(self, *names, **settings):
+        """Add an argument; a boolean one may stand alone, for True, and has its no form."""
+        if settings.get('type') is not boolean:
+            return super().add_argument(*names, **settings)
+        action = super().add_argument(*names, nargs='?', const=True, **settings)
+        no = {'default': argparse.SUPPRESS, 'help': argparse.SUPPRESS}
+        super().add_argument(f'--no{action.dest}', dest=action.dest, action='store_false', **no)
+        return action
 
     def error(self, message):
         sys.exit(f'\n\t{message}: see --help.')

@@ -97,12 +97,7 @@ def age_label(years, age_upper: tuple[int, ...] = AGE_UPPER) -> np.ndarray:
     The label of a group's central year is `one_hot` of that group; between two centres the labels
     change linearly. Below the first centre and above the last they are constant.
 
-    Args:
-        years: array [...].
-        age_upper: last year of each age group but the last.
-
-    Returns:
-        float32 array [..., L] in [-1, 1], for L age groups.
+    Years [...] have labels float32 [..., L] in [-1, 1], for L age groups.
     """
     centres = age_centres(age_upper)
     groups = np.arange(len(centres))
@@ -132,9 +127,6 @@ def list_faces(
 
     Returns:
         paths sorted by name, N age groups, N genders, 0 male, 1 female; int32 arrays.
-
-    Raises:
-        InputError: there is no such folder, no labelled picture in it, or no table of genders.
     """
     _, reading = readers.read(folder, reader)
     require_labels(folder, reading)

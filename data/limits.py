@@ -49,7 +49,6 @@ def limit_tensorflow() -> None:
 
 
 def _processors():
-    """Return the number of processors that this process may run on."""
     if hasattr(os, 'sched_getaffinity'):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -87,7 +86,6 @@ def _pairs(folder, files):
 
 
 def _text(*parts):
-    """Return the text of a file below ROOT; '' if it cannot be read."""
     try:
         with open(os.path.join(ROOT, *parts), encoding='utf-8', errors='replace') as file:
             return file.read()

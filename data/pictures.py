@@ -49,10 +49,6 @@ def open_picture(image_path, is_gray=False, on_white=False):
 
     Yields:
         PIL image of mode L or RGB.
-
-    Raises:
-        UnreadableError: the file is missing, damaged, not a picture or too large.
-        MemoryError: memory ran out, which says nothing of the file.
     """
     mode = 'L' if is_gray else 'RGB'
     with contextlib.ExitStack() as stack:
@@ -88,7 +84,6 @@ def open_picture(image_path, is_gray=False, on_white=False):
 
 
 def _reason(error):
-    """Return a phrase that says why a picture cannot be read."""
     if isinstance(error, Image.UnidentifiedImageError):
         return 'no picture of a known format'
     if isinstance(error, Image.DecompressionBombError):
@@ -140,9 +135,6 @@ def read_face(image_path, image_size=128, is_gray=False):
 
     Returns:
         uint8 array [S, S], or [S, S, 3] in colour.
-
-    Raises:
-        UnreadableError: as `open_picture`.
     """
     with open_picture(image_path, is_gray) as image:
         return to_face(image, image_size)

@@ -1,8 +1,4 @@
-"""Readers of the data sets' layouts: they find ages and genders in file names and tables.
-
-A reader is a function that takes a folder and its pictures and returns a Reading. `read` chooses
-the reader that fits a folder.
-"""
+"""Readers of the data sets' layouts: they find ages and genders in file names and tables."""
 
 import dataclasses
 import os
@@ -15,8 +11,10 @@ from data import tables
 from data.console import InputError
 from data.files import base_name, list_images, name_in
 
-# Of UTKFace's names only the first two fields count: some lack the race or are mistyped later.
-_UTKFACE = re.compile(r'(?P<age>\d{1,3})_(?P<gender>[01])(?!\d).*', re.DOTALL)
+# Of UTKFace's names only the first two fields count: some lack the race or are mistyped later. A
+# number with zeros before it is a person's, or a picture's; 5_1_2024 is a day.
+_DAY = r'(?:[1-9]|[12]\d|3[01])_1_(?:19|20)\d\d(?!\d)'
+_UTKFACE = re.compile(rf'(?!{_DAY})(?P<age>0|[1-9]\d{{0,2}})_(?P<gender>[01])(?!\d).*', re.DOTALL)
 _WITH_RACE = re.compile(r'\d{1,3}_[01]_([0-4])_')
 _FGNET = re.compile(r'(?P<person>\d{1,4})A(?P<age>\d{1,3})[a-z]?\.\w+', re.IGNORECASE)
 _MORPH = re.compile(r'\d+_\d+(?P<gender>[MF])(?P<age>\d{1,3})\.\w+', re.IGNORECASE)
@@ -53,22 +51,24 @@ def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
 
     Returns:
         the name of the reader, and its Reading, sorted by path.
-
-    Raises:
-        InputError: there is no such folder or no picture in it, or a table cannot be read.
     """
     listed = list_images(folder, recursive=True)
     paths = [path for path in listed if path.encode(errors='replace').decode() == path]
-    if name is None:
-        name = _choose(folder, paths)
+    is_guess = name is None
+    name = name or _choose(folder, paths)
     reading = READERS[name](folder, paths)
+    if is_guess and name == 'utkface' and 0 < len(reading.faces) < len(reading.skipped):
+        warnings.warn(
+            f'{len(reading.faces)} names of {len(paths)} in {folder} have an age and gender as in '
+            'UTKFace: most have not, so the numbers may mean something else.',
+            stacklevel=2,
+        )
     foreign = {*listed}.difference(paths)
     reading.skipped |= dict.fromkeys(foreign, 'a name that is not in UTF-8')
     return name, reading
 
 
 def _choose(folder, paths):
-    """Return the name of the reader that fits a folder."""
     if os.path.isfile(os.path.join(folder, tables.LABELS_CSV)):
         return 'csv'
     if tables.find_morph_csv(folder):
@@ -106,7 +106,7 @@ def read_utkface(folder, paths):
 
 def read_fgnet(folder, paths):
     """FGNET: 001A43a.JPG is person, age and a letter; genders.csv has the gender of each person."""
-    genders, lacking = _read_genders(folder, 'person', '001')
+    genders, lacking = _read_genders(folder, paths, _FGNET, 'person', '001')
     reason = "not FGNET's name, person A age, such as 001A02.JPG"
     return _read_names(paths, _FGNET, reason, genders=genders, lacking=lacking)
 
@@ -117,7 +117,7 @@ def read_morph(folder, paths):
     for table in tables.find_morph_csv(folder):
         for _, row in tables.read_table(table, ('photo', 'gender', 'age')):
             if None not in (tables.to_age(row['age']), tables.to_gender(row['gender'])):
-                listed[tables.fold_name(base_name(row['photo']))] = row
+                listed[tables.fold_name(base_name(row['photo'].strip()))] = row
     reason = "not MORPH's name, id_picture sex age, such as 009055_1M54.JPG"
     return _read_names(paths, _MORPH, reason, listed)
 
@@ -127,7 +127,7 @@ def read_cacd(folder, paths):
 
     If celebrity2000_meta.mat is there, its ages and people override those in the names.
     """
-    genders, lacking = _read_genders(folder, 'name', 'Robin Williams')
+    genders, lacking = _read_genders(folder, paths, _CACD, 'name', 'Robin Williams')
     mat = os.path.join(folder, tables.CACD_MAT)
     listed = tables.read_cacd_mat(mat) if os.path.isfile(mat) else {}
     reason = "not CACD's name, age_name_number, such as 53_X_Y_0001.jpg"
@@ -135,14 +135,7 @@ def read_cacd(folder, paths):
 
 
 def _read_names(paths, pattern, reason, listed=None, genders=None, lacking=''):
-    """Read labels from names.
-
-    Args:
-        pattern: of a name, with groups age and gender, or age and person.
-        reason: why a name is skipped that it does not fit.
-        listed: dict from folded names to such groups in a table, which wins.
-        genders, lacking: of people, as from `_read_genders`.
-    """
+    """Read labels from names; `listed`, from folded names to groups of the pattern, wins."""
     reading = Reading(lacking=lacking)
     for path in paths:
         name = unicodedata.normalize('NFC', base_name(path))
@@ -165,13 +158,19 @@ def _read_names(paths, pattern, reason, listed=None, genders=None, lacking=''):
 def read_labels_csv(folder, paths):
     """Any other data set: labels.csv in the folder has the columns file, age and gender."""
     table = os.path.join(folder, tables.LABELS_CSV)
-    by_name = {_to_key(name_in(folder, path)): path for path in paths}
-    by_folded = {tables.fold_name(name): path for name, path in by_name.items()}
+    by_name = {name_in(folder, path): path for path in paths}
+    by_key = {_to_key(name): path for name, path in by_name.items()}
+    by_folded = {tables.fold_name(name): path for name, path in by_key.items()}
+
+    def find(name):
+        exact = by_name.get(name) or by_name.get(name.removeprefix('./'))
+        key = _to_key(name.strip())
+        return exact or by_key.get(key) or by_folded.get(tables.fold_name(key))
+
     labels = {path: set() for path in paths}
     strays = []
-    for line, row in tables.read_table(table, ('file', 'age', 'gender')):
-        name = _to_key(row['file'])
-        path = by_name.get(name) or by_folded.get(tables.fold_name(name))
+    for line, row in tables.read_table(table, ('file', 'age', 'gender'), find):
+        path = find(row['file'])
         if path is None:
             strays.append(f'{row["file"][: tables.SHOWN]!r} in line {line}')
         else:
@@ -202,14 +201,14 @@ def _to_person(name):
     return ' '.join(re.findall(r'[^\W_]+', plain)).lstrip('0')
 
 
-def _read_genders(folder, column, example):
-    """Read genders.csv: {person: gender}, and a sentence on what is lacking if it is empty, or ''.
-
-    The column names the person, as in the example.
-    """
+def _read_genders(folder, paths, pattern, column, example):
+    """Return {person: gender} of genders.csv, and a sentence on what is lacking if empty, or ''."""
     table, genders = os.path.join(folder, tables.GENDERS_CSV), {}
     if os.path.isfile(table):
-        for line, row in tables.read_table(table, (column, 'gender')):
+        matches = [pattern.fullmatch(base_name(path)) for path in paths]
+        persons = {_to_person(match['person']) for match in matches if match}
+        columns = column, 'gender'
+        for line, row in tables.read_table(table, columns, lambda n: _to_person(n) in persons):
             gender = tables.to_gender(row['gender'])
             if gender is None:
                 raise InputError(

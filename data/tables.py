@@ -1,5 +1,6 @@
 """Tables with labels: CSV files, and the MATLAB file of CACD."""
 
+import contextlib
 import csv
 import io
 import os
@@ -11,6 +12,9 @@ import numpy as np
 from data import files
 from data.console import InputError, first_line, is_lack_of_memory
 
+# Of spreadsheets, where they are not in UTF-8: the first in which most names fit is taken.
+ENCODINGS = 'cp1252 gb18030 big5 cp932 cp949 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256'.split()
+ENCODINGS += 'cp1257 cp1258 cp874 cp850 mac-roman latin-1'.split()
 LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
 CACD_MAT = 'celebrity2000_meta.mat'
@@ -24,7 +28,7 @@ GENDER_WORDS = '0, 1, m, f, male or female'  # in messages
 def to_age(text: str) -> int | None:
     """Return the age in whole years that a table's cell holds, or None."""
     try:
-        age = float(text)
+        age = float(text.replace(',', '.'))
     except ValueError:
         return None
     return int(age) if 0 <= age <= OLDEST else None
@@ -41,17 +45,16 @@ def find_morph_csv(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(names)]
 
 
-def read_table(path, columns):
-    """Read a table with a header; cells are separated by commas, semicolons or tabs.
+def read_table(path, columns, is_known=None):
+    """Read a table with a header; cells are separated by commas, semicolons, tabs or, in R, blanks.
 
     Args:
         columns: names that the header must have, in upper or lower case and in any order.
+        is_known: whether a cell of the first column names something. A table that is not in UTF-8
+            is read in the encoding in which most cells do.
 
-    Yields:
-        the number of a line, from 1, and a dict from columns to its cells, without spaces around.
-
-    Raises:
-        InputError: it cannot be read, or lacks a column.
+    Returns:
+        list of pairs: the number of a line, from 1, and a dict from columns to its cells.
     """
     try:
         with open(path, 'rb') as file:
@@ -62,26 +65,46 @@ def read_table(path, columns):
             f'{",".join(columns)}.'
         ) from error
     encoding = 'utf-16' if data.startswith((b'\xff\xfe', b'\xfe\xff')) else 'utf-8-sig'
-    try:
-        text = data.decode(encoding)
-    except UnicodeError:  # the encoding of spreadsheets in western countries
-        text = data.decode('cp1252', 'replace')
+    with contextlib.suppress(UnicodeError):
+        return _parse(path, data.decode(encoding), columns)
+    best, most = None, 0
+    for encoding in ENCODINGS:
+        with contextlib.suppress(UnicodeError):
+            rows = _parse(path, data.decode(encoding), columns)
+            count = sum(not is_known or bool(is_known(row[columns[0]])) for _, row in rows)
+            if count > most:
+                best, most = rows, count
+    if best is None:
+        raise InputError(
+            f'{path} is not in UTF-8, and in no other encoding does it name any of the pictures: '
+            'save it as CSV UTF-8.'
+        )
+    return best
+
+
+def _parse(path, text, columns):
+    """Return what `read_table` does, of the text of a table."""
     header = next(iter(text.splitlines()), '')
-    rows = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=header.count))
+    separator = max(',;\t', key=header.count)
+    separator = separator if separator in header else ' '
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator)
     try:
-        names = [name.strip().lower() for name in next(rows, [])]
+        names = [name.strip().lower() for name in next(reader, [])]
         if lacking := [name for name in columns if name not in names]:
             raise InputError(
                 f'{path} has no column {", ".join(lacking)}: its first line must name the columns '
                 f'{",".join(columns)}, but is {header[:SHOWN]!r}.'
             )
-        places = {name: names.index(name) for name in columns}
-        for row in rows:
-            if any(row):
-                cells = {name: row[i].strip() if i < len(row) else '' for name, i in places.items()}
-                yield rows.line_num, cells
+        lines = [(reader.line_num, row) for row in reader if any(row)]
     except csv.Error as error:
-        raise InputError(f'{path} cannot be read, line {rows.line_num}: {error}.') from error
+        raise InputError(f'{path} cannot be read, line {reader.line_num}: {error}.') from error
+    # R's write.table names no column of row names.
+    shift = all(len(row) == len(names) + 1 for _, row in lines) and any(row[-1] for _, row in lines)
+    places = {name: names.index(name) + shift for name in columns}
+    return [
+        (line, {name: row[i] if i < len(row) else '' for name, i in places.items()})
+        for line, row in lines
+    ]
 
 
 def fold_name(name: str) -> str:
@@ -92,11 +115,7 @@ def fold_name(name: str) -> str:
 def read_cacd_mat(path: str) -> dict[str, dict[str, str]]:
     """Read CACD's table, a MATLAB file of version 5, as it is published.
 
-    Returns:
-        dict from a picture's name, folded by `fold_name`, to what the table has of it: age, person.
-
-    Raises:
-        InputError: the file is damaged, or not the table of CACD.
+    Returns a dict from a picture's name, folded by `fold_name`, to what it has of it: age, person.
     """
     import scipy.io  # here, since the import is slow and only this table needs it
 

@@ -102,14 +102,6 @@ def test_more_than_16_bits(tmp_path, kind, high):
         pictures.read_face(path)
 
 
-def test_of_many_pages_the_first_is_read(tmp_path):
-    pages = [Image.new('RGB', (5000, 5000))] * 3
-    path = save(
-        tmp_path / 'a.tif', FACE, save_all=True, append_images=pages, compression='tiff_deflate'
-    )
-    assert pictures.read_photo(path).shape == np.asarray(FACE).shape
-
-
 @pytest.mark.parametrize('format', FORMATS)
 def test_bombs_are_refused_by_their_headers(tmp_path, monkeypatch, format):
     monkeypatch.setattr(damage, 'FORMATS', (format,))

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from data import console
+from tests import draw_faces
 
 ROOT = pathlib.Path(console.__file__).parents[1]
 
@@ -186,6 +187,19 @@ def test_output_that_nobody_reads(capfd, make):
         console.say('two', file)
     console.say('three')
     assert capfd.readouterr().out == 'three\n'
+
+
+@pytest.mark.parametrize('closed', ['0<&-', '1>&-', '2>&-', '0<&- 1>&- 2>&-'])
+def test_a_program_whose_streams_are_closed(closed, tmp_path):
+    (tmp_path / 'set').mkdir()
+    for age in (20, 30, 40, 50):
+        draw_faces.draw_face(age, 0, seed=age).save(tmp_path / 'set' / f'{age}_0_x.png')
+    words = f'-m data.check set --datadir {tmp_path} --batch_size 2 --csv True'
+    done = subprocess.run(
+        ['sh', '-c', f'{sys.executable} {words} {closed}'], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and (tmp_path / 'set' / 'labels.csv').exists()
+    assert ('Training could start' in done.stdout) == ('1>' not in closed)
 
 
 # ------------------------------------------------------------------------------ programs

@@ -28,6 +28,12 @@ from data import console, files, labels, order, pictures, pipeline, readers
         ('-7_1_0_2017.jpg', None),
         ('portrait.jpg', None),
         ('7.jpg', None),
+        ('000_0.jpg', None),  # a person's number and a counter
+        ('007_1_x.jpg', None),
+        ('5_1_2024.jpg', None),  # a day
+        ('31_1_1999_x.jpg', None),
+        ('32_1_2024.jpg', (32, 1)),
+        ('0_1_20240101.jpg', (0, 1)),
         ('1234_1_0.jpg', None),
     ],
 )

@@ -1,6 +1,7 @@
 """Listing pictures, naming results, and replacing files."""
 
 import os
+import pathlib
 import warnings
 
 import pytest
@@ -46,8 +47,7 @@ def test_a_file_is_replaced_or_as_it_was(tmp_path):
 def test_a_replacement_is_not_written_through_a_link(tmp_path):
     (tmp_path / 'precious').write_text('mine')
     path = tmp_path / 'a.txt'
-    for link in (path, files.path_aside(str(path))):
-        (tmp_path / link).symlink_to(tmp_path / 'precious')
+    path.symlink_to(tmp_path / 'precious')
     with files.replacing(str(path)) as aside, open(aside, 'w') as file:
         file.write('new')
     assert (tmp_path / 'precious').read_text() == 'mine'
@@ -83,8 +83,21 @@ def test_pictures_of_other_formats_are_counted_once(tmp_path):
     assert text.startswith('2 pictures in ') and 'not read, such as ' in text and 'b.HEIC:' in text
 
 
-def test_a_full_disk_names_the_file(tmp_path):
+def test_two_processes_replace_a_file(tmp_path):
+    """Neither removes what the other writes; the last one wins."""
+    path = tmp_path / 'a.txt'
+    with files.replacing(str(path)) as first, files.replacing(str(path)) as second:
+        for aside in (first, second):
+            pathlib.Path(aside).write_text(aside)
+    assert path.read_text() == first != second and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_cannot_be_written_names_the_file(tmp_path, monkeypatch):
+    def refuse(path, *_):
+        raise OSError(30, 'Read-only file system', path)
+
     path = str(tmp_path / 'a.txt')
-    with pytest.raises(OSError, match='No space left') as error, files.replacing(path):
-        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(os, 'remove', refuse)
+    with pytest.raises(OSError, match='Read-only') as error, files.replacing(path) as aside:
+        refuse(aside)
     assert error.value.filename == path

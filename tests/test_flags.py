@@ -139,6 +139,35 @@ def test_any_words(calls, words):
         call(*words)
 
 
+@pytest.mark.parametrize(
+    ('words', 'value'),
+    [
+        ('--is_train --epoch 3', True),
+        ('-is_train', True),
+        ('--nois_train', False),
+        ('--epoch 3 -nois_train --testdir x', False),
+        ('--is_train no --nois_train --is_train y', True),
+    ],
+)
+def test_a_boolean_alone_and_with_no(words, value):
+    with flagsaver.flagsaver():
+        assert flag_types.parse(['main.py', *words.split()]) == ['main.py']
+        assert flags.FLAGS.is_train is value
+
+
+@pytest.mark.parametrize(
+    ('words', 'sentence'),
+    [
+        ('--is_train stray', 'flag --is_train=stray: neither True nor False'),
+        ('--nois_train=False', "Unknown command line flag 'nois_train'"),
+        ('--noepoch', "Unknown command line flag 'noepoch'"),
+        ('--nois_train False', "'False'"),
+    ],
+)
+def test_booleans_that_are_ambiguous(calls, words, sentence):
+    assert sentence in call(*words.split())
+
+
 def test_flag_files(calls, tmp_path_factory):
     path = tmp_path_factory.mktemp('flags') / 'flags.txt'
     path.write_bytes(b'\xff\xfe\x00')
@@ -194,14 +223,6 @@ def test_a_folder_that_is_read_only(tiny_main, faces, tmp_path, monkeypatch):
 # -------------------------------------------------------------------- other programs
 
 
-def test_paths(monkeypatch):
-    monkeypatch.setenv('HOME', '/home/me')
-    assert flag_types.path('~/out') == '/home/me/out' and flag_types.path('a/~b') == 'a/~b'
-    for word in ('', 'a\0b', 's3://x', 'not UTF-8 \udcff'):
-        with pytest.raises(ValueError, match='no file or folder'):
-            flag_types.path(word)
-
-
 @pytest.mark.parametrize(
     ('words', 'sentence'),
     [
@@ -232,6 +253,8 @@ def test_a_program_says_what_a_value_is_not(words, sentence, capsys):
         'dataset': 'UTKFace',
         'labels': None,
     }
+    assert parser.parse_args(['--gif', '--count', '3']).gif
+    assert not parser.parse_args(['--gif', '--nogif']).gif
     with pytest.raises(SystemExit) as error:
         parser.parse_args(words)
     assert error.value.code.startswith(f'\n\t{sentence}') and error.value.code.endswith(

@@ -83,12 +83,6 @@ CASES = {
         2.1 * GB,
         1,
     ),
-    'version 2, a group beside': (
-        V2.format('/../other'),
-        {**version_2('', limit=2 * GB), **version_2('/other', limit=GB)},
-        2.1 * GB,
-        64,
-    ),
     'version 1': (
         V1.format('/'),
         version_1('', limit=2_500_000_000, used=600_000_000, quota=100_000),
@@ -107,18 +101,7 @@ CASES = {
         2.1 * GB,
         2,
     ),
-    'more is used than allowed': (
-        V2.format('/'),
-        version_2('', limit=GB, used=2 * GB),
-        0,
-        64,
-    ),
-    'a limit above what is free': (
-        V2.format('/'),
-        version_2('', limit=90 * GB, quota=9_000_000),
-        FREE,
-        64,
-    ),
+    'more is used than allowed': (V2.format('/'), version_2('', limit=GB, used=2 * GB), 0, 64),
     'garbage': (
         b'\xff\n:\n0::/x\0y/..\n\n7:memory\n5:memory:/a\n0::/\n',
         {

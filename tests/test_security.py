@@ -13,22 +13,12 @@ import scipy.io
 import tensorflow as tf
 
 import ops
-from data import check, console, detector, files, labels, tables
+from data import check, console, detector, labels, tables
 from tests import draw_faces
 
 ROOT = pathlib.Path(ops.__file__).parent
 # What runs code that is in a file or in a string, or a program by a shell.
-MODULES = {
-    'pickle',
-    'cPickle',
-    'dill',
-    'shelve',
-    'marshal',
-    'joblib',
-    'cloudpickle',
-    'yaml',
-    'code',
-}
+MODULES = set('pickle cPickle dill shelve marshal joblib cloudpickle yaml code'.split())
 CALLS = {'eval', 'exec', 'compile', '__import__'}
 ATTRIBUTES = {'load_model', 'load_weights', 'model_from_json', 'load_library'}
 OS_ATTRIBUTES = {'system', 'popen'}
@@ -118,15 +108,6 @@ def test_a_table_names_pictures_of_its_folder_only(outside, tmp_path):
     assert paths == [str(tmp_path / 'set' / inside)]
 
 
-def test_cells_are_no_formulas(tmp_path):
-    draw_faces.draw_data_set(tmp_path / 'set', 1)
-    name = os.listdir(tmp_path / 'set')[0]
-    row = f'{name},=1+1,"=cmd|\' /C calc\'!A0"'
-    (tmp_path / 'set' / 'labels.csv').write_text(f'file,age,gender\n{row}\n')
-    with pytest.raises(console.InputError, match=r'an age in labels\.csv that is no number'):
-        labels.list_faces(str(tmp_path / 'set'))
-
-
 def test_a_written_table_holds_no_formulas(tmp_path):
     names = ['=1+1.jpg', '@x.jpg', '+1.jpg', '-1.jpg', 'plain.jpg']
     faces = {str(tmp_path / name): (30, 0) for name in names}
@@ -139,10 +120,9 @@ def test_a_written_table_holds_no_formulas(tmp_path):
 
 
 def test_a_table_is_not_written_through_a_link(outside, tmp_path):
-    """Links that came with a data set, where labels.csv goes and where it is prepared."""
+    """A link that came with a data set."""
     precious, folder = tmp_path / 'precious', tmp_path / 'set'
     precious.write_text('file,age,gender\n')
-    os.symlink(precious, files.path_aside(folder / 'labels.csv'))
     os.symlink(precious, folder / 'labels.csv')
     path = str(next(path for path in folder.iterdir() if path.suffix == '.jpg'))
     check.write_labels(str(folder), {path: (30, 0)})
