@@ -202,9 +202,8 @@ class FaceAging(Config):
     ) -> tuple[dict, dict, list[list[tf.Tensor]]]:
         """Return losses, outputs and gradients of a batch, see `train_step`, without an update.
 
-        Returns:
-            dict of losses, see `losses`; dict of outputs, see `forward`; three lists of gradients,
-            of `trainable` (in float16 they are scaled, which the optimizers undo).
+        These are what `losses` and `forward` return, and three lists of gradients, of `trainable`
+        (in float16 they are scaled, which the optimizers undo).
         """
         if image.dtype == tf.uint8:
             image = pipeline.to_float(image)
@@ -374,10 +373,7 @@ class FaceAging(Config):
     def sample(self, images: Array, ages: Array, genders: Array, name: str) -> np.ndarray:
         """Write the reconstructions of faces as save_dir/samples/<name>; return the picture, uint8.
 
-        Args:
-            images: float32 [N, S, S, C] in [-1, 1].
-            ages, genders: their labels, [N, num_categories] and [N, 2], as for `train_step`.
-            name: of the file.
+        Takes float32 images [N, S, S, C] in [-1, 1] and their labels, as for `train_step`.
         """
         return self._save('samples', name, self.generate(self.encode(images), ages, genders))
 
@@ -385,7 +381,7 @@ class FaceAging(Config):
         """Write faces at all ages, save_dir/test/<name>, and their inputs, test/input.png.
 
         Return the picture, uint8: a row per age group, youngest on top, and a column per image.
-        Images and name are as for `sample`, gender as for `generate_ages`.
+        Images are as for `sample`, gender as for `generate_ages`.
         """
         self._save('test', 'input.png', [images] * self.num_categories)
         return self._save('test', name, self.generate_ages(self.encode(images), gender))
@@ -393,18 +389,9 @@ class FaceAging(Config):
     def age(self, images: Array, years: Sequence[float], genders: Sequence[str]) -> np.ndarray:
         """Show faces at some ages by the paper's method, G(E(image), age, gender).
 
-        For example, a face at 20 and at 60:
-
-            model = FaceAging(is_training=False)
-            model.load_trained()
-            images = ops.load_image('face.jpg', 128)[None]
-            older = model.age(images, years=[20, 60], genders=['male'])
-            ops.save_batch_images(older, 'older.png')
-
         Args:
             images: [N, S, S, C], float32 in [-1, 1] or uint8.
-            years: A ages in years. Between the centres of two age groups their labels are mixed,
-                see `labels.age_label`.
+            years: A ages in years. Between the centres of two age groups their labels are mixed.
             genders: N, 'male' or 'female', that the faces are shown as.
 
         Returns:
@@ -420,24 +407,18 @@ class FaceAging(Config):
         return self.generate_ages(self.encode(images), gender, age)
 
     def generate_ages(self, z: Array, gender: Array, ages: np.ndarray | None = None) -> np.ndarray:
-        """Return the faces of codes at several ages, float32 array [A, N, S, S, C] in [-1, 1].
+        """Return the faces of codes z [N, ...] at A ages, float32 array [A, N, S, S, C] in [-1, 1].
 
-        Args:
-            z: codes [N, num_z_channels].
-            gender: labels [N, 2], the gender that each face is given.
-            ages: labels [A, num_categories], by default those of the age groups.
+        Gender and ages are labels, [N, 2] and [A, num_categories], by default of all age groups.
         """
         if ages is None:
             ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
         return self.generate(z, ages[:, None], gender)
 
     def encode(self, faces, size_batch=GENERATED_AT_ONCE, title=None):
-        """Return the codes, float32 array [N, num_z_channels], of faces.
+        """Return the codes, float32 array [N, num_z_channels], of faces [N, S, S, C].
 
-        Args:
-            faces: [N, S, S, C], uint8 or float32 in [-1, 1].
-            size_batch: most faces at a time.
-            title: of a progress bar; None for no bar.
+        They are uint8, or float32 in [-1, 1]. A title is that of a progress bar, None for no bar.
         """
 
         return pipeline.in_batches(self._compiled_E, faces, size_batch=size_batch, title=title)
@@ -446,12 +427,9 @@ class FaceAging(Config):
         return self.E(pipeline.to_float(faces) if faces.dtype == tf.uint8 else faces)
 
     def generate(self, z, ages, genders, size_batch=GENERATED_AT_ONCE, title=None):
-        """Return faces, float32 array [..., S, S, C] in [-1, 1].
+        """Return the faces of codes, float32 array [..., S, S, C] in [-1, 1].
 
-        Args:
-            z: codes [..., num_z_channels].
-            ages, genders: labels [..., num_categories] and [..., 2]; NumPy broadcasts the three.
-            size_batch, title: as for `encode`.
+        The labels are [..., num_categories] and [..., 2]; NumPy broadcasts the three.
         """
         inputs = [np.asarray(x, np.float32) for x in (z, ages, genders)]
         shape = np.broadcast_shapes(*(x.shape[:-1] for x in inputs))
@@ -467,8 +445,7 @@ class FaceAging(Config):
         first, unless this model was trained or restored before. A warning names pictures in which
         the face does not lie as in UTKFace.
 
-        Args:
-            testing_samples_dir: folder of the faces, or one picture.
+        They are in a folder, or in one picture.
 
         Raises:
             InputError: no readable face, or no trained model; nothing is written then.
@@ -505,7 +482,6 @@ class FaceAging(Config):
             )
 
     def _save(self, folder, name, images):
-        """Write images as the picture save_dir/<folder>/<name>; return its pixels."""
         os.makedirs(os.path.join(self.save_dir, folder), exist_ok=True)
         return ops.save_batch_images(images, os.path.join(self.save_dir, folder, name))
 
@@ -515,9 +491,8 @@ class FaceAging(Config):
 
         Its format is the original's; the optimizers' variables and the state of the run are added.
 
-        Raises:
-            InputError: the disk is full; the older checkpoints are still complete then.
-            FloatingPointError: a value is not finite.
+        An InputError says that the disk is full; the older checkpoints are still complete then. A
+        FloatingPointError names a value that is not finite.
         """
         tensors = {name: tf.convert_to_tensor(v) for name, v in self.saved_variables().items()}
         ops.require_finite(tensors, f'after step {self.run.step}', self.run.kept)
@@ -529,14 +504,9 @@ class FaceAging(Config):
     def load_checkpoint(self, model_path: str | None = None) -> bool:
         """Restore the networks, from save_dir also the optimizers and the run, if it is possible.
 
-        Args:
-            model_path: folder, see `checkpoints.find`; by default save_dir/checkpoint.
-
-        Returns:
-            False if the folder has no checkpoint, else True.
-
-        Raises:
-            InputError: it is damaged or of another model; nothing has changed then.
+        model_path is a folder, see `checkpoints.find`; by default save_dir/checkpoint. Returns
+        whether it has a checkpoint. An InputError says that this is damaged, or of another model;
+        nothing has changed then.
         """
         is_own = model_path is None
         folder = os.path.join(self.save_dir, savedir.CHECKPOINT) if is_own else model_path
@@ -596,11 +566,7 @@ def losses(image: Array, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tenso
 
 
 def open_trained(save_dir: str, age_groups: str) -> FaceAging:
-    """Return the trained model of a program's --savedir and --age_groups.
-
-    Raises:
-        InputError: there is none, it is of other age groups, or these cannot be read.
-    """
+    """Return the trained model of a program's --savedir and --age_groups; see `load_trained`."""
     age_upper = labels.parse_age_upper(age_groups)
     model = FaceAging(is_training=False, save_dir=save_dir, age_upper=age_upper)
     model.load_trained()

@@ -45,9 +45,7 @@ def zero_weights() -> Iterator[None]:
 
 def _initial(distribution):
     """Return what draws initial weights from a distribution of Keras', unless they stay 0."""
-    return (
-        distribution(stddev=WEIGHT_STDDEV) if _draws_weights.get() else keras.initializers.Zeros()
-    )
+    return distribution(stddev=WEIGHT_STDDEV) if _draws_weights.get() else 'zeros'
 
 
 def conv2d(
@@ -333,20 +331,17 @@ def adam(name: str) -> keras.optimizers.Optimizer:
 
 
 def require_finite(values: Mapping[str, Numbers], when: str, checkpoints: Sequence[str]) -> None:
-    """Raise a FloatingPointError that names the first value that is not finite.
+    """Raise a FloatingPointError that names the first of the values that is not finite, and when.
 
-    Args:
-        values: numbers or arrays by their names.
-        when: description of the moment, used in the message.
-        checkpoints: names of the checkpoints to go on from, oldest first.
+    It names the last of the checkpoints, too: one can go on from it.
     """
     for name, value in values.items():
         if not np.isfinite(value).all():
             what = 'not finite everywhere' if np.ndim(value) else value
             origin = f' from the last checkpoint, {checkpoints[-1]},' if checkpoints else ''
             raise FloatingPointError(
-                f'{name} is {what} {when}: start again{origin} with a smaller learning rate, or '
-                'in float32.'
+                f'{name} is {what} {when}: start again{origin} with a smaller learning rate, or, '
+                'after 16 bits, in float32.'
             )
 
 
@@ -361,17 +356,11 @@ def load_image(
 ) -> np.ndarray:
     """Read a picture as `pictures.read_face` does, scaled linearly to `image_value_range`.
 
-    Returns:
-        float32 array [S, S], or [S, S, 3] in colour, S = image_size.
-
-    Raises:
-        pictures.UnreadableError: as `pictures.open_picture`.
+    Returns a float32 array [S, S], or [S, S, 3] in colour, S = image_size.
     """
     low, high = image_value_range
-    return (
-        pictures.read_face(image_path, image_size, is_gray).astype(np.float32) * (high - low) / 255
-        + low
-    )
+    face = pictures.read_face(image_path, image_size, is_gray)
+    return face.astype(np.float32) * (high - low) / 255 + low
 
 
 def image_grid(
@@ -379,15 +368,11 @@ def image_grid(
     image_value_range: tuple[float, float] = (-1, 1),
     size_frame: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Lay images out in rows, from the top left.
+    """Lay images [N, H, W, C], or [rows, columns, H, W, C], out in rows, from the top left.
 
-    Args:
-        batch_images: array [N, H, W, C], or [rows, columns, H, W, C], within image_value_range.
-        image_value_range: (value of black, value of white).
-        size_frame: (rows, columns) for N images; by default as near to a square as N allows.
-
-    Returns:
-        uint8 array [rows * H, columns * W, C]; places without an image are black.
+    image_value_range holds the values of black and white; size_frame, (rows, columns), is by
+    default as near to a square as N allows. Returns uint8 [rows * H, columns * W, C]; places
+    without an image are black.
     """
     low, high = image_value_range
     pixels = (np.asarray(batch_images, np.float32) - low) * (255 / (high - low))

@@ -22,13 +22,7 @@ AT_ONCE = 2**26  # bytes that are read at once to verify the file
 
 
 class Folder:
-    """The place of a data set's decoded faces in a folder.
-
-    Args:
-        folder: made if it does not exist.
-        paths: list of N names of the files.
-        shapes: of the uint8 arrays that are kept, [N, ...] each.
-    """
+    """The place of a data set's decoded faces in a folder: uint8 arrays of these shapes."""
 
     def __init__(self, folder: str, paths: list[str], *shapes: tuple[int, ...]):
         root = os.path.commonpath([os.path.dirname(path) for path in paths])
@@ -63,9 +57,7 @@ class Folder:
     def write(self, decode: Callable) -> tuple[list[np.ndarray], dict]:
         """Let decode(*arrays) fill the arrays and return a dict for JSON; return what `read` does.
 
-        Raises:
-            OSError: they cannot be written.
-            InputError: the disk has no room.
+        An InputError or OSError says that the folder, which is made, cannot hold them.
         """
         size = sum(math.prod(shape) for shape in self._shapes)
         files.require_space(os.path.dirname(self._pixels), size)

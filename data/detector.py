@@ -8,8 +8,6 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from data.console import InputError
-
 CROP_SIZE = 200  # pixels, height and width of a crop, as in UTKFace
 # Their places in UTKFace, (x, y) in parts of width and height: medians of 1,829 faces, found by
 # find_faces with mtcnn 1.0 in 1,846 random pictures. Left is the picture's left.
@@ -30,13 +28,9 @@ ONET = 48  # pixels, height and width of the input of the detector's last networ
 
 
 def find_faces(pixels):
-    """Find the faces in a picture; if none is upright, those turned by quarters of a circle.
+    """Find the faces in a picture [H, W, 3], uint8; if none is upright, those turned by quarters.
 
-    Args:
-        pixels: uint8 array [H, W, 3].
-
-    Returns:
-        float array [N, 5, 2], for each face (x, y) in pixels of LANDMARKS; the largest face first.
+    Returns float array [N, 5, 2], for each face (x, y) in pixels of LANDMARKS; the largest first.
     """
     shrink = max(1, max(pixels.shape[:2]) / LONGEST_SIDE)
     height, width = (round(length / shrink) for length in pixels.shape[:2])
@@ -58,11 +52,7 @@ def find_faces(pixels):
 
 
 def _find_upright(pixels):
-    """Find faces that are turned by less than 45 degrees.
-
-    Returns:
-        float arrays, landmarks [N, 5, 2] in pixels, and probabilities [N] of at least LIKELY.
-    """
+    """Return landmarks [N, 5, 2] in pixels, and probabilities [N] of at least LIKELY."""
     with tf.device('CPU:0'):
         found = _detector().detect_faces(pixels, output_type='numpy', fit_to_image=False)
     candidates = found[:, 6:].reshape(-1, 2, 5).swapaxes(1, 2)
@@ -79,14 +69,10 @@ def _find_upright(pixels):
 
 
 def locate(faces):
-    """Find the landmarks of faces that fill their pictures.
+    """Find the landmarks of N faces that fill their pictures, uint8 arrays [H, W, 3].
 
-    Args:
-        faces: list of N uint8 arrays [H, W, 3].
-
-    Returns:
-        places: float array [N, 5, 2], (x, y) of LANDMARKS in parts of width and height.
-        scores: float array [N], probabilities of a face.
+    Returns float arrays, (x, y) of LANDMARKS in parts of width and height, [N, 5, 2], and the
+    probabilities of a face, [N].
     """
     inputs = [Image.fromarray(face).resize([ONET, ONET], Image.Resampling.BOX) for face in faces]
     inputs = (np.stack(inputs).astype(np.float32) - 127.5) / 128
@@ -96,14 +82,7 @@ def locate(faces):
 
 
 def lie_in_place(faces):
-    """Return whether faces that fill their pictures lie as in UTKFace, within NEAR.
-
-    Args:
-        faces: list of N uint8 arrays [H, W, 3].
-
-    Returns:
-        bool array [N].
-    """
+    """Return whether N faces, as `locate` takes them, lie as in UTKFace, within NEAR: bool [N]."""
     places, scores = locate(faces)
     moved = []
     for place in places:
@@ -115,11 +94,8 @@ def lie_in_place(faces):
 def similarity(points, places):
     """Return the rotation, scale and shift that best map points to places (Umeyama 1991).
 
-    Args:
-        points, places: float arrays [N, 2] of (x, y).
-
-    Returns:
-        complex a, b: the map from z = x + iy to a z + b with the least squared error.
+    Both are float arrays [N, 2] of (x, y). Returns complex a, b: the map from z = x + iy to
+    a z + b with the least squared error.
     """
     z, w = points @ [1, 1j], places @ [1, 1j]
     centred = z - z.mean()
@@ -130,13 +106,8 @@ def similarity(points, places):
 def cut_out(pixels, landmarks, size=CROP_SIZE):
     """Cut a face out so that its landmarks come as close as possible to their places in UTKFace.
 
-    Args:
-        pixels: uint8 array [H, W, 3].
-        landmarks: float array [5, 2], (x, y) in pixels.
-        size: height and width of the crop.
-
-    Returns:
-        uint8 array [size, size, 3], black outside the picture.
+    Takes pixels, uint8 [H, W, 3], and landmarks [5, 2], (x, y) in pixels; returns uint8
+    [size, size, 3], black outside the picture.
     """
     a, b = similarity(landmarks, PLACES * size)
     corners = (np.array([0, size, size * 1j, size + size * 1j]) - b) / a
@@ -159,14 +130,16 @@ def cut_out(pixels, landmarks, size=CROP_SIZE):
 
 @functools.cache
 def _detector():
-    """Return the detector."""
-    return _mtcnn().MTCNN([_stage(name) for name in ('PNet', 'RNet', 'ONet')])
+    import mtcnn  # here, since the import is slow
+
+    return mtcnn.MTCNN([_stage(name) for name in ('PNet', 'RNet', 'ONet')])
 
 
 @functools.cache
 def _stage(name):
     """Return a network of the detector; it computes in float32 under any policy of Keras."""
-    stages = _mtcnn().stages
+    from mtcnn import stages
+
     # mtcnn would look for a bare name in the working directory first.
     weights = importlib.resources.files('mtcnn.assets.weights') / f'{name.lower()}.lz4'
     policy = keras.config.dtype_policy()
@@ -176,18 +149,3 @@ def _stage(name):
             return getattr(stages, f'Stage{name}')(weights=str(weights))
     finally:
         keras.config.set_dtype_policy(policy)
-
-
-def _mtcnn():
-    """Return the package mtcnn.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import mtcnn.stages  # here, since the import is slow
-    except ImportError as error:
-        raise InputError(
-            'To find faces a detector is needed: install it (pip install "mtcnn>=1,<2").'
-        ) from error
-    return mtcnn

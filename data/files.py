@@ -19,9 +19,7 @@ LONGEST_NAME = 40  # characters: a result named by two of them, in Chinese, fits
 def list_images(folder: str, recursive: bool = False) -> list[str]:
     """Return the paths of a folder's pictures, sorted by name; hidden ones are left out.
 
-    Args:
-        folder: its path, or, unless recursive, the path of one picture.
-        recursive: whether pictures in sub-folders are listed too.
+    Those in sub-folders are listed only if recursive; if not, the folder may also be one picture.
     """
     if os.path.isfile(folder):
         if recursive:

@@ -119,14 +119,9 @@ def list_faces(
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """List the labelled faces of a data set; warn of pictures and lines that are left out.
 
-    Args:
-        folder: of the data set, sub-folders included.
-        hold_out: leave out the faces for which `held_out` is true.
-        reader: of the labels, a key of readers.READERS; by default `readers.read` chooses it.
-        age_upper: last year of each age group but the last.
-
-    Returns:
-        paths sorted by name, N age groups, N genders, 0 male, 1 female; int32 arrays.
+    With hold_out those are left out for which `held_out` is true; the reader is one of
+    readers.READERS, by default what `readers.read` chooses. Returns N paths sorted by name, age
+    groups and genders, 0 male, 1 female, int32 arrays.
     """
     _, reading = readers.read(folder, reader)
     require_labels(folder, reading)

@@ -19,11 +19,8 @@ class TrainingOrder:
     then, before each epoch, one of the faces to train on, and z_prior for each batch. Evened out by
     `even_out`, an epoch draws its faces from another generator instead, some of them repeatedly.
 
-    Attributes:
-        size_batch: B.
-        num_samples: S, faces that are never trained on: the first B that the training had.
-        done: number of batches done in this epoch.
-        seed: of the generator, None if unknown.
+    Attributes: size_batch; num_samples, faces that are never trained on, as many as the training's
+    first batch; done, batches of this epoch; seed of the generator, None if unknown.
     """
 
     def __init__(

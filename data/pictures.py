@@ -40,15 +40,9 @@ class UnreadableError(InputError):
 def open_picture(image_path, is_gray=False, on_white=False):
     """Decode a picture and turn it as its EXIF data say; only one large picture at a time.
 
-    Args:
-        image_path: a file in one of FORMATS, whatever its name, or its content, bytes; of an
-            animation, the first frame is read.
-        is_gray: True for luminance, False for RGB. Transparency is dropped. 16-bit grey is
-            stretched to 8 bits: the darkest pixel becomes 0, the brightest 255.
-        on_white: put a transparent picture on white.
-
-    Yields:
-        PIL image of mode L or RGB.
+    It is a file in one of FORMATS, whatever its name, or its content, bytes; of an animation, the
+    first frame is read. 16-bit grey is stretched to 8 bits: the darkest pixel becomes 0, the
+    brightest 255. Transparency is dropped, or put `on_white`. Yields a PIL image of mode L or RGB.
     """
     mode = 'L' if is_gray else 'RGB'
     with contextlib.ExitStack() as stack:

@@ -94,8 +94,7 @@ def _fill(paths, faces, thumbnails):
 def _open_all(paths, is_gray, look):
     """Call look(index, image) for each picture, in parallel, with a progress bar.
 
-    Returns:
-        dict from the indices of unreadable pictures to phrases that say why.
+    Returns a dict from the indices of unreadable pictures to phrases that say why.
     """
     failures = {}
 
@@ -120,9 +119,7 @@ def _open_all(paths, is_gray, look):
 def _take_from(folder, paths, shape, thumbnails):
     """Take decoded faces from a folder, where they are decoded into if it lacks them.
 
-    Returns:
-        faces: uint8 array [N, S, S, C], mapped, not to be written to.
-        failures: as `_open_all` returns them.
+    Returns uint8 [N, S, S, C], mapped, not to be written to, and what `_open_all` does.
     """
     place = decoded.Folder(folder, paths, shape, doubles.room(len(paths)).shape)
     found = place.read()
@@ -162,20 +159,13 @@ def load_data_set(
 ):
     """Read the faces of a data set with their labels, to train on.
 
-    Args:
-        folder: of the data set.
-        size_batch: B.
-        size_image, num_channels, cache: as for `decode_faces`.
-        age_upper, reader: as for `labels.list_faces`.
-        hold_out: 'photo' leaves out all faces of a photo of which one is held out by its name, see
-            `labels.held_out`; 'name' only those with such names; None leaves out none.
+    Most arguments are those of `decode_faces` and `labels.list_faces`. hold_out: 'photo' leaves out
+    all faces of a photo of which one is held out by its name, see `labels.held_out`; 'name' only
+    those with such names; None leaves out none.
 
     Returns:
         data: faces, ages and genders, as `batches` takes them.
         digest: text that differs for other faces or labels, see `order.digest`.
-
-    Raises:
-        InputError: no such folder, or too few labelled or readable faces in it.
     """
     paths, ages, genders = labels.list_faces(folder, hold_out == 'name', reader, age_upper)
     labels.require_batches(folder, len(paths), size_batch)
@@ -225,18 +215,12 @@ def _compact(faces, kept):
 
 
 def batches(faces, ages, genders, order, size_batch):
-    """Gather batches by `take`, in a given order; prepare the next ones meanwhile.
+    """Gather batches in a given order; prepare the next ones meanwhile.
 
-    Args:
-        faces: uint8 [N, S, S, C], as `decode_faces` returns them.
-        ages: float32 array [N, num_categories], labels.
-        genders: float32 array [N, 2], labels.
-        order: indices of faces; an incomplete last batch is dropped.
-        size_batch: B.
-
-    Returns:
-        tf.data.Dataset of (face uint8 [B, S, S, C], age, gender). Apply `to_float` where faces are
-        used: bytes are a quarter of the size to move.
+    Takes faces as `decode_faces` returns them, float32 labels [N, num_categories] and [N, 2], and
+    the order, indices of faces, of which an incomplete last batch is dropped. Returns a
+    tf.data.Dataset of (face uint8 [B, S, S, C], age, gender). Apply `to_float` where faces are
+    used: bytes are a quarter of the size to move.
     """
 
     def load(index):
@@ -254,12 +238,7 @@ def batches(faces, ages, genders, order, size_batch):
 
 
 def distributed_batches(strategy, faces, ages, genders, order, size_batch):
-    """Gather `batches`, split into one share for each replica.
-
-    Args:
-        strategy: tf.distribute's.
-        faces, ages, genders, order, size_batch: as for `batches`; B counts all replicas.
-    """
+    """Gather `batches`, split into one share for each replica; size_batch counts them all."""
     order = order[: len(order) // size_batch * size_batch]
     share = size_batch // strategy.num_replicas_in_sync
 
@@ -277,17 +256,10 @@ def to_float(faces):
 
 
 def in_batches(function, *arrays, size_batch: int = 100, title: str | None = None):
-    """Run a function, such as a network, over arrays batch by batch.
+    """Run a function, such as a network, over arrays [N, ...], N > 0, batch by batch.
 
-    Args:
-        function: of a batch of each array, [B, ...], to an array or tensor [B, ...], or to a tuple
-            of these.
-        arrays: [N, ...] each; N is 1 or more.
-        size_batch: the largest B.
-        title: of a progress bar; None for no bar.
-
-    Returns:
-        array [N, ...], or a tuple of these.
+    It takes a batch of each array to an array or tensor [B, ...], or to a tuple of these; they are
+    returned as arrays [N, ...]. A title is that of a progress bar, None for no bar.
     """
     results = []
     count = len(arrays[0])

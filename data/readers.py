@@ -42,15 +42,10 @@ class Reading:
 
 
 def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
-    """Read the labels of a data set.
+    """Read the labels of a data set, sub-folders included, by one of READERS.
 
-    Args:
-        folder: of the data set, sub-folders included.
-        name: of the reader, a key of READERS. By default the one whose table is in
-            the folder, first of all labels.csv; without a table, the one that most names fit.
-
-    Returns:
-        the name of the reader, and its Reading, sorted by path.
+    By default by the one whose table is in the folder, first of all labels.csv; without a table, by
+    the one that most names fit. Returns its name, and its Reading, sorted by path.
     """
     listed = list_images(folder, recursive=True)
     paths = [path for path in listed if path.encode(errors='replace').decode() == path]

@@ -48,13 +48,9 @@ def find_morph_csv(folder: str) -> list[str]:
 def read_table(path, columns, is_known=None):
     """Read a table with a header; cells are separated by commas, semicolons, tabs or, in R, blanks.
 
-    Args:
-        columns: names that the header must have, in upper or lower case and in any order.
-        is_known: whether a cell of the first column names something. A table that is not in UTF-8
-            is read in the encoding in which most cells do.
-
-    Returns:
-        list of pairs: the number of a line, from 1, and a dict from columns to its cells.
+    The header must have the columns, in either case and in any order. is_known tells whether a cell
+    of the first one names something: a table that is not in UTF-8 is read in the encoding in which
+    most do. Returns pairs of a line's number, from 1, and a dict from columns to cells.
     """
     try:
         with open(path, 'rb') as file:

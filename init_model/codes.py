@@ -46,18 +46,12 @@ NAMES = tuple(f'codes/{field}' for field in Codes._fields)  # of the arrays in a
 
 
 def measure(z: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_categories: int) -> Codes:
-    """Return the `Codes` of faces.
+    """Return the `Codes` of faces with codes z [N, Z], of int age groups and genders [N].
 
     The mean of a cell with fewer than ENOUGH faces is that of a window of age groups around it,
     which grows until it has so many. The covariance is drawn towards a multiple of the identity,
-    as if by Z more faces, so that few faces give an invertible one too.
-
-    Args:
-        z: float array [N, Z].
-        groups, genders: int arrays [N], age groups and genders (0 male, 1 female).
-        num_categories: L.
-
-    An InputError says that there are fewer than two faces.
+    as if by Z more faces, so that few faces give an invertible one too. Fewer than two faces raise
+    an InputError.
     """
     if len(z) < 2:
         raise InputError(f'The codes of {len(z)} faces tell nothing of ages: take a data set.')

@@ -118,13 +118,8 @@ def adopt(model: Config, settings: dict) -> bool:
 def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> None:
     """Require that a checkpoint is of a model like the one that it is to be restored into.
 
-    A size that its settings lack is not compared; without age_upper it is of the original's groups.
-
-    Args:
-        origin: path of the checkpoint, for messages.
-        settings: of the checkpoint, as from `from_model`.
-        model: the FaceAging.
-        goes_on: whether its run is to be continued, on a data set of the same name.
+    Its settings are as from `from_model`. A size that they lack is not compared; without age_upper
+    it is of the original's groups. Where its run goes_on, the data set must have the same name.
 
     Raises:
         OtherModelError: a size or the age groups differ; says which.

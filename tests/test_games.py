@@ -3,7 +3,6 @@
 import functools
 import pathlib
 import shutil
-import sys
 import types
 import warnings
 
@@ -203,16 +202,3 @@ def test_a_photo_without_a_face(bundled):
     said = error_of('morph', '30_1_no.png', MAN)
     assert '30_1_no.png cannot be read' in said and said.endswith(': name a picture.')
     assert written() == ['30_1_wall.png']
-
-
-@pytest.fixture
-def no_detector(monkeypatch):
-    for name in [name for name in sys.modules if name.split('.')[0] == 'mtcnn']:
-        monkeypatch.setitem(sys.modules, name, None)
-    detector._stage.cache_clear()
-    detector._detector.cache_clear()
-
-
-def test_a_plain_test_without_a_detector(bundled, no_detector, tiny_main):
-    with pytest.raises(SystemExit, match='To find faces a detector is needed: install'):
-        tiny_main('--is_train', 'False', '--testdir', MAN)
