@@ -38,13 +38,12 @@ def decode_faces(
 
     Args:
         paths: list of N file names.
-        size_image: S, height and width of the result.
-        num_channels: C, 3 for RGB or 1 for luminance.
+        size_image, num_channels: S, height and width of the result; C, 3 for RGB, 1 for luminance.
         cache: where they are kept: 'memory', 'disk' (a temporary file, mapped into memory) or a
             folder, for the next time too (see decoded.py); None for the first of these two with
             enough space.
-        most_unreadable: largest part of the files that may be unreadable; one face is always
-            needed.
+        most_unreadable: largest part of the files that may be unreadable, but for one; with more,
+            or a cache that does not fit, an InputError is raised.
         reserved: bytes of memory that a cache leaves free if the program chooses it.
         thumbnails: array from `doubles.room` for N pictures, which gets theirs; None for none.
 
@@ -52,10 +51,6 @@ def decode_faces(
         faces: uint8 array [M, S, S, C], or an object that is indexed like one.
         kept: int64 array [M], their indices in paths, ascending.
         unreadable: dict from the paths of the others to phrases that say why.
-
-    Raises:
-        InputError: too many files are unreadable (the message names the first), or the cache
-            does not fit.
     """
     shape = len(paths), size_image, size_image, num_channels
     if cache is None or cache in CACHES:
