@@ -22,6 +22,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 from tqdm import tqdm
 
 import face_aging
@@ -196,13 +197,14 @@ def profile(model, size_batch, repeats, peak):
     return sorted(rows, key=lambda row: -row['ms'])
 
 
-def benchmark_generation(result, repeats):
+def benchmark_generation(result, repeats, size_matrix):
     """Add the time of a test grid; that of the program's test, and what it can't do without."""
     model = face_aging.FaceAging(is_training=False)
     images, gender = inputs(10)[0], labels.one_hot([0] * 10, 2)
-    result['generation_ms'] = 1e3 * seconds(
-        lambda: model.generate_ages(model.E(images), gender), repeats
-    )
+    grid = seconds(lambda: model.generate_ages(model.encode(images), gender), repeats)
+    flop = 2 * (10 * multiply_adds(model.E)[0] + 100 * multiply_adds(model.G)[0])
+    fraction = flop / grid / 1e9 / matmul_peak(tf.float32, size_matrix)
+    result['generation'] = {'ms': 1e3 * grid, 'fraction_of_peak': fraction}
     with tempfile.TemporaryDirectory() as folder:
         draw_faces.draw_data_set(folder + '/faces', 10)
         model.save_dir = folder
@@ -217,11 +219,24 @@ def benchmark_generation(result, repeats):
     result['test'] = {'s': whole, 'plain_s': plain, 'ratio': ratio}
 
 
+def benchmark_photos(result, repeats):
+    """Add the time of demo.photos with a photo of 12 megapixels and two made-up faces."""
+    photo = Image.new('RGB', (4000, 3000), 'tan')
+    for i, path in enumerate(sorted(MAIN.parent.glob('demo/faces/*'))[:2]):
+        face = Image.open(path).convert('RGB').resize((900, 900))
+        photo.paste(face, (500 + 1800 * i, 1000))
+    with tempfile.TemporaryDirectory() as folder:
+        photo.save(folder + '/photo.jpg')
+        words = ['-m', 'demo.photos', folder + '/photo.jpg', '--whole_photo', '--out', folder]
+        result['photos_s'] = statistics.median(process_seconds(*words) for _ in range(repeats))
+
+
 def benchmark_input(result, size_batch, repeats):
     with tempfile.TemporaryDirectory() as folder:
         draw_faces.draw_data_set(folder, 500)
         paths, ages, genders = labels.list_faces(folder)
         cold = seconds(lambda: pipeline.decode_faces(paths), 1)
+        kept = seconds(lambda: pipeline.decode_faces(paths, cache=folder + '/kept'), repeats)
         faces = np.repeat(pipeline.decode_faces(paths)[0], 10, axis=0)
     ages, genders = (
         labels.one_hot(np.repeat(ages, 10), 10),
@@ -236,6 +251,7 @@ def benchmark_input(result, size_batch, repeats):
     cached = seconds(epoch, repeats)
     result['input'] = {
         'cold_faces_per_s': len(paths) / cold,
+        'kept_faces_per_s': len(paths) / kept,
         'cached_faces_per_s': len(faces) // size_batch * size_batch / cached,
     }
 
@@ -286,15 +302,19 @@ def table(result):
             for t in rows[:SLOWEST]
         ]
     lines += [
-        f'generation      10 faces at 10 ages {result["generation_ms"]:8.0f} ms',
+        f'generation      10 faces at 10 ages {result["generation"]["ms"]:8.0f} ms '
+        f'{result["generation"]["fraction_of_peak"]:5.2f} of the peak',
+        f'photos          12 megapixels, two faces {result["photos_s"]:7.1f} s',
         f'test            10 faces, both grids {result["test"]["s"]:7.1f} s, '
         f'{result["test"]["ratio"]:.2f} of a process of import, weights and forward passes',
         f'input           cold {result["input"]["cold_faces_per_s"]:8.0f} faces/s, '
+        f'kept in a folder {result["input"]["kept_faces_per_s"]:8.0f} faces/s, '
         f'cached {result["input"]["cached_faces_per_s"]:8.0f} faces/s',
         f'summaries       {result["summaries"]["ms"]:8.1f} ms, '
         f'{result["summaries"]["fraction_of_step"]:.2%} of the fastest step',
         f'start           {result["start_to_first_step_s"]:8.1f} s until the first step',
-        f'peak memory     {result["peak_memory_mib"]:8.0f} MiB',
+        'peak memory     '
+        + ', '.join(f'{part} {mib:.0f} MiB' for part, mib in result['peak_memory_mib'].items()),
     ]
     if 'peak_gpu_memory_mib' in result:
         lines.append(f'   on the GPU   {result["peak_gpu_memory_mib"]:8.0f} MiB')
@@ -321,23 +341,27 @@ def main():
     precisions = ['float32', *(name for name in args.precision if name != 'float32')]
     sizes, largest = sorted(args.batch_size), max(args.batch_size)
     result = {'cpu': cpu(), 'batch_sizes': sizes, 'peak': {}, 'train': {}, 'layers': {}}
-    with tqdm(total=len(precisions) + 4, unit='part', dynamic_ncols=True) as progress:
+    result['peak_memory_mib'] = {}
+    with tqdm(total=len(precisions) + 5, unit='part', dynamic_ncols=True) as progress:
 
         def part(title, function, *arguments):
             progress.set_description(title)
             value = function(result, *arguments)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            result['peak_memory_mib'][title] = peak  # of this part and those before
             progress.update()
             return value
 
-        part('generation', benchmark_generation, args.repeats)  # while nothing else is in memory
         size_matrix = 8192 if on_gpu else 2048
+        # While nothing else is in memory:
+        part('generation', benchmark_generation, args.repeats, size_matrix)
+        part('photos', benchmark_photos, args.repeats)
         for precision in precisions[::-1]:  # float32 last: its model is used on
             how = precision, sizes, args.repeats, size_matrix, args.profile
             model = part(precision, benchmark_training, *how)
         part('input', benchmark_input, largest, args.repeats)
         part('summaries', benchmark_summaries, model, largest, args.repeats)
         part('start', benchmark_start)
-    result['peak_memory_mib'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if on_gpu:
         peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
         result['peak_gpu_memory_mib'] = peak / 2**20
