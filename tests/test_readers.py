@@ -345,38 +345,6 @@ def test_a_name_that_is_not_utf8(put):
     assert list(reading.skipped.values()) == ['a name that is not in UTF-8']
 
 
-# ----------------------------------------------------------------------------- training
-
-
-def tree_of(name, put, tmp_path):
-    """Put eight faces in the layout of a data set."""
-    ages = range(20, 28)
-    if name == 'UTKFace':
-        return put(*MALFORMED, *(f'{age}_0_0_20170116174525125.jpg' for age in ages))
-    if name == 'FGNET':
-        return put(*(f'images/001A{age}.JPG' for age in ages), genders='person,gender\n001,male\n')
-    if name == 'MORPH':
-        return put(*(f'Album2/009055_1M{age}.JPG' for age in ages), morph_2008=MORPH_HEADER)
-    if name == 'CACD':
-        folder = put(*(f'{a}_Robin_Williams_0001.jpg' for a in ages), *CACD_NAMES, genders=GENDERS)
-        write_mat(tmp_path / 'set' / tables.CACD_MAT, CACD_NAMES, [52, 24, 16])
-        return folder
-    rows = [f'{age}/a.webp,{age},m' for age in ages]
-    return put(*(f'{a}/a.webp' for a in ages), labels='\n'.join(['file,age,gender', *rows]))
-
-
-@pytest.mark.usefixtures('eagerly', 'no_init_model')
-@pytest.mark.parametrize('name', ['UTKFace', 'FGNET', 'MORPH', 'CACD', 'mine'])
-def test_training_for_a_step(put, tmp_path, tiny_main, name, capsys):
-    tree_of(name, put, tmp_path)
-    (tmp_path / 'set').rename(tmp_path / name)
-    words = '--dataset', name, '--datadir', tmp_path, '--savedir', tmp_path / 'save', '--epoch', 1
-    tiny_main(*words, '--batch_size', 4, '--age_groups', '9,21,24,60')
-    count = {'UTKFace': 13, 'CACD': 11}.get(name, 8)
-    assert f'{count} faces, {count // 4 - 1} batches of 4,' in capsys.readouterr().out
-    assert (tmp_path / 'save' / 'samples' / '01.png').exists()
-
-
 # --------------------------------------------------------------------------- age groups
 
 
