@@ -82,9 +82,10 @@ def require_face(photo: Photo, name: str):
         )
 
 
-def cut_out(photo: Photo, index: int, size: int) -> tuple[np.ndarray, float]:
-    """Return a face, float32 [size, size, 3] in [-1, 1], as a model takes it, with its contrast
-    stretched, and the levels that are -1 and 1 there, float32 [2].
+def cut_out(photo: Photo, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a face as a model takes it, and the levels of the photo that are -1 and 1 there.
+
+    float32 [size, size, 3] in [-1, 1], with its contrast stretched, and float32 [2].
     """
     crop = photo.pixels
     if not photo.is_face:

@@ -48,7 +48,7 @@ def test_a_second_process_is_refused(tiny, faces, tmp_path, capsys):
     said = capsys.readouterr().out
     assert said == (
         f'\tThe training before, process {process.pid}, was killed, perhaps for lack of memory: '
-        'if that happens again, pass --cache disk or none, or a smaller --batch_size.\n'
+        'if that happens again, pass --cache disk, or a smaller --batch_size.\n'
     )
     assert said.strip() in (save / 'train.log').read_text()
 
