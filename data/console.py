@@ -187,8 +187,7 @@ def prepare() -> None:
         else show(kind, *rest)
     )
     if level == QUIET:
-        # Python's errors keep their place, file descriptor 2, to which C++ code writes, leads
-        # nowhere.
+        # Python's errors are still shown; file descriptor 2, where C++ code writes, leads nowhere.
         sys.stderr = os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')
         faulthandler.enable(sys.stderr)
         _discard(sys.__stderr__)
