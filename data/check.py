@@ -6,28 +6,21 @@ whether a training could start; if it could not, the exit status is 1.
 
 import argparse
 import collections
-import concurrent.futures
 import csv
 import os
 
 import numpy as np
 
-from data import doubles, files, flag_types, labels, limits, pictures, pipeline, readers, tables
-from data.console import InputError, Progress, one_sentence
+from data import doubles, files, flag_types, labels, pipeline, readers, tables
+from data.console import InputError, one_sentence
 
 SMALL = 128  # pixels: faces are resized to this by default, so smaller ones are enlarged
 UNREADABLE = 'unreadable'
 OLD_TABLE = 'labels.old.csv'  # labels.csv, once a new one is written
 
 
-def look_at(path, thumbnail):
-    """Decode a picture, fill its thumbnail, and return what is wrong: {finding: detail}."""
-    try:
-        with pictures.open_picture(path) as image:
-            thumbnail[:] = doubles.thumbnail(image)
-            width, height = image.size
-    except pictures.UnreadableError as error:
-        return {UNREADABLE: error.reason}
+def look_at(width, height):
+    """Return what is wrong with a picture of this size: {finding: detail}."""
     found, size = {}, f'{width} x {height}'
     if width != height:
         found['not square: will be squeezed'] = size
@@ -37,12 +30,16 @@ def look_at(path, thumbnail):
 
 
 def look_at_all(paths):
-    """Look at pictures in parallel; return what `look_at` returns, and uint8 thumbnails."""
-    thumbnails = doubles.room(len(paths))
-    # Threads, since Pillow decodes without Python's lock.
-    with concurrent.futures.ThreadPoolExecutor(limits.cpu_count()) as pool:
-        seen = pool.map(look_at, paths, thumbnails)
-        return [*Progress(seen, 'Checking', len(paths), unit=' faces')], thumbnails
+    """Look at pictures in parallel; return what is wrong with each, and uint8 thumbnails."""
+    thumbnails, seen = doubles.room(len(paths)), {}
+
+    def look(index, image):
+        thumbnails[index] = doubles.thumbnail(image)
+        seen[int(index)] = look_at(*image.size)
+
+    failures = pipeline.open_all(paths, look, title='Checking')
+    seen |= {index: {UNREADABLE: reason} for index, reason in failures.items()}
+    return [seen[index] for index in range(len(paths))], thumbnails
 
 
 def count_table(faces, age_upper):

@@ -4,6 +4,7 @@ import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -76,18 +77,20 @@ def decode_faces(
 
 
 def _fill(paths, faces, thumbnails):
-    """Decode pictures into arrays, `thumbnails` None for none; return what `_open_all` does."""
+    """Decode pictures into arrays, `thumbnails` None for none; return what `open_all` does."""
 
     def look(index, image):
         faces[index] = pictures.to_face(image, faces.shape[1]).reshape(faces.shape[1:])
         if thumbnails is not None:
             thumbnails[index] = doubles.thumbnail(image)
 
-    return _open_all(paths, faces.shape[3] == 1, look)
+    return open_all(paths, look, faces.shape[3] == 1)
 
 
-def _open_all(paths, is_gray, look):
-    """Call look(index, image) for each picture, in parallel, with a progress bar.
+def open_all(
+    paths: list[str], look: Callable, is_gray: bool = False, title: str = 'Decoding'
+) -> dict[int, str]:
+    """Call look(index, PIL image) for each picture, in parallel, with a progress bar.
 
     Returns a dict from the indices of unreadable pictures to phrases that say why.
     """
@@ -106,7 +109,7 @@ def _open_all(paths, is_gray, look):
         num_parallel_calls=limits.cpu_count(),
         deterministic=False,
     )
-    for _ in Progress(indices, 'Decoding', len(paths), unit=' faces', disable=not paths):
+    for _ in Progress(indices, title, len(paths), unit=' faces', disable=not paths):
         pass
     return dict(sorted(failures.items()))
 
@@ -114,13 +117,13 @@ def _open_all(paths, is_gray, look):
 def _take_from(folder, paths, shape, thumbnails):
     """Take decoded faces from a folder, where they are decoded into if it lacks them.
 
-    Returns uint8 [N, S, S, C], mapped, not to be written to, and what `_open_all` does.
+    Returns uint8 [N, S, S, C], mapped, not to be written to, and what `open_all` does.
     """
     place = decoded.Folder(folder, paths, shape, doubles.room(len(paths)).shape)
     found = place.read()
     if found:
         unreadable = [paths[int(index)] for index in found[1]]
-        if len(_open_all(unreadable, shape[3] == 1, lambda *_: None)) < len(unreadable):
+        if len(open_all(unreadable, lambda *_: None)) < len(unreadable):
             found = None  # one can be read now
     (faces, small), failures = found or place.write(lambda *arrays: _fill(paths, *arrays))
     if thumbnails is not None:
@@ -138,7 +141,7 @@ def find_photos(paths):
     def look(index, image):
         thumbnails[index] = doubles.thumbnail(image)
 
-    _open_all(paths, False, look)
+    open_all(paths, look)
     return doubles.find(thumbnails)
 
 
