@@ -95,8 +95,7 @@ class Writer:
             for year, *faces in zip(years, *shown, strict=True):
                 pixels = photo.pixels.copy()
                 for person, face in zip(people, faces, strict=True):
-                    change = (face - person.image) * 127.5
-                    whole_photo.add_change(pixels, person.landmarks, change)
+                    whole_photo.change_face(pixels, person, face)
                 written.append(f'photo_{name}_{gender}_{year}.{whole_photo.SUFFIXES[photo.format]}')
                 with files.replacing(os.path.join(self.out, written[-1])) as aside:
                     whole_photo.save(aside, pixels, photo)

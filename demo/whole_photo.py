@@ -24,10 +24,15 @@ SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png'}  # of the formats in which photos are w
 QUALITY, COMPRESSION = 95, 1
 
 
+def change_face(pixels: np.ndarray, portrait: portraits.Portrait, face: np.ndarray):
+    """Change a portrait's face in its photo, in place, into how `portraits.show` shows it."""
+    add_change(pixels, portrait.landmarks, (face - portrait.image) * 127.5)
+
+
 def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
     """Add a change of a face to its photo [H, W, 3], in place.
 
-    The change is float [S, S, C], C 1 or 3, in levels of the photo: what is to be added to the face
+    The change is float [S, S, 3], in levels of the photo: what is to be added to the face
     as `detector.cut_out` cuts it out, scaled to [S, S].
     """
     size = len(change)

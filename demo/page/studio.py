@@ -84,7 +84,7 @@ class Studio:
         (face,) = portraits.show(self.method, portrait, [age], gender, *strength)
         photo = portrait.photo
         pixels = photo.pixels.copy()
-        whole_photo.add_change(pixels, portrait.landmarks, (face - portrait.image) * 127.5)
+        whole_photo.change_face(pixels, portrait, face)
         picture = to_address(photo.format, lambda file: whole_photo.save(file, pixels, photo))
         name = f'photo_{age:.0f}_{gender}.{whole_photo.SUFFIXES[photo.format]}'
         return show_picture(picture, f'At {age:.0f} years', name)
