@@ -16,14 +16,13 @@ BOOLEANS = dict.fromkeys(('true', 't', 'yes', 'y', '1'), True)
 BOOLEANS |= dict.fromkeys(('false', 'f', 'no', 'n', '0'), False)
 MOST = 1_000_000  # epochs, faces, steps; more is a slip of the finger
 READERS = ('utkface', 'fgnet', 'morph', 'cacd', 'csv')  # those of data.readers, spared its imports
+CACHES = 'memory', 'disk'  # of decoded faces, see pipeline.py
 AGE_GROUPS = '5,10,15,20,30,40,50,60,70'  # labels.AGE_UPPER
 # Flags that main.py once had.
 MOVED = 'align gender ages gif age_shift likeness age whole_photo everyone'.split()
 MOVED_TO = 'python -m demo.photos'
 
 flags.disclaim_key_flags()  # those that `define` makes are the program's
-
-CACHES = 'memory', 'disk'  # of decoded faces, see pipeline.py
 
 
 class WrongValueError(argparse.ArgumentTypeError, ValueError):
@@ -46,11 +45,7 @@ def path(word: str) -> str:
 
 
 def cache(word: str) -> str:
-    """Return the name of a cache of decoded faces, see `pipeline.CACHES`, or the path of a folder.
-
-    Raises:
-        ValueError: it is neither; a folder exists, or its name has a separator.
-    """
+    """Return one of CACHES, or the path of a folder that exists or is written with a separator."""
     if word in CACHES or os.path.isdir(path(word)) or os.sep in word or '/' in word:
         return path(word)
     raise WrongValueError(f'{word!r} is not {"|".join(CACHES)}, nor a folder: make it, or ./{word}')
