@@ -60,6 +60,13 @@ def test_a_changed_picture_is_decoded_anew(decode, paths):
     assert np.ptp(faces[0]) == 255  # the red one
 
 
+def test_a_picture_of_another_time_is_decoded_anew(decode, paths):
+    """It may have changed, though its size has not."""
+    decode()
+    os.utime(paths[0], ns=(0, os.stat(paths[0]).st_mtime_ns + 1_000_000_000))
+    assert decode()[-1] == 11
+
+
 def test_a_new_name_is_another_data_set(decode, paths):
     decode()
     paths[0] = str(pathlib.Path(paths[0]).rename(pathlib.Path(paths[0]).with_name('1_1_x.png')))
