@@ -1,8 +1,8 @@
 """Show the people in photos at other ages: python -m demo.photos PHOTO, or a folder of photos.
 
 Finds the faces, and writes a strip of each as male and one as female, ages_<name>_male.png and
-ages_<name>_female.png, and a table of all, photos.csv; where it is asked, also animations and whole
-photos. A picture that is a face as in UTKFace is taken as it is.
+ages_<name>_female.png, and a table of all, photos.csv; where it is asked, also animations, whole
+photos and videos. A picture that is a face as in UTKFace is taken as it is.
 """
 
 import argparse
@@ -62,7 +62,7 @@ class Writer:
             portrait = portraits.portray(self.method, photo, index, path, self.args.age)
             people.append(portrait)
             written.append(self._write_strips(portrait, own_name))
-            if self.args.whole_photo and not self.args.everyone:
+            if not self.args.everyone:
                 written[-1] += self._write_whole([portrait], own_name)
         together = self._write_whole(people, name) if self.args.everyone else []
         for portrait, names in zip(people, written, strict=True):
@@ -79,27 +79,41 @@ class Writer:
             faces = portraits.show(self.method, portrait, years, gender)
             written.append(f'ages_{name}_{gender}.png')
             path = os.path.join(self.out, written[-1])
-            strips.save_strip([portrait.image, *faces], titles, path)
+            tiles = whole_photo.cut_tiles(portrait, faces, self.method.likeness)
+            strips.save_strip(tiles, titles, path)
             if self.args.gif:
                 frames = portraits.show(self.method, portrait, glide, gender)
+                tiles = whole_photo.cut_tiles(portrait, frames, self.method.likeness)
                 written.append(f'ages_{name}_{gender}.gif')
-                strips.save_gif(frames, glide, os.path.join(self.out, written[-1]))
+                strips.save_gif(tiles[1:], glide, os.path.join(self.out, written[-1]))
         return written
 
     def _write_whole(self, people, name):
-        """Write the whole photo of people with all of them changed; return the files' names."""
-        photo, written = people[0].photo, []
+        """Write whole photos and videos of people, all of them changed; return the files' names."""
+        written = []
         years = self.args.ages or WHOLE_PHOTO_AGES
+        glide = labels.glide_years(self.method.model.age_upper)
         for gender in self.genders:
-            shown = [portraits.show(self.method, person, years, gender) for person in people]
-            for year, *faces in zip(years, *shown, strict=True):
-                pixels = photo.pixels.copy()
-                for person, face in zip(people, faces, strict=True):
-                    whole_photo.change_face(pixels, person, face)
-                written.append(f'photo_{name}_{gender}_{year}.{whole_photo.SUFFIXES[photo.format]}')
-                with files.replacing(os.path.join(self.out, written[-1])) as aside:
-                    whole_photo.save(aside, pixels, photo)
+            if self.args.whole_photo or self.args.everyone:
+                changed = whole_photo.change_photo(people, self._show(people, years, gender))
+                for year, pixels in zip(years, changed, strict=True):
+                    suffix = whole_photo.SUFFIXES[people[0].photo.format]
+                    written.append(f'photo_{name}_{gender}_{year}.{suffix}')
+                    with files.replacing(os.path.join(self.out, written[-1])) as aside:
+                        whole_photo.save(aside, pixels, people[0].photo)
+            if self.args.video:
+                small = [portraits.reduce(person, whole_photo.SCREEN) for person in people]
+                frames = whole_photo.change_photo(small, self._show(people, glide, gender))
+                written.append(f'video_{name}_{gender}.mp4')
+                with (
+                    files.replacing(os.path.join(self.out, written[-1])) as aside,
+                    open(aside, 'wb') as file,
+                ):
+                    strips.save_video([*frames], file)
         return written
+
+    def _show(self, people, years, gender):
+        return [portraits.show(self.method, person, years, gender) for person in people]
 
     def _add_row(self, path, portrait, written):
         """Add the table's row of a face."""
@@ -123,7 +137,7 @@ class Writer:
         """Return a phrase that counts what was written."""
         written = {name for row in self.rows for name in row[-1].split('; ')}
         photos = [name for name in written if name.startswith('photo_')]
-        animations = [name for name in written if name.endswith('.gif')]
+        animations = [name for name in written if name.endswith(('.gif', '.mp4'))]
         counts = [_count(len(written) - len(animations) - len(photos), 'strip')]
         counts += [_count(len(animations), 'animation')] if animations else []
         counts += [_count(len(photos), 'photo')] if photos else []
@@ -144,6 +158,7 @@ def main(argv=None):
     portraits.add_out(parser)
     parser.add_argument('--gif', action='store_true', help='also write animations')
     parser.add_argument('--whole_photo', action='store_true', help='also write whole photos')
+    parser.add_argument('--video', action='store_true', help='also write videos of whole photos')
     parser.add_argument('--everyone', action='store_true', help='the same, all faces in one')
     parser.add_argument('--ages', help='years, such as 5,30,65; default: the age groups')
     parser.add_argument(

@@ -150,6 +150,16 @@ def portray(
     )
 
 
+def reduce(portrait: Portrait, side: int) -> Portrait:
+    """Return a Portrait in a photo whose longer side has at most `side` pixels."""
+    photo = portrait.photo
+    small = Image.fromarray(photo.pixels)
+    small.thumbnail([side, side], Image.Resampling.LANCZOS, reducing_gap=3)
+    landmarks = photo.landmarks * small.size / photo.pixels.shape[1::-1]
+    photo = photo._replace(pixels=np.asarray(small), landmarks=landmarks)
+    return portrait._replace(photo=photo)
+
+
 def show(
     method: likeness.AgingMethod,
     portrait: Portrait,

@@ -12,14 +12,17 @@ from data import console
 TITLE_BAND = 1 / 6  # height of a title's band, as a part of the picture's width
 TITLE_FONT = 2 / 3  # height of its letters, as a part of the band's: 14 pixels at 128 a face
 FRAME_MS, END_FRAME_MS = 100, 800  # how long an animation shows a frame, and its first and last
+SMPTE_170M = 6  # the colours of PyAV's frames, as H.264 counts them
 
 
 def titled(images: typing.Sequence[np.ndarray], titles: typing.Sequence) -> np.ndarray:
-    """Put a title, a string or number, above each of N images [N, H, W, 3] in [-1, 1].
+    """Put a title, a string or number, above each of N images.
 
-    Returns uint8 [N, H + TITLE_BAND * W, W, 3].
+    Images are [N, H, W, 3], uint8 or in [-1, 1]; returns uint8 [N, H + TITLE_BAND * W, W, 3].
     """
-    pixels = ops.image_grid(images, size_frame=(len(images), 1)).reshape(np.shape(images))
+    pixels = np.asarray(images)
+    if pixels.dtype != np.uint8:
+        pixels = ops.image_grid(pixels, size_frame=(len(pixels), 1)).reshape(pixels.shape)
     width = pixels.shape[2]
     height = round(width * TITLE_BAND)
     font = ImageFont.load_default(height * TITLE_FONT)
@@ -34,7 +37,7 @@ def titled(images: typing.Sequence[np.ndarray], titles: typing.Sequence) -> np.n
 def draw_strip(
     images: typing.Sequence[np.ndarray], titles: typing.Sequence, rows: int = 1
 ) -> np.ndarray:
-    """Return images [N, H, W, 3] in [-1, 1], each `titled`, in rows as one picture, uint8."""
+    """Return N images, each `titled`, in rows as one picture, uint8 [H, W, 3]."""
     return ops.image_grid(titled(images, titles), (0, 255), (rows, len(images) // rows))
 
 
@@ -50,7 +53,7 @@ def save_gif(
     titles: typing.Sequence,
     save_path: str | os.PathLike | typing.BinaryIO,
 ):
-    """Write images [N, H, W, 3] in [-1, 1], each `titled`, as an endless animation, to and fro."""
+    """Write N images, each `titled`, as an endless animation (GIF), there and back."""
     frames = titled(images, titles)
     # The 256 colours that fit all frames best, chosen from a quarter of the pixels; with a standard
     # palette bright skin falls into patches. No dithering: it flickers and takes half as much space
@@ -66,3 +69,29 @@ def save_gif(
         frames[0].save(
             save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
         )
+
+
+def save_video(frames: typing.Sequence[np.ndarray], file: typing.BinaryIO):
+    """Write frames uint8 [H, W, 3] as a video (MP4 of H.264), there and back.
+
+    Its frames are shown as long as those of `save_gif`. Raises an InputError without the encoder, PyAV.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise console.InputError(
+            'A video needs the package av: pip install -r demo/requirements.txt.'
+        ) from error
+    last, hold = len(frames) - 1, END_FRAME_MS // FRAME_MS
+    order = [*[0] * hold, *range(1, last), *[last] * hold, *range(last - 1, 0, -1)]
+    height, width = (side // 2 * 2 for side in frames[0].shape[:2])  # H.264 takes even sides
+    with av.open(file, 'w', format='mp4') as video:
+        stream = video.add_stream('libx264', rate=1000 // FRAME_MS)
+        stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+        # Without these marks Chromium takes the colours of more than 719 lines by another matrix.
+        for mark in ('colorspace', 'color_primaries', 'color_trc'):
+            setattr(stream.codec_context, mark, SMPTE_170M)
+        for index in order:
+            frame = av.VideoFrame.from_ndarray(frames[index][:height, :width])
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode())

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+import ops
 from data import detector
 from demo import portraits
 
@@ -18,6 +19,8 @@ from demo import portraits
 # to MASK_CORE and 0 from MASK_EDGE on, in parts of the crop's width. There hair and ears end.
 MASK_CORE, MASK_EDGE = 0.42, 0.6
 MASK_POWER = 4  # 2 is a circle, more is squarer
+TILE = 256  # pixels, side of a face on a strip
+SCREEN = 1280  # pixels, longer side of a photo in videos and on the page
 BAND = 256  # rows of a photo that are changed at a time: bounds the memory
 SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png'}  # of the formats in which photos are written
 # A JPEG's further loss cannot be seen; a PNG takes a sixth of the time of the usual level.
@@ -27,6 +30,44 @@ QUALITY, COMPRESSION = 95, 1
 def change_face(pixels: np.ndarray, portrait: portraits.Portrait, face: np.ndarray):
     """Change a portrait's face in its photo, in place, into how `portraits.show` shows it."""
     add_change(pixels, portrait.landmarks, (face - portrait.image) * 127.5)
+
+
+def change_photo(
+    people: list[portraits.Portrait], faces: list[np.ndarray]
+) -> typing.Iterator[np.ndarray]:
+    """Yield a photo N times, uint8 [H, W, 3], with its people as `portraits.show` shows each."""
+    for shown in zip(*faces, strict=True):
+        pixels = people[0].photo.pixels.copy()
+        for portrait, face in zip(people, shown, strict=True):
+            change_face(pixels, portrait, face)
+        yield pixels
+
+
+def cut_tiles(portrait: portraits.Portrait, faces: np.ndarray, likeness: float) -> np.ndarray:
+    """Return a face from its photo, and as `portraits.show` shows it N times.
+
+    uint8 [1 + N, TILE, TILE, 3]. What is finer than the model's pixels is the photo's, but with
+    likeness 0, which is the paper's method.
+    """
+    crop = detector.cut_out(portrait.photo.pixels, portrait.landmarks, TILE)
+    tiles = np.repeat(crop[None], 1 + len(faces), axis=0)
+    for tile, face in zip(tiles[1:], faces, strict=True):
+        if likeness:
+            add_change(tile, detector.PLACES * TILE, (face - portrait.image) * 127.5)
+        else:
+            made = Image.fromarray(ops.image_grid(face[None]))
+            tile[:] = made.resize([TILE, TILE], Image.Resampling.BICUBIC)
+    return tiles
+
+
+def surroundings(landmarks: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the rows and columns of a photo [H, W, 3] in which `add_change` changes a face."""
+    x, y, width, _ = portraits.place_of(landmarks)
+    # No corner of the rounded square is farther from its centre than 1.2 of half its width.
+    reach = 1.2 * MASK_EDGE * width
+    left, right = np.clip([x - reach, x + reach], 0, shape[1]).astype(int)
+    top, bottom = np.clip([y - reach, y + reach], 0, shape[0]).astype(int)
+    return slice(top, bottom), slice(left, right)
 
 
 def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
@@ -45,13 +86,10 @@ def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
         change = ndimage.gaussian_filter(change, (blur, blur, 0), mode='nearest')
     change = change * _mask(size, margin)[:, :, None]
     channels = [Image.fromarray(x) for x in np.moveaxis(change, -1, 0).astype(np.float32)]
-    # No corner of the rounded square is farther from its centre than 1.2 of half its width.
-    centre, reach = (size / 2 * (1 + 1j) - b) / a, 1.2 * MASK_EDGE * size / abs(a)
-    low = np.clip([centre.real - reach, centre.imag - reach], 0, pixels.shape[1::-1]).astype(int)
-    high = np.clip([centre.real + reach, centre.imag + reach], 0, pixels.shape[1::-1]).astype(int)
-    for top in range(low[1], high[1], BAND):
-        band = pixels[top : min(top + BAND, high[1]), low[0] : high[0]]
-        origin = a * complex(low[0], top) + b + margin * (1 + 1j)
+    rows, columns = surroundings(landmarks, pixels.shape)
+    for top in range(rows.start, rows.stop, BAND):
+        band = pixels[top : min(top + BAND, rows.stop), columns]
+        origin = a * complex(columns.start, top) + b + margin * (1 + 1j)
         place = [a.real, -a.imag, origin.real, a.imag, a.real, origin.imag]
         for i, channel in enumerate(channels):
             added = channel.transform(
