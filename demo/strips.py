@@ -74,7 +74,7 @@ def save_gif(
 def save_video(frames: typing.Sequence[np.ndarray], file: typing.BinaryIO):
     """Write frames uint8 [H, W, 3] as a video (MP4 of H.264), there and back.
 
-    Its frames are shown as long as those of `save_gif`. Raises an InputError without the encoder, PyAV.
+    Its frames are shown as long as those of `save_gif`. Raises an InputError without PyAV.
     """
     try:
         import av

@@ -20,15 +20,16 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 import ops
-from data import console, labels
-from demo import likeness, portraits
+from data import console
+from demo import likeness, photos
 from demo.page import layout
-from demo.portraits import Portrait
+from demo.page.studio import Shown
 from face_aging import INIT_MODEL, FaceAging
 from tests.test_main import ROOT
 
 MADE_UP = ROOT / 'demo' / 'faces'
 MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '19_1_madeup003.jpg'
+expect.set_options(timeout=60_000)  # of a busy machine, ms
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SWITCHES = [
     '--no-sandbox',  # which a container lacks
@@ -114,14 +115,15 @@ def example(page, path, box='#photo'):
     page.locator(f'{box} .photo').wait_for()
 
 
+def expect_shown(page, title):
+    """Wait until the photo is shown with a face at an age; return that face's picture, bytes."""
+    expect(page.locator('#photo .year')).to_have_text(title)
+    return file_of(page.locator('#photo .after img[src]').last)
+
+
 def result(page, name):
     """Wait for a picture that would be saved as `name`; return its file, bytes."""
     return file_of(page.locator(f'figure:has([download="{name}"]) img'))
-
-
-def shown(page, caption):
-    """Wait for a picture with a caption; return its file, bytes."""
-    return file_of(page.get_by_alt_text(caption, exact=True))
 
 
 def file_of(picture):
@@ -135,14 +137,14 @@ def set_slider(page, label, value):
     number.press('Enter')
 
 
-def address(data):
-    return 'data:image/png;base64,' + base64.b64encode(data).decode()
+def address(data, kind='png'):
+    return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
 
 
-def saved(page, name):
-    """Click the button that saves a picture under a name; return the file's bytes."""
+def saved(page, button, name):
+    """Click a button that saves a file under a name; return the file's bytes."""
     with page.expect_download() as download:
-        page.get_by_role('button', name=f'Save {name}').click()
+        page.get_by_role('button', name=button).click()
     assert download.value.suggested_filename == name
     return pathlib.Path(download.value.path()).read_bytes()
 
@@ -154,7 +156,7 @@ def pixels(data):
 
 def who(page):
     """Return the path of the person whose face is shown: of the two the nearer one."""
-    face = pixels(shown(page, 'The photo'))
+    face = pixels(file_of(page.get_by_alt_text('The face that the model takes')))
 
     def distance(path):
         return np.abs(face - ops.load_image(path, 128, (0, 255))).mean()
@@ -162,69 +164,106 @@ def who(page):
     return min((MAN, WOMAN), key=distance)
 
 
-def test_a_face_of_two_at_another_age_saved(visit, two_faces, model):
+def written(tmp_path, *words):
+    """Return what `python -m demo.photos` writes: files' contents by their names."""
+    out = tmp_path / 'out'
+    photos.main([str(word) for word in (*words, '--out', out)])
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_what_is_saved_is_what_the_program_writes(visit, two_faces, tmp_path):
     page = visit()
     give(page, two_faces)
-    expect(page.locator('#photo .frame')).to_have_count(2)
-    large, small = page.locator('#photo .frame').all()
+    expect_shown(page, 'At 65')
     assert who(page) == WOMAN
-    first = address(shown(page, 'The photo'))
-    expect(large).to_have_attribute('aria-pressed', 'true')
-    small.click()
+    page.locator('#photo .frame').nth(1).click()
     expect(page.locator('#photo .frame').nth(1)).to_have_attribute('aria-pressed', 'true')
-    expect(page.get_by_alt_text('The photo')).not_to_have_attribute('src', first)
     page.get_by_label('female', exact=True).check()
-    at_65 = result(page, 'age_65_female.png')
-    assert who(page) == MAN
     set_slider(page, 'Age in years', 5)
-    at_5 = result(page, 'age_5_female.png')
-    assert np.abs(pixels(at_5) - pixels(at_65)).mean() > 2
-    assert saved(page, 'age_5_female.png') == at_5
-    page.get_by_role('button', name='Whole photo').click()
-    whole = saved(page, 'photo_5_female.png')
-    changed = (pixels(whole) != pixels(two_faces.read_bytes())).any(axis=-1)
-    assert changed[60:150, 50:140].mean() > 0.9  # his face
-    changed[:200, :200] = False  # and its surroundings
-    assert not changed.any()
+    expect_shown(page, 'At 5')
+    assert who(page) == MAN
+    whole = saved(page, 'Save picture', 'two_2_at_5.png')
+    words = two_faces, '--gender', 'female'
+    files = written(tmp_path, *words, '--ages', '5', '--whole_photo', '--video', '--gif')
+    assert whole == files['photo_two_2_female_5.png']
+    assert saved(page, 'Save GIF', 'two_2_ages.gif') == files['ages_two_2_female.gif']
+    assert saved(page, 'Save video', 'two_2_ages.mp4') == files['video_two_2_female.mp4']
+    strip = saved(page, 'Save strip', 'two_2_ages.png')
+    np.testing.assert_array_equal(
+        pixels(strip), pixels(written(tmp_path, *words)['ages_two_2_female.png'])
+    )
 
 
-def test_the_face_follows_age_shift_and_likeness(visit, model):
-    """With both at 0 it is the paper's."""
+def test_the_strip_follows_the_method(visit, tmp_path):
+    """With both sliders at 0 it is the paper's."""
     page = visit()
     example(page, MAN)
-    faces = [result(page, 'age_65_male.png')]
-    portrait = portraits.portray(likeness.AgingMethod(model, None, 0, 0), portraits.open_photo(MAN))
-    z = portrait.people.z
-    for label in ('Age shift', 'Likeness'):
+    expect_shown(page, 'At 65')
+    page.get_by_text('More', exact=True).click()
+    for label in ('How much the age shows', 'How much of the photo stays'):
         set_slider(page, label, 0)
-        expect(page.locator('#picture img').nth(1)).not_to_have_attribute('src', address(faces[-1]))
-        faces.append(result(page, 'age_65_male.png'))
+    words = MAN, '--gender', 'male', '--age_shift', 0, '--likeness', 0
+    expected = pixels(written(tmp_path, *words)['ages_23_0_madeup004_male.png'])
+    strip = saved(page, 'Save strip', '23_0_madeup004_ages.png')
+    np.testing.assert_array_equal(pixels(strip), expected)
 
-    def expected(age):
-        face = model.generate(z, age, labels.one_hot([0], 2))
-        return ops.image_grid(portraits.with_levels(face, portrait.levels))
 
-    np.testing.assert_allclose(pixels(faces[-1]), expected(labels.age_label([65])), atol=2)
-    strip = pixels(shown(page, 'All ages, as male, age shift 0, likeness 0'))[-128:]
-    np.testing.assert_allclose(strip[:, 128:256], expected(labels.one_hot([0], 10)), atol=2)
+def test_before_and_after(visit):
+    page = visit()
+    example(page, WOMAN)
+    after = page.locator('#photo .after')
+    expect_shown(page, 'At 65')
+    expect(after).to_have_css('clip-path', 'inset(0px 0px 0px 0%)')
+    page.get_by_label('Before and after').fill('40')
+    expect(after).to_have_css('clip-path', 'inset(0px 0px 0px 40%)')
+
+
+def test_the_timeline(visit):
+    """A tile is laid over the photo and moves the slider; so does playing, up to the last age."""
+    page = visit()
+    example(page, MAN)
+    at_65 = expect_shown(page, 'At 65')
+    tile = page.locator('#ages .tile', has_text='6-10')
+    child = file_of(tile.locator('img'))
+    tile.click()
+    assert expect_shown(page, '6-10') == child
+    assert np.abs(pixels(child) - pixels(at_65)).mean() > 2
+    age = page.get_by_label('number input for Age in years')
+    expect(age).to_have_value('8')
+    page.get_by_label('Play the ages').click()
+    expect(page.locator('#ages .tile').last).to_have_attribute('aria-pressed', 'true')
+    expect_shown(page, 'over 70')
+    expect(age).to_have_value('80')
+    expect(page.get_by_label('Play the ages')).to_have_attribute('aria-pressed', 'false')
+    set_slider(page, 'Age in years', 8)
+    expect_shown(page, 'At 8')
+
+
+def test_the_own_age_is_told_and_can_be_corrected(visit, tmp_path):
+    page = visit()
+    example(page, MAN)
+    own = page.get_by_label('Own age')
+    expect(own).to_have_value('23')
+    page.get_by_text("Told by the photo's name.").wait_for()
+    guessed = expect_shown(page, 'At 65')
+    own.fill('60')
+    own.press('Enter')
+    page.get_by_text('As you told it.').wait_for()
+    face = page.locator('#photo .after img').last
+    expect(face).not_to_have_attribute('src', address(guessed, 'jpeg'))
+    words = MAN, '--gender', 'male', '--age', 60
+    strip = written(tmp_path, *words)['ages_23_0_madeup004_male.png']
+    saved_strip = saved(page, 'Save strip', '23_0_madeup004_ages.png')
+    np.testing.assert_array_equal(pixels(saved_strip), pixels(strip))
 
 
 def test_without_statistics_there_is_no_age_shift(model):
     page = layout.build(likeness.AgingMethod(model, None, 0, 1))
-    (slider,) = (b for b in page.blocks.values() if getattr(b, 'label', None) == 'Age shift')
+    (slider,) = (
+        b for b in page.blocks.values() if getattr(b, 'label', None) == 'How much the age shows'
+    )
     assert (slider.interactive, slider.value) == (False, 0)
     assert 'python -m init_model.codes' in slider.info
-
-
-def test_strip_and_animation_are_saved(visit):
-    page = visit()
-    example(page, MAN)
-    strip = result(page, 'ages_male.png')
-    assert saved(page, 'ages_male.png') == strip
-    assert pixels(strip).shape[1] == 11 * 128
-    page.get_by_role('button', name='Animation').click()
-    with Image.open(io.BytesIO(saved(page, 'ages_male.gif'))) as picture:
-        assert picture.n_frames == 52
 
 
 def test_files_that_cannot_be_used(visit, tmp_path):
@@ -233,17 +272,20 @@ def test_files_that_cannot_be_used(visit, tmp_path):
     (tmp_path / 'iphone.jpg').write_bytes(b'\0\0\0\x18ftypheic' + b'\0' * 99)
     Image.new('L', (12000, 9000)).save(tmp_path / 'large.jpg')
     Image.new('RGB', (300, 200), (90, 120, 90)).save(tmp_path / 'wall.png')
-    example(page, MAN)
-    result(page, 'age_65_male.png')
+    save = page.get_by_role('button', name='Save picture')
+    expect(save).to_be_disabled()
     for name, said in (
         ('me.jpg', 'cannot be read as a picture (no picture of a known format): take a JPEG'),
         ('iphone.jpg', 'and export the HEIC photo of an iPhone as JPEG.'),
         ('large.jpg', 'than 65,535 on a side): take a smaller one.'),
         ('wall.png', 'No face is found in this picture: take a photo'),
     ):
+        example(page, MAN)
+        expect(save).to_be_enabled()
         give(page, tmp_path / name)
         expect(page.locator('#photo .value [role=alert]')).to_contain_text(said)
-        expect(page.locator('#picture')).to_have_text('No photo yet.')
+        expect(page.locator('#photo .photo, #ages .tile')).to_have_count(0)
+        expect(save).to_be_disabled()
 
 
 def test_users_do_not_see_each_other(visit):
@@ -252,7 +294,7 @@ def test_users_do_not_see_each_other(visit):
     example(second, WOMAN)
     set_slider(first, 'Age in years', 20)
     set_slider(second, 'Age in years', 70)
-    result(first, 'age_20_male.png'), result(second, 'age_70_female.png')
+    expect_shown(first, 'At 20'), expect_shown(second, 'At 70')
     assert (who(first), who(second)) == (MAN, WOMAN)
 
 
@@ -260,13 +302,15 @@ def test_a_photo_is_in_no_file_and_gone_with_its_page(visit, two_faces, served):
     page, (blocks, folder) = visit(), served
     known = set(blocks.state_holder.session_data)
     give(page, two_faces)
-    result(page, 'ages_female.png')
+    expect_shown(page, 'At 65')
+    page.locator('#ages .tile img').last.wait_for()
+    saved(page, 'Save video', 'two_1_ages.mp4')
     (name,) = set(blocks.state_holder.session_data) - known
     held = blocks.state_holder.session_data[name].state_data.values()
-    (portrait,) = (value for value in held if isinstance(value, Portrait))
+    (shown,) = (value for value in held if isinstance(value, Shown))
     gone = threading.Event()
-    weakref.finalize(portrait.photo.pixels, gone.set)
-    del portrait, held
+    weakref.finalize(shown.portrait.photo.pixels, gone.set)
+    del shown, held
     assert [*folder.rglob('*')] == [] and not gone.is_set()
     page.context.close()
     assert gone.wait(60)
@@ -283,8 +327,8 @@ def test_two_people(visit):
     page.get_by_role('button', name='Turn one').click()
     strip = result(page, 'morph.png')
     assert pixels(strip).shape[1] == 11 * 128
-    assert saved(page, 'morph.png') == strip
-    with Image.open(io.BytesIO(saved(page, 'morph.gif'))) as picture:
+    assert saved(page, 'Save morph.png', 'morph.png') == strip
+    with Image.open(io.BytesIO(saved(page, 'Save morph.gif', 'morph.gif'))) as picture:
         assert picture.n_frames == 48
     page.get_by_role('button', name='Make children').click()
     first = result(page, 'kids.png')
@@ -294,12 +338,21 @@ def test_two_people(visit):
 
 
 @pytest.mark.parametrize('colours', ['light', 'dark'])
-def test_a_phone(visit, colours):
-    """Nothing is wider than the screen, and all is readable."""
-    page = visit(viewport={'width': 400, 'height': 800}, color_scheme=colours)
-    example(page, MAN)
-    result(page, 'ages_male.png')
-    assert page.evaluate('document.scrollingElement.scrollWidth') == 400
+@pytest.mark.parametrize(('width', 'height'), [(1280, 900), (400, 800)])
+def test_one_screen(visit, two_faces, width, height, colours):
+    """Photo, timeline and age are seen without scrolling, whatever the photo's shape."""
+    page = visit(viewport={'width': width, 'height': height}, color_scheme=colours)
+    with Image.open(two_faces) as photo:
+        photo.crop([300, 0, 700, 500]).save(two_faces)
+    for choose, path in ((give, two_faces), (example, MAN)):
+        choose(page, path)
+        expect_shown(page, 'At 65')
+        page.locator('#ages .tile img').last.wait_for(state='attached')
+        for part in ('#photo .photo', '#photo .compare', '#ages .timeline', '#age'):
+            box = page.locator(part).bounding_box()
+            assert box['x'] >= 0 and box['x'] + box['width'] <= width
+            assert box['y'] >= 0 and box['y'] + box['height'] <= height
+    assert page.evaluate('document.scrollingElement.scrollWidth') == width
     shade = re.findall(r'\d+', page.evaluate('getComputedStyle(document.body).backgroundColor'))
     assert (int(shade[0]) < 128) == (colours == 'dark')
 
@@ -340,7 +393,7 @@ def test_the_program_asks_no_other_host(browser):
             with contextlib.closing(browser.new_page()) as page:
                 page.goto(url)
                 example(page, MAN)
-                result(page, 'age_65_male.png')
+                expect_shown(page, 'At 65')
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
         finally:

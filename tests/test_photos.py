@@ -72,7 +72,7 @@ def frames_of(path):
 
 
 def generated(model, path, gender, ages):
-    """Return the faces of a picture by the labels of ages, as strips have them, [A, TILE, TILE, 3]."""
+    """Return the faces of a picture by the labels of ages, as on strips, [A, TILE, TILE, 3]."""
     z = np.repeat(model.E(ops.load_image(path, 32)[None]), len(ages), axis=0)
     faces = model.G([z, ages, labels.one_hot([gender] * len(ages), 2)]).numpy()
     pixels = pictures.read_photo(path)

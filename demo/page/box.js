@@ -1,14 +1,17 @@
-// The box of demo.page for one photo: drop, choose or click one, then click a face in it.
+// The box of demo.page for one photo: drop, choose or click one, then click a face in it, or move
+// the border between before and after.
 // A photo goes to the server as text in the call itself, so that no file of it is written.
 const find = (selector) => element.querySelector(selector);
 const say = (text) => { find('.fault').textContent = text; };
 
-function send(blob) {
-  if (!blob) return;
+function send(file) {
+  if (!file) return;
+  say('');
   const reader = new FileReader();
-  reader.onload = () => trigger('taken', { data: reader.result.split(',')[1] ?? '' });
+  reader.onload = () =>
+    trigger('taken', { data: reader.result.split(',')[1] ?? '', name: file.name });
   reader.onerror = () => say('The browser cannot read this file: choose another or a smaller one.');
-  reader.readAsDataURL(blob);
+  reader.readAsDataURL(file);
 }
 
 element.addEventListener('change', (event) => {
@@ -18,6 +21,9 @@ element.addEventListener('dragover', (event) => event.preventDefault());
 element.addEventListener('drop', (event) => {
   event.preventDefault();
   send(event.dataTransfer.files[0]);
+});
+element.addEventListener('input', (event) => {
+  if (event.target.type === 'range') find('.photo').style.setProperty('--at', `${event.target.value}%`);
 });
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');

@@ -1,6 +1,7 @@
 """The page itself: what is shown where, and what happens when something is moved or clicked."""
 
 import base64
+import functools
 import html
 import os
 import pathlib
@@ -11,47 +12,62 @@ import gradio as gr
 
 from data import console, labels, readers
 from demo import likeness
-from demo.page.studio import EMPTY, FAULT, Studio, show_photo
-from demo.portraits import portray
+from demo.page.studio import FAULT, Studio, show_crop, show_photo
 from init_model import codes
 
 HERE = pathlib.Path(__file__).parent
 EXAMPLES = sorted((HERE.parent / 'faces').glob('*.jpg'), key=readers.parse_name)
+KINDS = {  # of files that one can save, and what makes them
+    'picture': Studio.save_picture,
+    'strip': Studio.save_strip,
+    'video': Studio.save_video,
+    'GIF': Studio.save_animation,
+}
+AGE_IS = {
+    'guessed': 'Guessed. Correct it if you know.',
+    'named': "Told by the photo's name.",
+    'given': 'As you told it.',
+}
+# Answers come within a moment; of several events of a control the last one counts.
+QUIET = {'show_progress': 'hidden', 'trigger_mode': 'always_last'}
 OLDEST = 90  # years, of the slider; from the last central year on, 80, the label stays
 
-INTRODUCTION = """
+TITLE = """
 # A face at every age
 
-This page shows a face as it might look at another age, by the method of
-[Zhang, Song and Qi, CVPR 2017](https://arxiv.org/abs/1702.08423). It is **a likely face of that
-age** among the 22,000 pictures that the model learned from, **not a forecast**: nobody can see your
-future in a photo.
+**A likely face of that age**, not a forecast. Use photos of people who agree, or made-up ones.
+"""
+ABOUT = """
+The page shows a face as it might look at another age, by the method of
+[Zhang, Song and Qi, CVPR 2017](https://arxiv.org/abs/1702.08423). It is a likely face of that age
+among the 22,000 pictures that the model learned from: nobody can see your future in a photo.
 
-Use photos of people who agree, or the made-up people below. A photo stays in the memory of the
-computer that runs this page, until you close it. The page is for play and research, not for
-business, and never to identify or to judge anyone.
+A photo stays in the memory of the computer that runs this page, until you close it. The page is for
+play and research, not for business, and never to identify or to judge anyone.
 """
 BOX = """
 <div class="box">
-  <div class="actions"><button class="do" data-do="choose">Choose or take a photo</button></div>
+  <button class="do" data-do="choose">Choose or take a photo</button>
   <input type="file" accept="image/*" aria-label="Photo" hidden>
+  <div class="examples" aria-label="Made-up faces">${examples}</div>
   <p class="fault" role="alert"></p>
   <div class="value">${value}</div>
-  <p class="hint">Or drop one here, or take a made-up face:</p>
-  <div class="examples">${examples}</div>
 </div>
 """
+EMPTY = '<p class="empty">Drop a photo here, or take a made-up face.</p>'
 
 
 def build(method: likeness.AgingMethod) -> gr.Blocks:
     """Return the page, which starts from a method; without Codes it has no age shift."""
     studio = Studio(method)
     with gr.Blocks(title='A face at every age', analytics_enabled=False) as page:
-        gr.Markdown(INTRODUCTION)
+        gr.Markdown(TITLE)
         with gr.Tab('Ages'):
             _build_ages(studio)
         with gr.Tab('Two people'):
             _build_pairs(studio)
+        with gr.Accordion('About this page', open=False):
+            gr.Markdown(ABOUT)
 
     def forget(request: gr.Request):  # Gradio itself keeps photos for an hour, results for good
         page.state_holder.session_data.pop(request.session_hash, None)
@@ -63,84 +79,123 @@ def build(method: likeness.AgingMethod) -> gr.Blocks:
 def _build_ages(studio):
     """Add what is shown of one photo."""
     method = studio.method
-    gender = gr.Radio([*labels.GENDER_NAMES], value='male', label='Shown as', render=False)
     with gr.Row():
-        with gr.Column(min_width=320):
-            portrait = _choose_portrait(studio, 'photo', gender)
-        with gr.Column(min_width=320):
-            picture = gr.HTML(EMPTY, elem_id='picture')
+        with gr.Column(scale=3, min_width=320):
+            box = _box('photo')
+            ages = gr.HTML(js_on_load=_script('ages'), elem_id='ages')
+        with gr.Column(scale=2, min_width=320):
             age = gr.Slider(0, OLDEST, 65, step=1, label='Age in years', elem_id='age')
-            gender.render()
-            age_shift = gr.Slider(
-                0,
-                likeness.MOST_AGE_SHIFT,
-                method.age_shift,
-                step=0.05,
-                label='Age shift',
-                info='0: the method of the paper, cautious. More: ages show more.'
-                if method.codes
-                else f'Needs statistics of the codes: {codes.COMMAND}.',
-                interactive=bool(method.codes),
-            )
-            share = gr.Slider(
-                0,
-                1,
-                method.likeness,
-                step=0.05,
-                label='Likeness',
-                info='0: the face as the model makes it. 1: the photo, with only the change on it.',
-            )
             with gr.Row():
-                animate, draw_whole = gr.Button('Animation'), gr.Button('Whole photo')
-    more = gr.HTML(elem_id='more')
-    strip = gr.HTML(elem_id='strip')
+                gender = gr.Radio([*labels.GENDER_NAMES], value='male', label='Shown as')
+                own_age = gr.Number(label='Own age', precision=0, minimum=0, maximum=OLDEST)
+            with gr.Row():
+                saves = [
+                    gr.Button(f'Save {kind}', size='sm', min_width=80, interactive=False)
+                    for kind in KINDS
+                ]
+            crop = gr.HTML(elem_id='crop')
+            with gr.Accordion('More', open=False):
+                age_shift = gr.Slider(
+                    0,
+                    likeness.MOST_AGE_SHIFT,
+                    method.age_shift,
+                    step=0.05,
+                    label='How much the age shows',
+                    info='0: the method of the paper, cautious.'
+                    if method.codes
+                    else f'Needs statistics of the codes: {codes.COMMAND}.',
+                    interactive=bool(method.codes),
+                )
+                share = gr.Slider(
+                    0,
+                    1,
+                    method.likeness,
+                    step=0.05,
+                    label='How much of the photo stays',
+                    info='0: the face as the model makes it. 1: the photo, with only the change.',
+                )
+    shown = gr.State()
+    # What the scripts of the page receive.
+    exact = gr.HTML(None, html_template='', js_on_load=_script('exact'), visible='hidden')
+    saved = gr.HTML(None, html_template='', js_on_load=_script('saved'), visible='hidden')
 
-    of_all_ages = [portrait, gender, age_shift, share]
-    settings = [portrait, age, gender, age_shift, share]
+    def show(new):
+        return {
+            shown: new,
+            box: show_photo(new, is_compared=True),
+            ages: studio.wait_for_ages(),
+            crop: show_crop(new),
+            gender: labels.GENDER_NAMES[new.portrait.gender],
+            own_age: gr.Number(round(new.portrait.age), info=AGE_IS[new.portrait.age_is]),
+        } | dict.fromkeys(saves, gr.Button(interactive=True))
+
+    def fail(said):
+        return {shown: None, box: said, ages: '', crop: ''} | dict.fromkeys(
+            saves, gr.Button(interactive=False)
+        )
+
+    def correct(old, years):
+        if old is None or years in (None, round(old.portrait.age)):
+            return {shown: gr.skip()}
+        return show(studio.choose(old.portrait.photo, old.portrait.index, old.name, years))
+
+    def step(event: gr.EventData):
+        return event._data['year']
+
+    changed = [shown, box, ages, crop, gender, own_age, *saves]
+    _listen(studio, box, shown, changed, show, fail)
+    gr.on([own_age.submit, own_age.blur], correct, [shown, own_age], changed, **QUIET)
+
+    of_all_ages = [shown, gender, age_shift, share]
+    settings = [shown, age, gender, age_shift, share]
+    moved = [shown.change, gender.input, age_shift.input, share.input]
     # One listener for a new face and for the sliders: the last of several events counts.
-    quick = {'show_progress': 'hidden', 'trigger_mode': 'always_last'}
-    moved = [portrait.change, gender.input, age_shift.input, share.input]
-    gr.on([*moved, age.input], studio.draw, settings, picture, **quick)
-    gr.on(moved, studio.draw_strip, of_all_ages, strip, **quick)
-    portrait.change(lambda: '', None, more, **quick)
-    animate.click(studio.animate, of_all_ages, more)
-    draw_whole.click(studio.draw_whole, settings, more)
+    gr.on([*moved, age.input], studio.draw, settings, exact, **QUIET)
+    gr.on(moved, studio.draw_ages, of_all_ages, ages, **QUIET)
+    ages.stepped(step, None, age, queue=False, **QUIET)
+    for button, save in zip(saves, KINDS.values(), strict=True):
+        waits = gr.update(value='Making it ...', interactive=False)
+        ready = gr.update(value=button.value, interactive=True)
+        busy = button.click(functools.partial(dict, waits), None, button, queue=False)
+        made = busy.then(functools.partial(save, studio), settings, saved)
+        made.then(functools.partial(dict, ready), None, button, queue=False)
 
 
-def _choose_portrait(studio, name, *gender):
-    """Add a box in which a photo and a face in it are chosen; return the State of its Portrait.
-
-    At first it is the largest face's. A component then shows the gender.
-    """
+def _box(name):
+    """Return a component in which a photo, and a face in it, are chosen and shown."""
     faces = ''.join(
         f'<button data-example="{k}" aria-label="Made-up face {k + 1}">'
         f'<img src="data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}" alt="">'
         '</button>'
         for k, path in enumerate(EXAMPLES)
     )
-    script = (HERE / 'page.js').read_text(encoding='utf-8')
-    box = gr.HTML('', html_template=BOX, js_on_load=script, elem_id=name, examples=faces)
-    portrait = gr.State()
-    shown = [portrait, box, *gender]
+    return gr.HTML(
+        EMPTY, html_template=BOX, js_on_load=_script('box'), elem_id=name, examples=faces
+    )
 
-    def show(new):
-        return [new, show_photo(new), labels.GENDER_NAMES[new.gender]][: len(shown)]
+
+def _script(name):
+    return (HERE / f'{name}.js').read_text(encoding='utf-8')
+
+
+def _listen(studio, box, shown, outputs, show, fail):
+    """Give what a visitor chooses in a box to `show`, and a fault, HTML, to `fail`."""
 
     def take(event: gr.EventData):
         sent = event._data
         try:
             if 'example' in sent:
-                return show(studio.open_photo(EXAMPLES[sent['example']].read_bytes()))
-            return show(studio.open_photo(base64.b64decode(sent['data'])))
+                path = EXAMPLES[sent['example']]
+                return show(studio.open_photo(path.read_bytes(), path.name))
+            return show(studio.open_photo(base64.b64decode(sent['data']), sent['name']))
         except console.InputError as error:
-            return [None, FAULT.format(html.escape(str(error))), gr.skip()][: len(shown)]
+            return fail(FAULT.format(html.escape(str(error))))
 
-    def choose(portrait, event: gr.EventData):
-        return show(portray(studio.method, portrait.photo, event._data['face']))
+    def choose(old, event: gr.EventData):
+        return show(studio.choose(old.portrait.photo, event._data['face'], old.name))
 
-    box.taken(take, None, shown, show_progress='minimal')
-    box.chosen(choose, portrait, shown, show_progress='hidden')
-    return portrait
+    box.taken(take, None, outputs, show_progress='minimal', show_progress_on=box)
+    box.chosen(choose, shown, outputs, show_progress='hidden')
 
 
 def _build_pairs(studio):
@@ -149,7 +204,7 @@ def _build_pairs(studio):
     with gr.Row():
         for name in ('first', 'second'):
             with gr.Column(min_width=320):
-                people.append(_choose_portrait(studio, name))
+                people.append(_choose_person(studio, name))
     with gr.Row():
         turn = gr.Button('Turn one into the other', variant='primary')
         make = gr.Button('Make children', variant='primary')
@@ -157,6 +212,20 @@ def _build_pairs(studio):
     seed = gr.State(0)
     turn.click(studio.turn_into, people, result, show_progress='minimal')
     make.click(studio.make_children, [*people, seed], [result, seed], show_progress='minimal')
+
+
+def _choose_person(studio, name):
+    """Add a box in which a person is chosen; return the State of whom it shows."""
+    box, shown = _box(name), gr.State()
+    _listen(
+        studio,
+        box,
+        shown,
+        [shown, box],
+        lambda new: {shown: new, box: show_photo(new, is_compared=False)},
+        lambda said: {shown: None, box: said},
+    )
+    return shown
 
 
 def serve(page: gr.Blocks, port: int, share: bool = False):

@@ -8,14 +8,12 @@ import numpy as np
 from PIL import Image
 
 import ops
-from data import console, labels, pictures
+from data import console, files, labels, pictures
 from demo import games, likeness, portraits, strips, whole_photo
 from demo.portraits import Portrait
 
-SHOWN_SIDE = 1024  # pixels, longer side of the photo as the page shows it
 CHILDREN = 6  # in a picture
 KINDS = 'a JPEG, PNG, WebP, BMP or GIF, and export the HEIC photo of an iPhone as JPEG'
-EMPTY = '<p class="empty">No photo yet.</p>'
 FAULT = '<p class="fault" role="alert">{}</p>'
 NEEDS_TWO = FAULT.format('Choose a photo of each of the two people first.')
 # A button that saves the picture above it under a name.
@@ -23,10 +21,29 @@ SAVE = (
     '<a class="do" role="button" href="#" download="{0}" '
     "onclick=\"this.href = this.closest('figure').querySelector('img').src\">Save {0}</a>"
 )
+# Two pictures of the changed face, of which one fades in while the other is still seen.
+AFTER = (
+    '<div class="after"><img alt="" style="{0}"><img alt="" style="{0}"></div>'
+    '<output class="year"></output>'
+)
+COMPARE = (
+    '<label class="compare">Before <input type="range" min="0" max="100" value="0" '
+    'aria-label="Before and after">After</label>'
+)
+PLAY = '<button class="play" aria-label="Play the ages">&#9654;</button>'
+TILE = '<button class="tile" data-year="{0}" aria-pressed="false">{2}<span>{1}</span></button>'
+
+
+class Shown(typing.NamedTuple):
+    """A face that a visitor has chosen."""
+
+    portrait: Portrait
+    small: Portrait  # the same in the photo at the screen's resolution
+    name: str  # what its files' names begin with
 
 
 class Studio:
-    """How a method shows people; HTML, from what the page's controls hold.
+    """How a method shows people; from what the page's controls hold.
 
     A strength is (age_shift, likeness) of `AgingMethod.show`.
     """
@@ -34,8 +51,8 @@ class Studio:
     def __init__(self, method: likeness.AgingMethod):
         self.method, self.model = method, method.model
 
-    def open_photo(self, data: bytes) -> Portrait:
-        """Return the Portrait of the largest face in a file's content; may raise InputError."""
+    def open_photo(self, data: bytes, name: str) -> Shown:
+        """Return the largest face in a file's content; may raise InputError."""
         try:
             photo = portraits.open_photo(data)
         except pictures.UnreadableError as error:
@@ -45,58 +62,82 @@ class Studio:
                 f'This cannot be read as a picture ({error.reason}): take {cure}.'
             ) from error
         portraits.require_face(photo, 'this picture')
-        return portraits.portray(self.method, photo)
+        return self.choose(photo, 0, name)
 
-    def draw(self, portrait, age, gender, *strength):
-        """Show the face beside itself at an age."""
-        if portrait is None:
-            return EMPTY
-        (face,) = portraits.show(self.method, portrait, [age], gender, *strength)
-        crop, face = (ops.image_grid(image[None]) for image in (portrait.image, face))
-        name = f'age_{age:.0f}_{gender}.png'
-        aged = show_picture(png(face), f'At {age:.0f} years, as {gender}', name)
-        return f'<div class="pair">{show_picture(png(crop), "The photo")}{aged}</div>'
+    def choose(
+        self, photo: portraits.Photo, index: int, name: str, age: float | None = None
+    ) -> Shown:
+        """Return a face of a photo; its own age, in years, is guessed where it is not given."""
+        portrait = portraits.portray(self.method, photo, index, name, age)
+        return Shown(portrait, portraits.reduce(portrait, whole_photo.SCREEN), name)
 
-    def draw_strip(self, portrait, gender, age_shift, share):
-        """Show the face at all ages."""
-        if portrait is None:
+    def draw(self, shown, age, gender, *strength):
+        """Return the picture that `show_photo` lays over the photo, at an age."""
+        if shown is None:
+            return None
+        (face,) = self._show(shown, [age], gender, strength)
+        return {'of': id(shown), 'address': _patch(shown, face), 'year': f'{age:.0f}'}
+
+    def draw_ages(self, shown, gender, *strength):
+        """Return the HTML of a timeline: such a picture for each age group."""
+        if shown is None:
             return ''
         years = labels.age_centres(self.model.age_upper)
-        faces = portraits.show(self.method, portrait, years, gender, age_shift, share)
-        titles = ['input', *labels.age_names(self.model.age_upper)]
-        row = strips.draw_strip([portrait.image, *faces], titles)
-        caption = f'All ages, as {gender}, age shift {age_shift:g}, likeness {share:g}'
-        return show_picture(png(row), caption, f'ages_{gender}.png')
+        names = labels.age_names(self.model.age_upper)
+        faces = self._show(shown, years, gender, strength)
+        tiles = [
+            TILE.format(int(year), name, f'<img src="{_patch(shown, face)}" alt="">')
+            for year, name, face in zip(years, names, faces, strict=True)
+        ]
+        return f'<div class="timeline" data-of="{id(shown)}">{PLAY}{"".join(tiles)}</div>'
 
-    def animate(self, portrait, gender, *strength):
-        """Show the face getting older and younger again."""
-        if portrait is None:
-            return EMPTY
+    def wait_for_ages(self):
+        """Return the HTML of a timeline that is still computed."""
+        tiles = [TILE.format('', name, '') for name in labels.age_names(self.model.age_upper)]
+        return f'<div class="timeline busy" inert>{PLAY}{"".join(tiles)}</div>'
+
+    def save_picture(self, shown, age, gender, *strength):
+        """Return the file of the photo, at its own resolution, with the face at an age."""
+        faces = self._show(shown, [age], gender, strength)
+        photo = shown.portrait.photo
+        (pixels,) = whole_photo.change_photo([shown.portrait], [faces])
+        suffix = whole_photo.SUFFIXES[photo.format]
+        return _file(shown, f'at_{age:.0f}', suffix, lambda x: whole_photo.save(x, pixels, photo))
+
+    def save_strip(self, shown, _, gender, *strength):
+        """Return the file of the strip, as demo.photos writes it."""
+        years = labels.age_centres(self.model.age_upper)
+        faces = self._show(shown, years, gender, strength)
+        tiles = whole_photo.cut_tiles(shown.portrait, faces, strength[-1])
+        row = strips.draw_strip(tiles, ['input', *labels.age_names(self.model.age_upper)])
+        return _file(shown, 'ages', 'png', lambda x: Image.fromarray(row).save(x, 'png'))
+
+    def save_animation(self, shown, _, gender, *strength):
+        """Return the file of the animation of the face, as demo.photos writes it."""
         years = labels.glide_years(self.model.age_upper)
-        faces = portraits.show(self.method, portrait, years, gender, *strength)
-        picture = to_address('gif', lambda file: strips.save_gif(faces, years, file))
-        return show_picture(picture, f'As {gender}', f'ages_{gender}.gif')
+        faces = self._show(shown, years, gender, strength)
+        tiles = whole_photo.cut_tiles(shown.portrait, faces, strength[-1])
+        return _file(shown, 'ages', 'gif', lambda x: strips.save_gif(tiles[1:], years, x))
 
-    def draw_whole(self, portrait, age, gender, *strength):
-        """Show the photo, at its own resolution, with the face at an age."""
-        if portrait is None:
-            return EMPTY
-        (face,) = portraits.show(self.method, portrait, [age], gender, *strength)
-        photo = portrait.photo
-        pixels = photo.pixels.copy()
-        whole_photo.change_face(pixels, portrait, face)
-        picture = to_address(photo.format, lambda file: whole_photo.save(file, pixels, photo))
-        name = f'photo_{age:.0f}_{gender}.{whole_photo.SUFFIXES[photo.format]}'
-        return show_picture(picture, f'At {age:.0f} years', name)
+    def save_video(self, shown, _, gender, *strength):
+        """Return the file of the video of the photo, as demo.photos writes it."""
+        years = labels.glide_years(self.model.age_upper)
+        faces = self._show(shown, years, gender, strength)
+        frames = [*whole_photo.change_photo([shown.small], [faces])]
+        return _file(shown, 'ages', 'mp4', lambda x: strips.save_video(frames, x))
+
+    def _show(self, shown, years, gender, strength):
+        return portraits.show(self.method, shown.portrait, years, gender, *strength)
 
     def turn_into(self, first, second):
         """Show one person turn into another."""
         if first is None or second is None:
             return NEEDS_TWO
-        said = FAULT.format(games.warning(first, second))
-        faces, years = games.morph(self.model, first, second)
-        row = strips.draw_strip(*games.morph_strip(first, second, faces, years))
+        people = first.portrait, second.portrait
+        faces, years = games.morph(self.model, *people)
+        row = strips.draw_strip(*games.morph_strip(*people, faces, years))
         moving = to_address('gif', lambda file: strips.save_gif(faces, years, file))
+        said = FAULT.format(games.warning(*people))
         said += show_picture(moving, 'One turns into the other', 'morph.gif')
         return said + show_picture(png(row), 'All steps', 'morph.png')
 
@@ -104,17 +145,33 @@ class Studio:
         """Show children of two people; return the HTML and the seed of the next ones."""
         if first is None or second is None:
             return NEEDS_TWO, seed
-        faces = games.kids(self.model, first, second, CHILDREN, seed)
-        rows = strips.draw_strip(*games.kids_strip(first, second, faces), rows=2)
-        said = FAULT.format(games.warning(first, second))
+        people = first.portrait, second.portrait
+        faces = games.kids(self.model, *people, CHILDREN, seed)
+        rows = strips.draw_strip(*games.kids_strip(*people, faces), rows=2)
+        said = FAULT.format(games.warning(*people))
         return said + show_picture(png(rows), 'Children of the two', 'kids.png'), seed + 1
+
+
+def _patch(shown, face):
+    """Return the address of what a face changes in its photo on the screen."""
+    (pixels,) = whole_photo.change_photo([shown.small], [face[None]])
+    part = whole_photo.surroundings(shown.small.landmarks, pixels.shape)
+    return jpeg(pixels[part])
+
+
+def _file(shown, what, suffix, save):
+    """Return the name and the address of a file, named after its photo."""
+    (name,) = files.unique_names([shown.name])
+    if len(shown.portrait.photo.landmarks) > 1:
+        name += f'_{shown.portrait.index + 1}'
+    return {'name': f'{name}_{what}.{suffix}', 'address': to_address(suffix, save)}
 
 
 def to_address(kind: str, save: typing.Callable[[typing.BinaryIO], None]) -> str:
     """Return an address that contains the file of a picture, as `save` writes it."""
     file = io.BytesIO()
     save(file)
-    return f'data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}'
+    return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
 
 
 def png(pixels: np.ndarray) -> str:
@@ -123,29 +180,55 @@ def png(pixels: np.ndarray) -> str:
     return to_address('png', lambda file: picture.save(file, 'png'))
 
 
-def show_photo(portrait: Portrait) -> str:
-    """Return the HTML of a portrait's photo, with a button around each face."""
-    photo = portrait.photo
+def jpeg(pixels: np.ndarray) -> str:
+    """The same, with a loss that can hardly be seen, and at a tenth of the size."""
+    picture = Image.fromarray(pixels)
+    return to_address('jpeg', lambda file: picture.save(file, 'jpeg', quality=90))
+
+
+def show_photo(shown: Shown, is_compared: bool) -> str:
+    """Return the HTML of a photo with a button around each face.
+
+    If it is compared, there is a slider between it and the changed face.
+    """
+    photo = shown.small.photo
     frames, (height, width) = [], photo.pixels.shape[:2]
     for k, landmarks in enumerate(photo.landmarks):
         x, y, side, angle = portraits.place_of(landmarks)
-        pressed = str(k == portrait.index).lower()
+        pressed = str(k == shown.portrait.index).lower()
         frames.append(
             f'<button class="frame" data-face="{k}" aria-pressed="{pressed}"'
             f' aria-label="Face {k + 1} of {len(photo.landmarks)}" style="left:'
             f'{x / width:.2%};top:{y / height:.2%};width:{side / width:.2%};'
             f'transform:translate(-50%,-50%) rotate({angle:.3f}rad)"></button>'
         )
-    picture = Image.fromarray(photo.pixels)
-    picture.thumbnail([SHOWN_SIDE, SHOWN_SIDE], reducing_gap=3)
-    address = to_address('jpeg', lambda file: picture.save(file, 'jpeg', quality=85))
-    return f'<div class="photo"><img src="{address}" alt="Your photo">{"".join(frames)}</div>'
+    rows, columns = whole_photo.surroundings(shown.small.landmarks, photo.pixels.shape)
+    place = (
+        f'left:{columns.start / width:.3%};width:{(columns.stop - columns.start) / width:.3%};'
+        f'top:{rows.start / height:.3%};height:{(rows.stop - rows.start) / height:.3%}'
+    )
+    after = AFTER.format(place) + COMPARE if is_compared else ''
+    several = len(frames) > 1
+    hint = '<p class="hint">Click another face to change it.</p>' if several else ''
+    return (
+        f'<div class="photo" data-of="{id(shown)}" style="--shape:{width / height:.4f}">'
+        f'<img src="{jpeg(photo.pixels)}" alt="Your photo">{after}'
+        f'{"".join(frames) if several else ""}</div>{hint}'
+    )
 
 
-def show_picture(address: str, caption: str, name: str | None = None) -> str:
+def show_crop(shown: Shown) -> str:
+    """Return the HTML of the face as the model takes it."""
+    crop = png(ops.image_grid(shown.portrait.image[None]))
+    return (
+        f'<figure class="crop"><img src="{crop}" alt="The face that the model takes">'
+        'The face, as the model takes it.</figure>'
+    )
+
+
+def show_picture(address: str, caption: str, name: str) -> str:
     """Return the HTML of a picture, with a button to save it as `name`."""
-    button = SAVE.format(name) if name else ''
     return (
         f'<figure><img src="{address}" alt="{caption}">'
-        f'<figcaption>{caption} {button}</figcaption></figure>'
+        f'<figcaption>{caption} {SAVE.format(name)}</figcaption></figure>'
     )
