@@ -8,7 +8,7 @@ window.layOver = (of, address, title) => {
   if (!photo) return; // another one is shown by now
   const [back, front] = photo.querySelectorAll('.after img');
   back.src = front.src || address;
-  front.src = address;
+  front.src = document.querySelector('#crop .near').src = address;
   front.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 200 });
   photo.querySelector('.year').textContent = title;
 };

@@ -222,7 +222,9 @@ def show_crop(shown: Shown) -> str:
     crop = png(ops.image_grid(shown.portrait.image[None]))
     return (
         f'<figure class="crop"><img src="{crop}" alt="The face that the model takes">'
-        'The face, as the model takes it.</figure>'
+        '<img class="near" alt="The changed face">'
+        'Left: the face as the model takes it. Right: the changed face.'
+        '</figure>'
     )
 
 
