@@ -82,11 +82,11 @@ class Studio:
         """Return the HTML of a timeline: such a picture for each age group."""
         if shown is None:
             return ''
-        years = labels.age_centres(self.model.age_upper)
+        years = labels.age_centres(self.model.age_upper).astype(int)
         names = labels.age_names(self.model.age_upper)
         faces = self._show(shown, years, gender, strength)
         tiles = [
-            TILE.format(int(year), name, f'<img src="{_patch(shown, face)}" alt="">')
+            TILE.format(year, name, f'<img src="{_patch(shown, face)}" alt="">')
             for year, name, face in zip(years, names, faces, strict=True)
         ]
         return f'<div class="timeline" data-of="{id(shown)}">{PLAY}{"".join(tiles)}</div>'
