@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -364,9 +365,21 @@ def test_a_port_that_is_taken(model):
             layout.serve(layout.build(likeness.AgingMethod(model, None, 0, 1)), port)
 
 
-def test_the_program_asks_no_other_host(browser):
+def test_requests_have_bounds(served):
+    """Refused are a photo of more than 30 MB, a file, and a call that passes by the queue."""
+    for path, request, status in (
+        ('queue/join', {'content': b' ' * (layout.MOST_BYTES + 1)}, 413),
+        ('upload', {'files': {'files': b'x'}}, 413),
+        ('run/draw', {'json': {'data': []}}, 404),
+    ):
+        answer = httpx.post(served[0].local_api_url + path, trust_env=False, **request)
+        assert answer.status_code == status, path
+
+
+def test_the_program_under_a_path_asks_no_other_host(browser):
     """Its requests would go through a proxy, which counts them and hangs up."""
-    calls = []
+    calls, port = [], free_port()
+    flags = ['--host', '0.0.0.0', '--root_path', 'faces']
 
     def hang_up():
         with contextlib.suppress(OSError):  # the proxy is closed
@@ -380,7 +393,7 @@ def test_the_program_asks_no_other_host(browser):
         own = f'http://127.0.0.1:{proxy.getsockname()[1]}'
         names = ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY')
         process = subprocess.Popen(
-            [sys.executable, '-m', 'demo.page', '--port', str(free_port())],
+            [sys.executable, '-m', 'demo.page', '--port', str(port), *flags],
             cwd=ROOT,
             env={**os.environ, **dict.fromkeys(names, own)},
             stdout=subprocess.PIPE,
@@ -389,7 +402,8 @@ def test_the_program_asks_no_other_host(browser):
         )
         try:
             lines = iter(process.stdout.readline, '')
-            url = next(re.search(r'http://127\S+', x)[0] for x in lines if 'Open http' in x)
+            url = next(re.search(r'http://\S+', x)[0] for x in lines if 'Open http' in x)
+            assert url == f'http://localhost:{port}/faces/'
             with contextlib.closing(browser.new_page()) as page:
                 page.goto(url)
                 example(page, MAN)

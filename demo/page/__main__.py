@@ -5,6 +5,7 @@ is sent elsewhere, and the page needs no network.
 """
 
 import threading
+import urllib.parse
 
 import face_aging
 from data import console, flag_types
@@ -15,7 +16,13 @@ from demo.page import layout
 @console.one_sentence()
 def main(argv=None):
     parser = flag_types.Parser('python -m demo.page', __doc__)
-    parser.add_argument('--port', type=int, default=7860, help='at 127.0.0.1 (%(default)s)')
+    parser.add_argument('--port', type=int, default=7860, help='where it answers (%(default)s)')
+    parser.add_argument(
+        '--host', default='127.0.0.1', help='0.0.0.0: other computers can open it (%(default)s)'
+    )
+    parser.add_argument(
+        '--root_path', default='', help='where a reverse proxy shows the page, such as /faces'
+    )
     parser.add_argument(
         '--share',
         type=flag_types.boolean,
@@ -27,8 +34,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     model = face_aging.open_trained(args.savedir, args.age_groups)
     page = layout.build(likeness.open_aging(model))
-    layout.serve(page, args.port, args.share)
-    console.say(f'Open {page.share_url or page.local_url} in a browser; Ctrl-C ends.')
+    root_path = urllib.parse.urljoin('/', args.root_path).rstrip('/')
+    layout.serve(page, args.port, args.share, args.host, root_path)
+    url = page.share_url or urllib.parse.urljoin(page.local_url, f'{root_path}/')
+    console.say(f'Open {url} in a browser; Ctrl-C ends.')
     try:
         threading.Event().wait()
     finally:

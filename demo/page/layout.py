@@ -1,14 +1,18 @@
 """The page itself: what is shown where, and what happens when something is moved or clicked."""
 
 import base64
+import contextlib
+import ctypes
 import functools
 import html
 import os
 import pathlib
 
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # Gradio reads it when it is imported
+os.environ['GRADIO_ANALYTICS_MAX_EVENTS'] = '1'  # else each event makes a table of 10,000
 
 import gradio as gr
+from starlette.middleware import Middleware, body_limit
 
 from data import console, labels, readers
 from demo import likeness
@@ -31,6 +35,7 @@ AGE_IS = {
 # Answers come within a moment; of several events of a control the last one counts.
 QUIET = {'show_progress': 'hidden', 'trigger_mode': 'always_last'}
 OLDEST = 90  # years, of the slider; from the last central year on, 80, the label stays
+MOST_BYTES = 42_000_000  # of a request: a photo of 30 MB, as text
 
 TITLE = """
 # A face at every age
@@ -71,6 +76,8 @@ def build(method: likeness.AgingMethod) -> gr.Blocks:
 
     def forget(request: gr.Request):  # Gradio itself keeps photos for an hour, results for good
         page.state_holder.session_data.pop(request.session_hash, None)
+        with contextlib.suppress(OSError, AttributeError):  # glibc alone keeps what was freed
+            ctypes.CDLL('libc.so.6').malloc_trim(0)
 
     page.unload(forget)
     return page
@@ -228,15 +235,24 @@ def _choose_person(studio, name):
     return shown
 
 
-def serve(page: gr.Blocks, port: int, share: bool = False):
-    """Serve a page at 127.0.0.1; return once it answers, or raise an InputError."""
+def serve(page, port: int, share: bool = False, host: str = '127.0.0.1', root_path: str = ''):
+    """Serve a page, by a proxy under a path; return once it answers, or raise an InputError."""
     others = os.environ.get('no_proxy') or os.environ.get('NO_PROXY') or ''
-    os.environ['no_proxy'] = f'127.0.0.1,localhost,{others}'.rstrip(',')  # Gradio calls the page
+    os.environ['no_proxy'] = f'{host},127.0.0.1,localhost,{others}'.rstrip(',')  # Gradio calls it
+    limit = Middleware(body_limit.RequestBodyLimitMiddleware, max_body_size=MOST_BYTES)
+    for event in page.fns.values():  # two computations at once, since each may use all processors
+        event.concurrency_id, event.concurrency_limit = 'all', 2
+    page.queue(max_size=64, api_open=False)  # computations that wait; an open API would pass by
     try:
         page.launch(
-            server_name='127.0.0.1',
+            server_name=host,
             server_port=port,
+            root_path=root_path,
             share=share,
+            max_file_size=0,  # photos come in calls, which write no files
+            state_session_capacity=50,  # visitors whose photos are kept, the newest
+            app_kwargs={'middleware': [limit]},
+            enable_monitoring=False,
             prevent_thread_lock=True,
             quiet=True,
             ssr_mode=False,
