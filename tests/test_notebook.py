@@ -29,7 +29,7 @@ def test_stored_outputs(notebook):
     assert kinds.count('image/jpeg') == 7 and kinds.count('image/gif') == 1
     assert len(nbformat.v4.writes(notebook)) < MOST
     text = ' '.join(output.get('text', '') for output in outputs(notebook))
-    assert 'Done!' in text and re.findall(r'(?:^|[\s"\'=(])(?:/|~|\w:\\)\w+', text) == []
+    assert 'Done!' in text and re.findall(r'(?:^|[\s"\'=(])(?:/|~|\w:\\)[\w.]+[/\\]', text) == []
 
 
 @pytest.mark.slow

@@ -250,7 +250,7 @@ def serve(page, port: int, share: bool = False, host: str = '127.0.0.1', root_pa
             root_path=root_path,
             share=share,
             max_file_size=0,  # photos come in calls, which write no files
-            state_session_capacity=50,  # visitors whose photos are kept, the newest
+            state_session_capacity=30,  # visitors whose photos are kept, the latest
             app_kwargs={'middleware': [limit]},
             enable_monitoring=False,
             prevent_thread_lock=True,
