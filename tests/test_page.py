@@ -287,6 +287,9 @@ def test_files_that_cannot_be_used(visit, tmp_path):
         expect(page.locator('#photo .value [role=alert]')).to_contain_text(said)
         expect(page.locator('#photo .photo, #ages .tile')).to_have_count(0)
         expect(save).to_be_disabled()
+    (tmp_path / 'heavy.jpg').write_bytes(bytes(30_000_001))
+    give(page, tmp_path / 'heavy.jpg')
+    page.get_by_text('This photo has more than 30 MB: choose a smaller one.').wait_for()
 
 
 def test_users_do_not_see_each_other(visit):

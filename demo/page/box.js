@@ -7,6 +7,7 @@ const say = (text) => { find('.fault').textContent = text; };
 function send(file) {
   if (!file) return;
   say('');
+  if (file.size > 30e6) return say('This photo has more than 30 MB: choose a smaller one.');
   const reader = new FileReader();
   reader.onload = () =>
     trigger('taken', { data: reader.result.split(',')[1] ?? '', name: file.name });
