@@ -37,30 +37,13 @@ CPU_FLAGS = 'avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'  # those that decide ab
 SLOWEST = 12  # layers printed
 MAIN = pathlib.Path(face_aging.__file__).with_name('main.py')
 FIRST_STEP = """
+import sys
+from data import pipeline
 import numpy as np, face_aging
 model = face_aging.FaceAging(size_batch=4)
+if sys.argv[1:]:
+    pipeline.load_data_set(sys.argv[1], 4, cache=sys.argv[2])
 model.train_step(*(np.zeros(s, 'f4') for s in ((4, 128, 128, 3), (4, 10), (4, 2), (4, 50))))
-"""
-
-# A process that only imports TensorFlow, loads the weights and computes what two grids take.
-PLAIN = """
-import sys, tensorflow as tf
-reader = tf.train.load_checkpoint(sys.argv[1])
-names = [name for name in reader.get_variable_to_shape_map() if name[:2] in ('E_', 'G_')]
-w = {name: tf.constant(reader.get_tensor(name)) for name in names}
-x = tf.zeros([10, 128, 128, 3])
-for i in range(5):
-    x = tf.nn.relu(tf.nn.conv2d(x, w[f'E_conv{i}/w'], 2, 'SAME') + w[f'E_conv{i}/b'])
-z = tf.tanh(tf.reshape(x, [10, -1]) @ w['E_fc/w'] + w['E_fc/b'])
-for gender in range(2):
-    x = tf.concat([tf.tile(z, [10, 1]), tf.ones([100, 100])], 1) @ w['G_fc/w'] + w['G_fc/b']
-    x = tf.nn.relu(tf.reshape(x, [100, 4, 4, 1024]))
-    for i in range(7):
-        kernel, stride = w[f'G_deconv{i}/w'], 2 if i < 5 else 1
-        size = [100, x.shape[1] * stride, x.shape[2] * stride, kernel.shape[2]]
-        x = tf.nn.conv2d_transpose(x, kernel, size, stride) + w[f'G_deconv{i}/b']
-        x = tf.nn.relu(x) if i < 6 else tf.tanh(x)
-    x.numpy()
 """
 
 
@@ -198,7 +181,7 @@ def profile(model, size_batch, repeats, peak):
 
 
 def benchmark_generation(result, repeats, size_matrix):
-    """Add the time of a test grid; that of the program's test, and what it can't do without."""
+    """Add the time of a test grid, and of the program's test of ten faces."""
     model = face_aging.FaceAging(is_training=False)
     images, gender = inputs(10)[0], labels.one_hot([0] * 10, 2)
     grid = seconds(lambda: model.generate_ages(model.encode(images), gender), repeats)
@@ -210,13 +193,7 @@ def benchmark_generation(result, repeats, size_matrix):
         model.save_dir = folder
         model.save_checkpoint()
         words = ['--is_train', 'False', '--testdir', folder + '/faces', '--savedir', folder]
-        pairs = [
-            (process_seconds(MAIN, *words), process_seconds('-c', PLAIN, folder + '/checkpoint'))
-            for _ in range(repeats)
-        ]
-    whole, plain = map(statistics.median, zip(*pairs, strict=True))
-    ratio = statistics.median(one / other for one, other in pairs)
-    result['test'] = {'s': whole, 'plain_s': plain, 'ratio': ratio}
+        result['test_s'] = statistics.median(process_seconds(MAIN, *words) for _ in range(repeats))
 
 
 def benchmark_photos(result, repeats):
@@ -281,8 +258,16 @@ def benchmark_summaries(result, model, size_batch, repeats):
     result['summaries'] = {'ms': 1e3 * cost, 'fraction_of_step': cost / step}
 
 
-def benchmark_start(result):
-    result['start_to_first_step_s'] = process_seconds('-c', FIRST_STEP)
+def benchmark_start(result, repeats):
+    """Add the start to the first step: without data, with 500 faces, and from their cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        draw_faces.draw_data_set(folder + '/faces', 500)
+        words = '-c', FIRST_STEP, folder + '/faces', folder + '/kept'
+        result['start_s'] = {
+            'no data': statistics.median(process_seconds(*words[:2]) for _ in range(repeats)),
+            '500 faces': process_seconds(*words),
+            'their cache': statistics.median(process_seconds(*words) for _ in range(repeats)),
+        }
 
 
 def table(result):
@@ -305,14 +290,14 @@ def table(result):
         f'generation      10 faces at 10 ages {result["generation"]["ms"]:8.0f} ms '
         f'{result["generation"]["fraction_of_peak"]:5.2f} of the peak',
         f'photos          12 megapixels, two faces {result["photos_s"]:7.1f} s',
-        f'test            10 faces, both grids {result["test"]["s"]:7.1f} s, '
-        f'{result["test"]["ratio"]:.2f} of a process of import, weights and forward passes',
+        f'test            10 faces, both grids {result["test_s"]:7.1f} s',
         f'input           cold {result["input"]["cold_faces_per_s"]:8.0f} faces/s, '
         f'kept in a folder {result["input"]["kept_faces_per_s"]:8.0f} faces/s, '
         f'cached {result["input"]["cached_faces_per_s"]:8.0f} faces/s',
         f'summaries       {result["summaries"]["ms"]:8.1f} ms, '
         f'{result["summaries"]["fraction_of_step"]:.2%} of the fastest step',
-        f'start           {result["start_to_first_step_s"]:8.1f} s until the first step',
+        'first step      '
+        + ', '.join(f'{what} {s:.1f} s' for what, s in result['start_s'].items()),
         'peak memory     '
         + ', '.join(f'{part} {mib:.0f} MiB' for part, mib in result['peak_memory_mib'].items()),
     ]
@@ -347,8 +332,10 @@ def main():
         def part(title, function, *arguments):
             progress.set_description(title)
             value = function(result, *arguments)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            result['peak_memory_mib'][title] = peak  # of this part and those before
+            # The highest of this part and those before, in this process, and of those it started.
+            for name, who in (title, 'RUSAGE_SELF'), (f'{title}, started', 'RUSAGE_CHILDREN'):
+                peak = resource.getrusage(getattr(resource, who)).ru_maxrss / 1024
+                result['peak_memory_mib'][name] = peak
             progress.update()
             return value
 
@@ -361,7 +348,7 @@ def main():
             model = part(precision, benchmark_training, *how)
         part('input', benchmark_input, largest, args.repeats)
         part('summaries', benchmark_summaries, model, largest, args.repeats)
-        part('start', benchmark_start)
+        part('start', benchmark_start, args.repeats)
     if on_gpu:
         peak = tf.config.experimental.get_memory_info('GPU:0')['peak']
         result['peak_gpu_memory_mib'] = peak / 2**20
