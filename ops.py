@@ -375,8 +375,9 @@ def image_grid(
     without an image are black.
     """
     low, high = image_value_range
-    pixels = (np.asarray(batch_images, np.float32) - low) * (255 / (high - low))
-    pixels = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+    pixels = np.asarray(batch_images, np.float32) - low
+    pixels *= 255 / (high - low)  # in place: a page of faces is large
+    pixels = pixels.round(out=pixels).clip(0, 255, out=pixels).astype(np.uint8)
     if pixels.ndim == 5:
         size_frame, pixels = pixels.shape[:2], pixels.reshape(-1, *pixels.shape[2:])
     count, height, width, channels = pixels.shape
