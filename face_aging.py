@@ -257,9 +257,8 @@ class FaceAging(Config):
         for optimizer in self.optimizers:
             optimizer.learning_rate = learning_rate
             getattr(optimizer, 'inner_optimizer', optimizer).beta_1 = beta1
-        self._compiled_gradients = tf.function(
-            self.gradients, autograph=False, jit_compile=self.xla
-        )
+        compiled = tf.function(self.gradients, autograph=False, jit_compile=True)
+        self._compiled_gradients = compiled if self.xla else self.gradients
         self.update_on_each_device = devices.on_each(self.strategy, self._update)
 
     def train(
