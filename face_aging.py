@@ -28,7 +28,7 @@ from init_model.settings import SAVE_DIR, Config
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
 WEIGHTS = (0.0001, 0, 0)  # of the losses: w0, w1, w2; the default of the authors' code
-GENERATED_AT_ONCE = 50  # faces; fewer run slower, more take memory for next to nothing
+GENERATED_AT_ONCE = 25  # faces; fewer run slower, 50 take 0.3 GiB more to run 3% faster
 PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
 Array = np.ndarray | tf.Tensor
 
