@@ -1,6 +1,7 @@
 """What is computed in 16 bits teaches the networks what float32 does."""
 
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 import face_aging
 import ops
-from data import devices, labels, pipeline
+from data import devices, files, labels, pipeline
 from tests.test_distribution import two_devices  # noqa: F401
 
 PRECISIONS = 'mixed_bfloat16', 'mixed_float16'
@@ -111,3 +112,19 @@ def test_gradients_are_those_of_float32(precision, replicas, two_devices):  # no
         if not (0.9 <= ratio <= 1.1 and cosine >= least):
             wrong[name] = f'ratio {ratio:.3f}, cosine {cosine:.4f}'
     assert not wrong
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_a_test_in_16_bits_tells_its_error(vivid, tiny, tiny_main, faces, capsys, precision):
+    model = vivid()
+    words = ['--testdir', faces, '--savedir', model.save_dir, '--precision', precision]
+    tiny_main('--is_train', 'False', *words)
+    pattern = rf'In {precision} .* by ([\d.]+) of 255 levels on average and ([\d.]+) at most'
+    told = re.search(pattern, capsys.readouterr().out).groups()
+    rounded = tiny(is_training=False)  # its layers follow main's precision
+    rounded.load_checkpoint()
+    images, _, _ = pipeline.decode_faces(files.list_images(str(faces))[:2], 32)
+    exact, rounded = (m.generate_ages(m.encode(images), [[1, -1]] * 2) for m in (model, rounded))
+    error = np.abs(rounded - exact) * 127.5
+    assert (np.abs(np.float64(told) - [error.mean(), error.max()]) < [0.006, 0.06]).all()
+    assert error.max() > 0
