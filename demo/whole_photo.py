@@ -5,6 +5,7 @@ the face's place in the photo, and added there under a soft mask: skin, hair and
 their sharpness, and nothing is changed outside of the face's surroundings.
 """
 
+import concurrent.futures
 import typing
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 import ops
-from data import detector
+from data import detector, limits
 from demo import portraits
 
 # The mask: a rounded square around a crop as UTKFace's, from whose centre to each side it is 1 up
@@ -87,7 +88,8 @@ def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
     change = change * _mask(size, margin)[:, :, None]
     channels = [Image.fromarray(x) for x in np.moveaxis(change, -1, 0).astype(np.float32)]
     rows, columns = surroundings(landmarks, pixels.shape)
-    for top in range(rows.start, rows.stop, BAND):
+
+    def change_band(top):
         band = pixels[top : min(top + BAND, rows.stop), columns]
         origin = a * complex(columns.start, top) + b + margin * (1 + 1j)
         place = [a.real, -a.imag, origin.real, a.imag, a.real, origin.imag]
@@ -96,6 +98,9 @@ def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
                 band.shape[1::-1], Image.Transform.AFFINE, place, Image.Resampling.BICUBIC
             )
             band[:, :, i] = np.clip(np.rint(band[:, :, i] + added), 0, 255)
+
+    with concurrent.futures.ThreadPoolExecutor(limits.cpu_count()) as pool:
+        list(pool.map(change_band, range(rows.start, rows.stop, BAND)))  # raises their errors
 
 
 def _mask(size, margin):
