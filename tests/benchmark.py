@@ -332,10 +332,9 @@ def main():
         def part(title, function, *arguments):
             progress.set_description(title)
             value = function(result, *arguments)
-            # The highest of this part and those before, in this process, and of those it started.
-            for name, who in (title, 'RUSAGE_SELF'), (f'{title}, started', 'RUSAGE_CHILDREN'):
-                peak = resource.getrusage(getattr(resource, who)).ru_maxrss / 1024
-                result['peak_memory_mib'][name] = peak
+            # The highest so far, of this process or of one that it started.
+            peaks = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            result['peak_memory_mib'][title] = max(peak.ru_maxrss for peak in peaks) / 1024
             progress.update()
             return value
 
