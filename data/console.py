@@ -174,8 +174,8 @@ def prepare() -> None:
     os.environ['KERAS_HOME'] = os.devnull  # no folder: keras.json is neither read nor written
     os.environ.pop('TF_USE_LEGACY_KERAS', None)  # mtcnn uses tf.keras, which is then Keras 2
     limits.limit_tensorflow()
-    # TensorFlow's million objects stay: to search them for garbage takes a second and a half of a
-    # program, half of it while they are made, half at its end.
+    # TensorFlow's 340,000 objects stay: to search them for garbage takes more than a second of each
+    # program, while they are made and at its end.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     level = os.environ.setdefault(LOG_LEVEL, QUIET)
