@@ -34,12 +34,11 @@ OVERSHOOT_FROM = 40
 ERROR_ODDS = 400
 # The change is STRENGTH times that of the person, of which a part is replaced by that of the mean
 # face of the person's age and gender: people are known better by it, and it has less mottle.
-STRENGTH, PROTOTYPE = 1.23, 0.5
+STRENGTH, PROTOTYPE = 1.65, 0.6
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G and B (ITU-R BT.601)
-FACE = 0.2  # of the width, from each side to the middle of the face, where its tone is measured
 GREY = 0.02  # mean range of R, G and B in [-1, 1] up to which a photo is grey: what JPEG adds
 # Deviations of Gaussians, in parts of the width: of the one that takes the speckles out of what is
 # generated, and of the one that parts what is coarse, which is mixed, from the photo's detail.
@@ -48,8 +47,7 @@ SPECKLES, DETAIL = 0.8 / 128, 2 / 128
 # deviations, averaged over a third, in parts of the width: a child loses the wrinkles of a photo.
 TEXTURE, TEXTURE_BLUR = (1 / 128, 4 / 128), 4 / 128
 TEXTURE_SCALE = 0.5, 1.2  # at least, at most
-MOST_CONTRAST = 1.3  # factor of that of generated faces, where the model takes more from a photo
-EYES_KEPT, MOUTH_KEPT = 0.8, 0.6  # parts of the change that are left out in the middle of each
+EYES_KEPT, MOUTH_KEPT = 0.8, 0.8  # parts of the change that are left out in the middle of each
 EYE_SIZE, MOUTH_SIZE = (0.12, 0.075), (0.15, 0.07)  # of the width: of the Gaussians around them
 # A rounded ellipse in parts of the width; from EDGE of its radius on the change fades out. It gets
 # narrower towards the chin, by JAW of its width.
@@ -57,6 +55,19 @@ FACE_CENTRE, FACE_RADIUS, FACE_POWER, FACE_EDGE, JAW = (0.5, 0.52), (0.5, 0.62),
 DETAIL_FROM = 0.2  # likeness from which on all this counts in full; at 0 the paper's method is left
 TRUST_BLUR = 3 / 128  # of the width: deviation of the Gaussian over which errors are averaged
 TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of the change is used
+# Parts of the radius of the ellipse above between which the outline of a face begins, and what
+# little of the change is used from there: an error, and a difference from the skin. This is a mean
+# over a Gaussian of the deviation SKIN_BLUR, in parts of the width.
+OUTLINE, OUTLINE_ERROR, SKIN, SKIN_BLUR = (0.6, 0.9), 0.25, 0.3, 0.1
+
+
+class Basis(typing.NamedTuple):
+    """What `lay_over` needs of N photos and their reconstructions, computed once; float32."""
+
+    weight: np.ndarray  # [N, S, S, 1], see `trust`
+    colours: np.ndarray  # [N, 1, 1, 1], see `_colours`
+    smooth: np.ndarray  # [N, S, S, C], the reconstructions without speckles, in these colours
+    texture: np.ndarray  # [N, S, S, 1], see `_texture_energy`
 
 
 class People(typing.NamedTuple):
@@ -67,7 +78,7 @@ class People(typing.NamedTuple):
     ages: np.ndarray  # [N, L], their labels, known or guessed
     genders: np.ndarray  # [N, 2]
     reconstructions: np.ndarray  # [N, S, S, C], G of all three
-    weight: np.ndarray  # [N, S, S, 1], see `trust`
+    basis: Basis
 
 
 @dataclasses.dataclass(eq=False)
@@ -108,7 +119,7 @@ class AgingMethod:
         ages, genders, odds = possible_labels(self.model, self.codes, z, years, gender)
         faces = self.model.generate(z, np.stack(ages), np.stack(genders))
         people = _likeliest(images, z, ages, genders, odds, faces)
-        return People(*(np.asarray(field) for field in people))
+        return keras.tree.map_structure(np.asarray, people)
 
     def show(
         self,
@@ -127,7 +138,9 @@ class AgingMethod:
         likeness = self.likeness if likeness is None else likeness
         z = shift_age(self.codes, people.z, ages, genders, age_shift, self.model.age_upper)
         generated = self.model.generate(z, ages, genders)
-        prototype = self._prototype_change(people, ages, genders) if likeness else None
+        if not likeness:
+            return generated
+        prototype = self._prototype_change(people, ages, genders)
         return np.asarray(lay_over(people, generated, likeness, prototype))
 
     def _prototype_change(self, people, ages, genders):
@@ -148,8 +161,10 @@ class AgingMethod:
         faces = [G([z, *own]) for own in zip(ages, genders, strict=True)]
         people = _likeliest(image, z, ages, genders, odds, faces)
         shifted = shift_age(self.codes, z, age, gender, self.age_shift, self.model.age_upper)
-        prototype = self._prototype_change(people, age, gender)
-        face = lay_over(people, G([shifted, age, gender]), self.likeness, prototype)
+        face = G([shifted, age, gender])
+        if self.likeness:
+            prototype = self._prototype_change(people, age, gender)
+            face = lay_over(people, face, self.likeness, prototype)
         return keras.Model([image, age, gender], face, name='face')
 
 
@@ -288,67 +303,77 @@ def _likeliest(images, z, ages, genders, odds, faces):
             for new, old in zip((age, gender, face), best, strict=True)
         ]
         best_fit = ops.maximum(fit, best_fit)
-    return People(images, z, *best, trust(images, best[2]))
+    return People(images, z, *best, study(images, best[2]))
 
 
 # ------------------------------------------------------------------------------ the photo
 
 
-def trust(images, reconstructions):
-    """Say where the model understands photos: 1 there, towards 0 where it errs, [N, S, S, 1].
+def study(images, reconstructions):
+    """Return the `Basis` of photos and their reconstructions, [N, S, S, C]."""
+    weight = trust(images, reconstructions) * _changed(images.shape[-2])
+    colours = _colours(images, reconstructions)
+    smooth = _with_colour(_blur(reconstructions, SPECKLES), colours)
+    texture = _texture_energy(reconstructions)
+    return Basis(weight, colours, smooth, texture)
 
-    exp(-(e / TRUST_ERROR)^2), where e is the mean over the colours of the absolute error, averaged
-    over a Gaussian.
+
+def trust(images, reconstructions):
+    """Say where a change belongs into photos: 1 there, towards 0 elsewhere, [N, S, S, 1].
+
+    exp(-(e / TRUST_ERROR)^2 - o ((e / OUTLINE_ERROR)^2 + (s / SKIN)^2)), where e is the error of
+    the reconstruction, averaged over a Gaussian, s what a pixel differs by from the skin next to
+    it in the middle of the face, both means of absolute values over the colours, and o is 1 at
+    the outline of a face and beyond: there hair, clothes and background stay as they are.
     """
-    error = ops.mean(ops.abs(images - reconstructions), axis=-1, keepdims=True)
-    return ops.exp(-((_blur(error, TRUST_BLUR) / TRUST_ERROR) ** 2))
+    outline = _beyond(images.shape[-2], *OUTLINE)
+    middle = ops.ones_like(images) * (1 - outline) ** 3
+    skin = _blur(images * middle, SKIN_BLUR) / (_blur(middle, SKIN_BLUR) + 1e-6)
+    unlike, error = (
+        ops.mean(ops.abs(x), axis=-1, keepdims=True)
+        for x in (_blur(images, SPECKLES) - skin, images - reconstructions)
+    )
+    error = _blur(error, TRUST_BLUR)
+    doubt = (error / OUTLINE_ERROR) ** 2 + (unlike / SKIN) ** 2
+    return ops.exp(-((error / TRUST_ERROR) ** 2) - doubt * outline)
 
 
 def lay_over(people, generated, likeness, prototype=None):
     """Lay the change that a model makes over photos, and leave the rest of them as it is.
 
     A model's faults are in both pictures that it makes of a person, g (`generated`) at the target
-    and r (`reconstructions`) as they are: their difference is the ageing. Half of it is replaced by
-    p (`prototype`), what differs between the mean faces of both ages. With the photo x, its
-    `weight` w, the likeness l, and k, which is 1 but for the eyes and the mouth, see `_changed`,
+    and r (`reconstructions`) as they are: their difference is the ageing. A part of it is replaced
+    by p (`prototype`), what differs between the mean faces of both ages. With the photo x, its
+    weight w, see `study`, and the likeness l,
 
-        y    = r + STRENGTH * (g - r + p) / 2
-        full = x + k * w * d
-        mix  = full + (1 - l) * k * (y - full)
+        y    = r + STRENGTH * ((1 - PROTOTYPE) * (g - r) + PROTOTYPE * p)
+        full = x + w * (y - r)
+        mix  = x + w * (l * (y - r) + (1 - l) * (y - x))
         show = coarse(mix) + t * (full - coarse(full))
 
-    where d is y - r with COLOUR of its colours, and without its mean over the face: a skin keeps
-    its tone. A grey photo gets no colours. From y and r speckles are blurred away, and y gets the
-    contrast that r lacks. The coarse part, a Gaussian, is mixed; the fine part is the photo's,
-    scaled where the model understands the photo by t: by how much it changes the texture.
-    Towards the border, by `_face_mask`, the photo stays as it is.
+    where y - r and y - x have COLOUR of their colours, and what is added to x is without its mean
+    over the face: a skin keeps its tone. A grey photo gets no colours. From y and r speckles are
+    blurred away. The coarse part, a Gaussian, is mixed; the fine part is the photo's, scaled where
+    w is large by t: by how much the model changes the texture.
 
-    All are float32 [..., N, S, S, C] in [-1, 1]. Likeness 0 leaves g as it is; without p it is
-    g - r.
+    All are float32 [..., N, S, S, C] in [-1, 1]. Towards likeness 0 g is left as it is; without p
+    y is r + STRENGTH * (g - r).
     """
-    if likeness == 0:
-        return generated
-    size, photos, own = generated.shape[-2], people.images, people.reconstructions
-    weight = people.weight * _changed(size)
+    photos, own = people.images, people.reconstructions
+    weight, colours, smooth_own, texture = people.basis
     change = generated - own
     if prototype is not None:
         change = (1 - PROTOTYPE) * change + PROTOTYPE * prototype
     made = own + STRENGTH * change
-    share = _colours(photos, own)
-    smooth, smooth_own = (_with_colour(_blur(x, SPECKLES), share) for x in (made, own))
-    full = photos + _without_tone(_with_colour(smooth - smooth_own, COLOUR), weight)
-    texture = ops.sqrt(_texture_energy(made) / _texture_energy(own))
-    scale = 1 + weight * (ops.clip(texture, *TEXTURE_SCALE) - 1)
-    clear = _without_haze(smooth, photos, own)
-    # The Gaussian is linear: the coarse part of mix is that of full and of what is mixed in.
-    coarse = _blur(full, DETAIL)
-    mixed_in = _blur((clear - full) * ((1 - likeness) * _changed(size)), DETAIL)
-    shown = mixed_in + coarse + scale * (full - coarse)
-    shown = photos + (shown - photos) * _face_mask(size)
-    part = min(likeness / DETAIL_FROM, 1)
-    if part < 1:
-        shown = part * shown + (1 - part) * generated
-    return ops.clip(shown, -1, 1)
+    smooth = _with_colour(_blur(made, SPECKLES), colours)
+    change, whole = (_with_colour(smooth - x, COLOUR) for x in (smooth_own, photos))
+    full = photos + _without_tone(change, weight)
+    mix = photos + _without_tone(change * likeness + whole * (1 - likeness), weight)
+    scale = ops.clip(ops.sqrt(_texture_energy(made) / texture), *TEXTURE_SCALE)
+    fine = full - _blur(full, DETAIL)
+    shown = _blur(mix, DETAIL) + (1 + weight * (scale - 1)) * fine
+    part = ops.minimum(ops.ones_like(weight[:, :1, :1]) * likeness / DETAIL_FROM, 1)
+    return ops.clip(shown * part + generated * (1 - part), -1, 1)
 
 
 def _sizes(x):
@@ -358,15 +383,9 @@ def _sizes(x):
 
 def _blur(images, deviation):
     """Blur images [..., S, S, C] by a Gaussian, whose deviation is in parts of the width."""
-    *batch, size, _, channels = _sizes(images)
-    gaussian = _gaussian(size, deviation)
-    axes = [*range(len(batch))]
-    images = ops.transpose(images, [*axes, len(axes) + 2, len(axes), len(axes) + 1])
-    rows = ops.matmul(ops.reshape(images, [-1, size]), gaussian)  # one large product
-    rows = ops.swapaxes(ops.reshape(rows, [-1, size, size]), 1, 2)
-    columns = ops.matmul(ops.reshape(rows, [-1, size]), gaussian)
-    images = ops.reshape(columns, [*batch, channels, size, size])
-    return ops.transpose(images, [*axes, len(axes) + 2, len(axes) + 1, len(axes)])
+    gaussian = _gaussian(images.shape[-2], deviation)
+    channels = ops.matmul(ops.matmul(gaussian.T, ops.moveaxis(images, -1, -3)), gaussian)
+    return ops.moveaxis(channels, -3, -1)
 
 
 @functools.cache
@@ -390,25 +409,8 @@ def _with_colour(images, share):
 
 def _without_tone(change, weight):
     """Weight a change [..., N, S, S, C], and take its mean over the face out of it."""
-    edge = round(FACE * change.shape[-2])
-    face = (..., slice(edge, -edge), slice(edge, -edge), slice(None))
-    change = weight * change
-    tone, weights = (ops.sum(x[face], axis=(-3, -2), keepdims=True) for x in (change, weight))
-    return change - weight * tone / weights
-
-
-def _without_haze(generated, photos, reconstructions):
-    """Give generated faces the contrast that the model takes from photos [N, S, S, C]."""
-    own, photo = (_spread(x) for x in (reconstructions, photos))
-    lost = ops.clip(photo / ops.maximum(own, 1e-3), 1, MOST_CONTRAST)
-    mean = ops.mean(generated, axis=(-3, -2, -1), keepdims=True)
-    return mean + lost * (generated - mean)
-
-
-def _spread(images):
-    """Return the standard deviation of images [N, S, S, C], [N, 1, 1, 1]."""
-    mean = ops.mean(images, (-3, -2, -1), keepdims=True)
-    return ops.sqrt(ops.mean((images - mean) ** 2, (-3, -2, -1), keepdims=True))
+    tone, face = (ops.sum(x, (-3, -2), keepdims=True) for x in (change * weight, weight))
+    return (change - tone / face) * weight
 
 
 def _texture_energy(images):
@@ -419,9 +421,10 @@ def _texture_energy(images):
 
 @functools.cache
 def _changed(size):
-    """Return which part of a change is made at each place, float32 [S, S, 1]: less at the eyes.
+    """Return which part of a change is made at each place, float32 [S, S, 1].
 
-    At the eyes and the mouth a model of 128 pixels errs most, and people are known by them.
+    None at the sides and in the corners, and less at the eyes and the mouth: there a model of 128
+    pixels errs most, and people are known by them.
     """
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     left, right, _, *corners = detector.PLACES
@@ -431,19 +434,20 @@ def _changed(size):
         part * np.exp(-(((x - at[0]) / width) ** 2) - ((y - at[1]) / height) ** 2)
         for at, (width, height), part in spots
     ]
-    return (1 - np.max(parts, axis=0)).astype(np.float32)[..., None]
+    changed = (1 - np.max(parts, axis=0)).astype(np.float32)[..., None]
+    return changed * (1 - _beyond(size, FACE_EDGE, 1))
 
 
 @functools.cache
-def _face_mask(size):
-    """Return 1 in the face and its hair, 0 at the sides and in the corners: float32 [S, S, 1]."""
+def _beyond(size, inner, outer):
+    """Return what rises from 0 to 1 between two parts of the face's radius, float32 [S, S, 1]."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     places = np.abs([x - FACE_CENTRE[0], y - FACE_CENTRE[1]])
     places /= np.array(FACE_RADIUS)[:, None, None]
     places[0] /= 1 - JAW * np.clip((y - FACE_CENTRE[1]) / (1 - FACE_CENTRE[1]), 0, 1)
     radius = (places**FACE_POWER).sum(axis=0) ** (1 / FACE_POWER)
-    fade = np.clip((1 - radius) / (1 - FACE_EDGE), 0, 1)
-    return (fade * fade * (3 - 2 * fade)).astype(np.float32)[..., None]
+    rise = np.clip((radius - inner) / (outer - inner), 0, 1)
+    return (rise * rise * (3 - 2 * rise)).astype(np.float32)[..., None]
 
 
 def _colours(photos, reconstructions):

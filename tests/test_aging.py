@@ -102,9 +102,10 @@ def test_what_fits_best_is_the_guess(vivid, statistics):
 
 
 def some_people(images, reconstructions, weight=1):
-    weight = np.full([*images.shape[:3], 1], weight, np.float32)
-    z, unknown = np.zeros([len(images), Z]), None
-    return likeness.People(images, z, unknown, unknown, reconstructions, weight)
+    """Return people whom the model understands, whatever it makes of them."""
+    known, unknown = likeness.study(images, images), None
+    basis = likeness.study(images, reconstructions)._replace(weight=weight * known.weight)
+    return likeness.People(images, unknown, unknown, unknown, reconstructions, basis)
 
 
 def random_images(seed, count=2, channels=3):
@@ -175,21 +176,32 @@ def test_a_grey_photo_stays_grey():
     assert np.ptp(lay_over(some_people(x, r), y, 1) - x, axis=-1).max() > 0.01
 
 
-def test_a_skin_keeps_its_tone():
+@pytest.mark.parametrize('part', [0.5, 1])
+def test_a_skin_keeps_its_tone(part):
     x, r, y = (random_images(seed) / 3 for seed in range(3))
-    shown = lay_over(some_people(x, r), y, 1)
-    np.testing.assert_allclose(lay_over(some_people(x, r), y + 0.2, 1), shown, atol=1e-5)
+    shown = lay_over(some_people(x, r), y, part)
+    np.testing.assert_allclose(lay_over(some_people(x, r), y + 0.2, part), shown, atol=1e-5)
     middle = shown[:, 6:-6, 6:-6].mean(axis=(1, 2))
     np.testing.assert_allclose(middle, x[:, 6:-6, 6:-6].mean(axis=(1, 2)), atol=0.01)
 
 
 def test_what_the_model_does_not_understand_is_left():
-    x = random_images(0)
+    x = 0 * random_images(0)
     r = x.copy()
-    r[:, :8] += 1.5  # of the rows above, it errs badly
+    r[:, :12] += 1.5  # of the rows above, it errs badly
     weight = trust(x, r)
-    assert weight[:, :5].max() < 0.01 and weight[:, 16:].min() > 0.99
+    assert weight[:, :9].max() < 0.01 and weight[:, 20:].min() > 0.99
     assert (trust(x, x) == 1).all()
+
+
+def test_what_is_no_skin_at_the_outline_of_a_face_stays():
+    """Hair and background next to it; brows and eyes are in its middle."""
+    x = np.full([1, 128, 128, 3], 0.3, np.float32)
+    x[:, :, 104:] = x[:, :16] = -0.7  # beside the cheek, and above the forehead
+    x[:, 30:40, 32:96] = -0.7
+    weight = trust(x, x)[0, ..., 0]
+    assert weight[30:100, 110:].max() < 0.2 and weight[:8, 40:90].max() < 0.2
+    assert weight[22:98, 40:88].min() > 0.9 and weight[50:90, 20:98].min() > 0.9
 
 
 # -------------------------------------------------------------------------------------- model
@@ -216,12 +228,12 @@ def test_as_a_network_the_method_is_the_same(vivid, statistics, with_codes):
     np.testing.assert_allclose(network([images, ages, genders]), shown, atol=1e-5)
 
 
-def test_half_of_the_change_is_that_of_mean_faces():
+def test_a_part_of_the_change_is_that_of_mean_faces():
     """What these change is laid over, also where the model changes nothing in this person."""
     x, r, change = 0 * noise(8), noise(20, seed=1), noise(20, seed=2)
     none = lay_over(some_people(x, r), r, 1, 0 * change)
-    half = lay_over(some_people(x, r), r, 1, change)
+    part = lay_over(some_people(x, r), r, 1, change)
     whole = lay_over(some_people(x, r), r + change, 1, change)
-    assert np.std(half - none) > 0.02
-    np.testing.assert_allclose(whole - none, 2 * (half - none), atol=0.05)
+    assert np.std(part - none) > 0.02
+    np.testing.assert_allclose((whole - none) * likeness.PROTOTYPE, part - none, atol=0.05)
     np.testing.assert_allclose(lay_over(some_people(x, r), r + change, 1), whole, atol=1e-5)
