@@ -14,6 +14,7 @@ import warnings
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from scipy import ndimage
 
@@ -141,7 +142,11 @@ class AgingMethod:
         if not likeness:
             return generated
         prototype = self._prototype_change(people, ages, genders)
-        return np.asarray(lay_over(people, generated, likeness, prototype))
+        return self._lay_over(people, generated, np.float32(likeness), prototype).numpy()
+
+    @functools.cached_property
+    def _lay_over(self):  # for any number of people and targets, but one size of faces
+        return tf.function(lay_over, autograph=False, reduce_retracing=True)
 
     def _prototype_change(self, people, ages, genders):
         """Return what changes from the mean face of people's age and gender to the target's."""
