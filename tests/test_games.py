@@ -15,7 +15,9 @@ from data import detector, labels
 from demo import games, likeness, photos, portraits, strips
 from demo.page.studio import Studio
 from tests import test_photos
-from tests.test_photos import BAND, MAN, WOMAN, faces_of, frames_of
+from tests.test_photos import MAN, WOMAN, faces_of, frames_of
+
+BAND = round(32 * strips.TITLE_BAND)  # height of the title above a face of 32 x 32
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ def test_the_program_morph(bundled, pair):
     name = 'save/test/morph_23_0_madeup004_52_1_madeup007'
     assert written() == [name + '.gif', name + '.png']
     with Image.open(name + '.png') as strip:
-        faces, titles = faces_of(strip)
+        faces, titles = faces_of(strip, 32)
     expected, _ = games.morph(bundled, *pair)
     assert len(faces) == 11
     ends = ops.image_grid(expected[[0, -1]], size_frame=(2, 1)).reshape(2, 32, 32, 3)
@@ -129,7 +131,7 @@ def test_the_program_kids(bundled, pair):
     assert name == 'save/test/kids_23_0_madeup004_52_1_madeup007.png'
     with Image.open(name) as picture:
         assert picture.size == (4 * 32, 2 * (BAND + 32))
-        rows = [faces_of(picture.crop([0, y, 128, y + BAND + 32]))[0] for y in (0, BAND + 32)]
+        rows = [faces_of(picture.crop([0, y, 128, y + BAND + 32]), 32)[0] for y in (0, BAND + 32)]
     expected = games.kids(bundled, *pair, 3, seed=7)
     for row, parent, children in zip(rows, pair, np.split(expected, 2), strict=True):
         np.testing.assert_allclose(row[0], (parent.image + 1) * 127.5, atol=1)
@@ -170,8 +172,9 @@ def test_a_half_profile_is_named(bundled, monkeypatch, recwarn):
     said = [str(w.message) for w in recwarn if 'turned to the side' in str(w.message)]
     assert len(said) == 1 and said[0].startswith('The second face is turned to the side, so that')
     method = likeness.AgingMethod(bundled, None, 0, 0)
-    pair = [portraits.portray(method, portraits.open_photo(str(path))) for path in (MAN, WOMAN)]
-    assert said[0] in Studio(method).make_children(*pair, 1)[0]
+    studio = Studio(method)
+    pair = [studio.open_photo(path.read_bytes(), path.name) for path in (MAN, WOMAN)]
+    assert said[0] in studio.make_children(*pair, 1)[0]
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,12 @@ def rows_of(folder='save/test'):
         return [*csv.DictReader(file)]
 
 
-def faces_of(picture):
-    """Return the faces of a strip, without their titles, and the titles, both [N, H, TILE, 3]."""
+def faces_of(picture, side=TILE):
+    """Return the faces of a strip, without their titles, and the titles, both [N, H, side, 3]."""
     pixels = np.asarray(picture.convert('RGB')).astype(int)
-    columns = np.stack(np.split(pixels, pixels.shape[1] // TILE, axis=1))
-    return columns[:, BAND:], columns[:, :BAND]
+    columns = np.stack(np.split(pixels, pixels.shape[1] // side, axis=1))
+    band = round(side * strips.TITLE_BAND)
+    return columns[:, band:], columns[:, :band]
 
 
 def frames_of(path):
