@@ -27,18 +27,12 @@ _PLAIN = str.maketrans({'ø': 'o', 'ł': 'l', 'đ': 'd', 'ð': 'd', 'æ': 'ae', 
 
 @dataclasses.dataclass
 class Reading:
-    """The result of a reader.
+    """The result of a reader."""
 
-    Attributes:
-        faces: dict from a picture's path to (age in years, gender); gender is 0 for male, 1 for
-            female, None if unknown.
-        skipped: dict from the path of a picture without a label to the reason.
-        lacking: a sentence that says what the user must supply before training, or ''.
-    """
-
+    # From paths to (age in years, gender); gender is 0 for male, 1 for female, None if unknown.
     faces: dict = dataclasses.field(default_factory=dict)
-    skipped: dict = dataclasses.field(default_factory=dict)
-    lacking: str = ''
+    skipped: dict = dataclasses.field(default_factory=dict)  # from paths without a label to reasons
+    lacking: str = ''  # a sentence that says what the user must supply before training, or ''
 
 
 def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
@@ -49,10 +43,9 @@ def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
     """
     listed = list_images(folder, recursive=True)
     paths = [path for path in listed if path.encode(errors='replace').decode() == path]
-    is_guess = name is None
-    name = name or _choose(folder, paths)
-    reading = READERS[name](folder, paths)
-    if is_guess and name == 'utkface' and 0 < len(reading.faces) < len(reading.skipped):
+    chosen = name or _choose(folder, paths)
+    reading = READERS[chosen](folder, paths)
+    if not name and chosen == 'utkface' and 0 < len(reading.faces) < len(reading.skipped):
         warnings.warn(
             f'{len(reading.faces)} names of {len(paths)} in {folder} have an age and gender as in '
             'UTKFace: most have not, so the numbers may mean something else.',
@@ -60,7 +53,7 @@ def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
         )
     foreign = {*listed}.difference(paths)
     reading.skipped |= dict.fromkeys(foreign, 'a name that is not in UTF-8')
-    return name, reading
+    return chosen, reading
 
 
 def _choose(folder, paths):
@@ -70,12 +63,12 @@ def _choose(folder, paths):
         return 'morph'
     if os.path.isfile(os.path.join(folder, tables.CACD_MAT)):
         return 'cacd'
-    names = [base_name(path) for path in paths]
-    fitting = {
-        reader: sum(bool(pattern.fullmatch(name)) for name in names)
-        for reader, pattern in _PATTERNS.items()
-    }
-    return max(fitting, key=fitting.get) if any(fitting.values()) else 'utkface'
+
+    def count(reader):
+        return sum(bool(_PATTERNS[reader].fullmatch(base_name(path))) for path in paths)
+
+    best = max(_PATTERNS, key=count)
+    return best if count(best) else 'utkface'
 
 
 def parse_name(path: str) -> tuple[int, int] | None:
@@ -88,10 +81,10 @@ def parse_name(path: str) -> tuple[int, int] | None:
     return None if age is None else (age, int(match['gender']))
 
 
-def parse_race(path: str) -> int | None:
-    """Return the race in a file name of UTKFace, 0 to 4, or None."""
+def parse_race(path: str) -> int:
+    """Return the race in a file name of UTKFace, an index of labels.RACE_NAMES, or -1."""
     match = _WITH_RACE.match(base_name(path))
-    return int(match[1]) if match else None
+    return int(match[1]) if match else -1
 
 
 def read_utkface(folder, paths):

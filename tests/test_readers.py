@@ -396,9 +396,9 @@ def test_init_model_of_other_age_groups(tiny, tmp_path, monkeypatch):
     [
         ('a/100_0_0_20170112213500903.jpg.chip.jpg', 0),
         ('5_1_4_20170112213500903.jpg', 4),
-        ('39_1_20170116174525125.jpg.chip.jpg', None),
-        ('5_1_5_20170112213500903.jpg', None),
-        ('13_1_drawn012.jpg', None),
+        ('39_1_20170116174525125.jpg.chip.jpg', -1),
+        ('5_1_5_20170112213500903.jpg', -1),
+        ('13_1_drawn012.jpg', -1),
     ],
 )
 def test_race(name, race):

@@ -21,7 +21,7 @@ class People(typing.NamedTuple):
     faces: np.ndarray  # uint8 [N, S, S, C]
     ages: np.ndarray  # age groups, int [N]
     genders: np.ndarray  # int [N]
-    races: np.ndarray  # indices of labels.RACE_NAMES, -1 where unknown, int [N]
+    races: np.ndarray  # see `readers.parse_race`, int [N]
 
 
 def read(
@@ -55,18 +55,14 @@ def read(
             f'about one in {labels.HELD_OUT} is held out, or measure all with --all.'
         )
     cells = np.where(is_first & ~has_copy, ages * 2 + genders, -1)  # a photo once
-    others = choose(paths, cells, REAL, taken=chosen)
-    held_out = len(chosen)
-    chosen = np.concatenate([chosen, others])
-    faces, kept, _ = pipeline.decode_faces(
-        [paths[i] for i in chosen], model.size_image, model.num_input_channels
-    )
-    count, chosen = np.count_nonzero(kept < held_out), chosen[kept]
-    paths = [paths[i] for i in chosen]
-    known = [readers.parse_race(path) for path in paths]
-    races = np.array([-1 if race is None else race for race in known])
-    real = People(paths, faces, ages[chosen], genders[chosen], races)
-    return People._make(column[:count] for column in real), real
+    everybody = np.concatenate([chosen, choose(paths, cells, REAL, taken=chosen)])
+    paths = [paths[i] for i in everybody]
+    faces, kept, _ = pipeline.decode_faces(paths, model.size_image, model.num_input_channels)
+    paths, everybody = [paths[i] for i in kept], everybody[kept]
+    races = np.array([readers.parse_race(path) for path in paths])
+    real = People(paths, faces, ages[everybody], genders[everybody], races)
+    held_out = np.count_nonzero(kept < len(chosen))
+    return People._make(column[:held_out] for column in real), real
 
 
 def choose(
