@@ -22,9 +22,8 @@ ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence that says what to do.
 
-    Attributes:
-        cure: dict from names of settings to values that would help. The message names no flags;
-            `one_sentence` adds them in the program that has them.
+    It names no flags: `cure`, a dict from names of settings to values that would help, is added by
+    `one_sentence` in a program that has these flags.
     """
 
     def __init__(self, message: str, **cure):

@@ -57,7 +57,7 @@ def parse_ages(text: str) -> tuple[int, ...]:
 def _years(text):
     """Return a tuple of the whole numbers in a text, () unless they are from 0 to OLDEST."""
     try:
-        years = tuple(int(word) for word in text.split(','))
+        years = tuple(map(int, text.split(',')))
     except ValueError:
         return ()
     return years if min(years) >= 0 and max(years) <= tables.OLDEST else ()
@@ -125,20 +125,17 @@ def list_faces(
     """
     _, reading = readers.read(folder, reader)
     require_labels(folder, reading)
-    if reading.skipped:
+    if skipped := reading.skipped:
         examples = {}  # from each reason to its first picture
-        for path, reason in reading.skipped.items():
+        for path, reason in skipped.items():
             examples.setdefault(reason, os.path.basename(path))
         reasons = '; '.join(f'{reason}, such as {path!r}' for reason, path in examples.items())
-        count = len(reading.skipped) + len(reading.faces)
-        warnings.warn(
-            f'{len(reading.skipped)} of {count} images in {folder} skipped: {reasons}.',
-            stacklevel=2,
-        )
+        count = len(skipped) + len(reading.faces)
+        text = f'{len(skipped)} of {count} images in {folder} skipped: {reasons}.'
+        warnings.warn(text, stacklevel=2)
     paths = [path for path in reading.faces if not (hold_out and held_out(path))]
-    faces = [reading.faces[path] for path in paths]
-    groups = np.array([age_group(age, age_upper) for age, _ in faces], np.int32)
-    return paths, groups, np.array([gender for _, gender in faces], np.int32)
+    ages, genders = np.array([reading.faces[path] for path in paths], np.int32).reshape(-1, 2).T
+    return paths, np.searchsorted(age_upper, ages).astype(np.int32), genders
 
 
 def cells(ages: np.ndarray, genders: np.ndarray) -> np.ndarray:
@@ -149,11 +146,10 @@ def cells(ages: np.ndarray, genders: np.ndarray) -> np.ndarray:
 def require_batches(folder: str, count: int, size_batch: int) -> None:
     """Raise an InputError if a data set has too few faces for the samples and one batch."""
     if count < 2 * size_batch:
-        smaller = count // 2
         raise InputError(
             f'{folder} holds {count} faces, too few for batches of {size_batch} (samples and one '
             f'batch take {2 * size_batch}): take smaller batches, or add faces.',
-            **({'batch_size': smaller} if smaller > 1 else {}),
+            **({'batch_size': count // 2} if count > 3 else {}),
         )
 
 
