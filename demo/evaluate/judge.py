@@ -62,7 +62,18 @@ class Judge(typing.NamedTuple):
 
         Each is judged together with its mirror image.
         """
-        years, female = _judge(self.model, faces)
+        numbers = tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
+
+        def judge(batch):
+            face = pipeline.to_float(batch)
+            if face.shape[-1] == 1:
+                face = tf.image.grayscale_to_rgb(face)
+            face = tf.image.resize(face, [SIZE, SIZE], antialias=True)
+            year, female = self.model(tf.concat([face, face[:, :, ::-1]], 0), training=False)
+            year, female = tf.nn.softmax(SHARPNESS * year) @ numbers, tf.sigmoid(female)
+            return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, female))
+
+        years, female = pipeline.in_batches(judge, faces, title='Judging')
         return np.maximum(np.interp(years, *self.knots), 0), female
 
 
@@ -94,24 +105,6 @@ def _named_variables(model):
     }
 
 
-def _judge(model, faces):
-    """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
-
-    def judge(batch):
-        face = pipeline.to_float(batch)
-        if face.shape[-1] == 1:
-            face = tf.image.grayscale_to_rgb(face)
-        face = tf.image.resize(face, [SIZE, SIZE], antialias=True)
-        year, female = model(tf.concat([face, face[:, :, ::-1]], 0), training=False)
-        year = tf.nn.softmax(SHARPNESS * year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
-        return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, tf.sigmoid(female)))
-
-    return pipeline.in_batches(judge, faces, title='Judging')
-
-
-# ---------------------------------------------------------------------------------- training
-
-
 def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) -> Judge:
     """Train a judge on faces uint8 [N, S, S, 3] of known years and genders."""
     keras.utils.set_random_seed(seed)
@@ -124,18 +117,15 @@ def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) 
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 20, STEPS - warm_up, warmup_target=LEARNING_RATE, warmup_steps=warm_up
     )
-    model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5),
-        [
-            keras.losses.CategoricalCrossentropy(from_logits=True),
-            keras.losses.BinaryCrossentropy(from_logits=True),
-        ],
-        jit_compile=False,  # on a CPU, XLA compiles for minutes
-    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5)
+    of_years = keras.losses.CategoricalCrossentropy(from_logits=True)
+    of_genders = keras.losses.BinaryCrossentropy(from_logits=True)
+    # On a CPU, XLA compiles for minutes.
+    model.compile(optimizer, [of_years, of_genders], jit_compile=False)
     batches = judge_data.batches(faces, years, genders, order, seed)
     for face, targets in Progress(batches, 'Training', STEPS, unit=' steps'):
         model.train_on_batch(face, targets)
-    judged, _ = _judge(model, faces[calibrating])
+    judged, _ = Judge(model, np.stack([KNOTS, KNOTS]))(faces[calibrating])
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
 
 
@@ -151,9 +141,6 @@ def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.n
     means = np.array([years[chosen].mean() for chosen in members])
     normal = shares.T @ shares + TRUST * np.eye(len(KNOTS))
     return np.stack([KNOTS, KNOTS + np.linalg.solve(normal, shares.T @ (means - shares @ KNOTS))])
-
-
-# ---------------------------------------------------------------------------------- program
 
 
 def errors(judge: Judge, faces: np.ndarray, years: np.ndarray, genders: np.ndarray) -> list[dict]:

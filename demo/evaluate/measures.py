@@ -49,9 +49,6 @@ def _mean(values):
     return float(known.mean()) if known.size else np.nan
 
 
-# ---------------------------------------------------------------------------------- ageing
-
-
 def ageing(judged: np.ndarray, adult: int) -> dict:
     """Sum up how old the same people look at all ages: judged ages [N, L]."""
     count, num_groups = judged.shape
@@ -73,8 +70,7 @@ def real_ageing(judged: np.ndarray, groups: np.ndarray, num_groups: int, adult: 
 
 
 # ---------------------------------------------------------------- identity and recognition
-# A network takes two small children for one person far more easily than two adults: so limits come
-# from real people.
+# A network takes two children for one person more easily than two adults: limits are real people's.
 
 
 class Descriptor:
@@ -213,10 +209,8 @@ def _sharpness(light):
 def band_energy(light: np.ndarray) -> np.ndarray:
     """Return the variance, in squares of levels, that waves of BAND make up of luminance [N, S, S].
 
-    The mean is taken off, and a Hann window, whose energy is divided out, weighs the middle of the
-    picture, the face, and keeps the picture's edges from counting. Of its Fourier transform the
-    squares are summed where a wave is BAND pixels long, in any direction, and divided by the
-    number of pixels: white noise of variance v gives v times the band's share of the spectrum.
+    A Hann window, whose energy is divided out, keeps the picture's edges from counting. White noise
+    of variance v gives v times the band's share of the spectrum.
     """
     size = light.shape[-1]
     hann = np.hanning(size + 2)[1:-1]
@@ -231,8 +225,7 @@ def band_energy(light: np.ndarray) -> np.ndarray:
 def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
     """Return by how many levels the border of photos changes, a mean: from uint8 [N, S, S, C].
 
-    The border is FRAME pixels wide (of 128) at the left and the right side, and at the upper edge
-    but for its middle half, where hair is.
+    The border is FRAME pixels (of 128) of both sides, and of the upper edge but its middle half.
     """
     size = made.shape[1]
     frame, quarter = max(round(FRAME * size / 128), 1), size // 4
@@ -241,9 +234,6 @@ def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
     border[:frame, :quarter] = border[:frame, -quarter:] = True
     difference = made[:, border].astype(np.float32) - photos[:, border]
     return np.abs(difference).mean(axis=(1, 2))
-
-
-# ------------------------------------------------------------------------ gender and fairness
 
 
 def gender(real: np.ndarray, own: np.ndarray, other: np.ndarray, genders: np.ndarray) -> dict:

@@ -30,8 +30,6 @@ def reconstruction(measured: np.ndarray, people: People, age_upper: Sequence[int
                 lines.append([name, str(len(chosen)), l1, f'{psnr:.2f}', f'{ssim:.4f}'])
         if lines:
             tables.append(_table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines))
-    if unknown := np.count_nonzero(people.races < 0):
-        tables.append(f'{unknown} of {len(measured)} faces have no race in their names.')
     return '\n\n'.join(tables)
 
 
@@ -128,12 +126,10 @@ def _table(titles, lines):
     return '\n'.join([f'| {" | ".join(titles)} |', f'|{"|".join(rule)}|', *rows])
 
 
-def _by_target(row, lines, age_upper):
-    """Return a table by target age of lines (title, key, format), with a last column for all."""
-    cells = [
-        [title, *_texts([*row['by_target'][key], row[key]], spec)] for title, key, spec in lines
-    ]
-    return _table(['shown as', *labels.age_names(age_upper), 'all'], cells)
+def _by_target(row, rows, age_upper):
+    """Return a table by target age of rows (name, key, format), with a last column for all."""
+    lines = [[name, *_texts([*row['by_target'][key], row[key]], spec)] for name, key, spec in rows]
+    return _table(['shown as', *labels.age_names(age_upper), 'all'], lines)
 
 
 def _texts(values, spec):

@@ -55,7 +55,7 @@ def read(
             f'about one in {labels.HELD_OUT} is held out, or measure all with --all.'
         )
     cells = np.where(is_first & ~has_copy, ages * 2 + genders, -1)  # a photo once
-    everybody = np.concatenate([chosen, choose(paths, cells, REAL, taken=chosen)])
+    everybody = np.concatenate([chosen, choose(paths, cells, REAL, used=chosen)])
     paths = [paths[i] for i in everybody]
     faces, kept, _ = pipeline.decode_faces(paths, model.size_image, model.num_input_channels)
     paths, everybody = [paths[i] for i in kept], everybody[kept]
@@ -65,16 +65,14 @@ def read(
     return People._make(column[:held_out] for column in real), real
 
 
-def choose(
-    paths: list[str], cells: np.ndarray, count: int, taken: Iterable[int] = ()
-) -> np.ndarray:
+def choose(paths: list[str], cells: np.ndarray, count: int, used: Iterable[int] = ()) -> np.ndarray:
     """Choose up to `count` faces of each cell by their names; return their indices, ascending.
 
-    Of a negative cell none is chosen. Those taken are counted, but not chosen again.
+    Of a negative cell none is chosen. Those used are counted, but not chosen again.
     """
     digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
-    found, chosen = collections.Counter(cells[i] for i in taken), []
-    for i in sorted({*range(len(paths))} - {*taken}, key=digests.__getitem__):
+    found, chosen = collections.Counter(cells[i] for i in used), []
+    for i in sorted({*range(len(paths))} - {*used}, key=digests.__getitem__):
         if found[cells[i]] < count and cells[i] >= 0:
             found[cells[i]] += 1
             chosen.append(i)
