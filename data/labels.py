@@ -39,7 +39,7 @@ def parse_age_upper(text: str) -> tuple[int, ...]:
         raise InputError(
             f'{text[:100]!r} are no upper limits of age groups: pass whole numbers of '
             f'years from 1 to {tables.OLDEST}, each larger than the one before, such as '
-            f'{format_age_upper(AGE_UPPER)}.'
+            f'{",".join(map(str, AGE_UPPER))}.'
         )
     return upper
 
@@ -61,11 +61,6 @@ def _years(text):
     except ValueError:
         return ()
     return years if min(years) >= 0 and max(years) <= tables.OLDEST else ()
-
-
-def format_age_upper(age_upper: tuple[int, ...]) -> str:
-    """Return the limits of age groups as text, the inverse of `parse_age_upper`."""
-    return ','.join(map(str, age_upper))
 
 
 def age_names(age_upper: tuple[int, ...] = AGE_UPPER) -> tuple[str, ...]:
@@ -95,9 +90,8 @@ def age_label(years, age_upper: tuple[int, ...] = AGE_UPPER) -> np.ndarray:
     """Return labels of ages in years, between those of the age groups.
 
     The label of a group's central year is `one_hot` of that group; between two centres the labels
-    change linearly. Below the first centre and above the last they are constant.
-
-    Years [...] have labels float32 [..., L] in [-1, 1], for L age groups.
+    change linearly. Below the first centre and above the last they are constant. Years [...] have
+    labels float32 [..., L] in [-1, 1], for L age groups.
     """
     centres = age_centres(age_upper)
     groups = np.arange(len(centres))
@@ -120,7 +114,7 @@ def list_faces(
     """List the labelled faces of a data set; warn of pictures and lines that are left out.
 
     With hold_out those are left out for which `held_out` is true; the reader is one of
-    readers.READERS, by default what `readers.read` chooses. Returns N paths sorted by name, age
+    flag_types.READERS, by default what `readers.read` chooses. Returns N paths sorted by name, age
     groups and genders, 0 male, 1 female, int32 arrays.
     """
     _, reading = readers.read(folder, reader)
