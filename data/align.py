@@ -51,13 +51,8 @@ def align_folder(source: str, dest: str) -> int:
 
     Crops keep the pictures' names and sub-folders, which may hold the labels, and the formats that
     the names say; tables with labels are copied. Files that dest already has are not replaced.
-
-    Returns:
-        the number of pictures in source of which dest now has a face.
-
-    Raises:
-        InputError: source has no picture or none with a face, one folder lies in the other, or the
-            system ended a process.
+    Returns the number of pictures in source of which dest now has a face. An InputError says why
+    there is none, that one folder lies in the other, or that the system ended a process.
     """
     real = [os.path.join(os.path.realpath(folder), '') for folder in (source, dest)]
     if real[0].startswith(real[1]) or real[1].startswith(real[0]):
@@ -68,7 +63,7 @@ def align_folder(source: str, dest: str) -> int:
         os.makedirs(folder, exist_ok=True)
     for name in os.listdir(source):
         copy = os.path.join(dest, name)
-        if name.lower().endswith(('.csv', '.mat')) and not os.path.exists(copy):  # labels
+        if name.lower().endswith('.csv') and not os.path.exists(copy):  # labels
             with files.replacing(copy) as path:
                 shutil.copyfile(os.path.join(source, name), path)
     missing = [path for path in paths if not os.path.exists(targets[path])]
@@ -125,9 +120,8 @@ def _align_file(path, target):
 
 def nothing_found(source: str, failures: dict[str, str]) -> str:
     """Return the message for a source in which no picture has a face; see `warn_of_failures`."""
-    if len(failures) == 1:
-        return next(iter(failures.values()))
-    return NO_FACE.format(f'{source} ({len(failures)} pictures)')
+    first, *more = failures.values()
+    return NO_FACE.format(f'{source} ({len(failures)} pictures)') if more else first
 
 
 def warn_of_failures(failures: dict[str, str]) -> None:

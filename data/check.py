@@ -21,42 +21,37 @@ OLD_TABLE = 'labels.old.csv'  # labels.csv, once a new one is written
 
 def look_at(width, height):
     """Return what is wrong with a picture of this size: {finding: detail}."""
-    found, size = {}, f'{width} x {height}'
-    if width != height:
-        found['not square: will be squeezed'] = size
-    if min(width, height) < SMALL:
-        found[f'smaller than {SMALL} pixels'] = size
-    return found
+    is_wrong = {
+        'not square: will be squeezed': width != height,
+        f'smaller than {SMALL} pixels': min(width, height) < SMALL,
+    }
+    return {title: f'{width} x {height}' for title, found in is_wrong.items() if found}
 
 
 def look_at_all(paths):
     """Look at pictures in parallel; return what is wrong with each, and uint8 thumbnails."""
-    thumbnails, seen = doubles.room(len(paths)), {}
+    thumbnails, seen = doubles.room(len(paths)), dict.fromkeys(paths)
 
     def look(index, image):
         thumbnails[index] = doubles.thumbnail(image)
-        seen[int(index)] = look_at(*image.size)
+        seen[paths[index]] = look_at(*image.size)
 
     failures = pipeline.open_all(paths, look, title='Checking')
-    seen |= {index: {UNREADABLE: reason} for index, reason in failures.items()}
-    return [seen[index] for index in range(len(paths))], thumbnails
+    seen |= {paths[index]: {UNREADABLE: reason} for index, reason in failures.items()}
+    return seen, thumbnails
 
 
 def count_table(faces, age_upper):
     """Return a Markdown table with a row for each age group and a column for each gender."""
-    counts = collections.Counter(
-        (labels.age_group(age, age_upper), gender) for age, gender in faces.values()
-    )
-    columns = dict(enumerate(labels.GENDER_NAMES))
-    if any(gender is None for _, gender in counts):
-        columns[None] = 'unknown'
-    names = labels.age_names(age_upper)
-    rows = [[counts[group, gender] for gender in columns] for group in range(len(names))]
-    rows.append([sum(column) for column in zip(*rows, strict=True)])
-    lines = [f'| age | {" | ".join(columns.values())} | all |']
-    lines.append('|---|' + '--:|' * (len(columns) + 1))
-    for name, row in zip([*names, 'all'], rows, strict=True):
-        lines.append(f'| {name} | {" | ".join(f"{n:,}" for n in [*row, sum(row)])} |')
+    names, genders = [*labels.age_names(age_upper), 'all'], [*labels.GENDER_NAMES, 'unknown']
+    counts = np.zeros([len(names), len(genders)], int)
+    for age, gender in faces.values():
+        counts[[labels.age_group(age, age_upper), -1], 2 if gender is None else gender] += 1
+    genders = genders if counts[-1, -1] else genders[:-1]
+    lines = [f'| age | {" | ".join(genders)} | all |', '|---|' + '--:|' * (len(genders) + 1)]
+    for name, row in zip(names, counts, strict=True):
+        cells = [*row[: len(genders)], row.sum()]
+        lines.append(f'| {name} | {" | ".join(f"{n:,}" for n in cells)} |')
     return '\n'.join(lines)
 
 
@@ -118,7 +113,7 @@ def check(folder: str, args: argparse.Namespace) -> None:
     found = collections.defaultdict(list)
     for path, reason in reading.skipped.items():
         found[f'skipped: {reason}'].append(files.name_in(folder, path))
-    for path, wrong in zip(paths, seen, strict=True):
+    for path, wrong in seen.items():
         for title, detail in wrong.items():
             found[title].append(f'{files.name_in(folder, path)} ({detail})')
     for copy in copies:
@@ -129,21 +124,22 @@ def check(folder: str, args: argparse.Namespace) -> None:
     print(describe(found, None if args.full else pipeline.LISTED) or 'Nothing is odd.')
 
     labels.require_labels(folder, reading)
-    readable = [path for path, wrong in zip(paths, seen, strict=True) if UNREADABLE not in wrong]
+    readable = [path for path, wrong in seen.items() if UNREADABLE not in wrong]
     if args.csv:
         readable = faces = choose_clean(faces, readable, copies)
         write_labels(folder, faces)
         print(f'\nWrote {len(faces):,} faces to {os.path.join(folder, tables.LABELS_CSV)}.')
-    if len(faces) - len(readable) > pipeline.MOST_UNREADABLE * len(faces):
+    lost = len(faces) - len(readable)
+    if lost > pipeline.MOST_UNREADABLE * len(faces):
         raise InputError(
-            f'Training could not start, {len(faces) - len(readable)} of {len(faces)} images are '
-            'unreadable: replace or remove them, or leave them out with --csv True.'
+            f'Training could not start, {lost} of {len(faces)} images are unreadable: replace or '
+            'remove them, or leave them out with --csv True.'
         )
-    labels.require_batches(folder, len(readable), args.batch_size)
-    batches = len(readable) // args.batch_size - 1
+    size = args.batch_size
+    labels.require_batches(folder, len(readable), size)
     print(
-        f'\nTraining could start: {len(readable):,} faces, {args.batch_size} of them samples, '
-        f'{batches:,} batches of {args.batch_size}.'
+        f'\nTraining could start: {len(readable):,} faces, {size} of them samples, '
+        f'{len(readable) // size - 1:,} batches of {size}.'
     )
 
 

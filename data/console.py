@@ -16,17 +16,19 @@ from tqdm import tqdm
 from data import limits
 
 SECONDS_PER_LINE = 30  # between two lines of progress, where the output is no terminal
+LINE = '{desc}: {percentage:.0f}%, {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} left{postfix}'
 LOG_LEVEL = 'TF_CPP_MIN_LOG_LEVEL'  # the variable from which TensorFlow reads its log level
 QUIET = '3'  # hides all but crashes; at '2' TensorFlow reports a missing GPU as an error
+# By which a program is stopped: a training then ends by a checkpoint. Windows has no SIGHUP.
+SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)]
 ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), '')
 
 
 class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence that says what to do.
 
-    Attributes:
-        cure: dict from names of settings to values that would help. The message names no flags;
-            `one_sentence` adds them in the program that has them.
+    It names no flags: `cure`, a dict from names of settings to values that would help, is added by
+    `one_sentence` in a program that has these flags.
     """
 
     def __init__(self, message: str, **cure):
@@ -91,15 +93,12 @@ def _discard(file):
 class Progress(tqdm):
     """tqdm's bar on standard error; where that is no terminal, a plain line now and then."""
 
-    line = (
-        '{desc}: {percentage:.0f}%, {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} left{postfix}'
-    )
     shown = None
 
     def __init__(self, *args, **settings):
         self.is_plain = not sys.stderr.isatty()
         if self.is_plain:
-            settings = {'mininterval': SECONDS_PER_LINE, 'bar_format': self.line, **settings}
+            settings = {'mininterval': SECONDS_PER_LINE, 'bar_format': LINE, **settings}
         super().__init__(*args, dynamic_ncols=True, **settings)
 
     def display(self, msg=None, pos=None):
@@ -123,9 +122,8 @@ def end_by_signals() -> None:
     def stop(number, _):
         raise Stopped(number)
 
-    for name in ('SIGTERM', 'SIGHUP'):  # Windows has no SIGHUP
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) != signal.SIG_IGN:
+    for number in SIGNALS[1:]:  # Ctrl-C raises without this
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stop)
 
 
@@ -200,10 +198,7 @@ def prepare() -> None:
 
 
 def _is_program():
-    """Whether this process is a program of this project, or a worker that one has started.
-
-    Not one that imports its modules: that may show what it likes.
-    """
+    """Whether this process is a program of this project, or its worker; not what imports it."""
     started = sys.argv[0] if sys.argv else ''
     if started == '-m':  # Python is looking for the module, such as data.check
         return True

@@ -56,13 +56,9 @@ def find(thumbnails: np.ndarray) -> np.ndarray:
 
 def _join(photos, first, second):
     """Make one photo, in place, of the photos of each pair of pictures, indices [P]."""
-    while True:
+    while (photos[first] != photos[second]).any():
         low, high = np.sort([photos[first], photos[second]], axis=0)
-        differ = low != high
-        if not differ.any():
-            return
-        first, second = first[differ], second[differ]
-        np.minimum.at(photos, high[differ], low[differ])
+        np.minimum.at(photos, high, low)
         while (photos[photos] != photos).any():
             photos[:] = photos[photos]
 
@@ -108,10 +104,10 @@ def _describe(thumbnails):
         pixels -= (pixels * window).sum(axis=(1, 2), keepdims=True) / window.sum()
         waves = cosines @ (pixels * window) @ cosines.T
         waves[:, 0, 0] = 0
-        is_flat = np.sqrt((waves**2).sum(axis=(1, 2))) < FLAT * SIDE
+        is_flat = np.linalg.norm(waves, axis=(1, 2), keepdims=True) < FLAT * SIDE
         waves *= weights
-        length = np.sqrt((waves**2).sum(axis=(1, 2)))
-        waves /= np.where(is_flat, np.inf, length)[:, None, None]
+        length = np.linalg.norm(waves, axis=(1, 2), keepdims=True)
+        waves /= np.where(is_flat, np.inf, length)
         even[block] = waves[:, :, 0::2].reshape(len(waves), -1)
         odd[block] = waves[:, :, 1::2].reshape(len(waves), -1)
     return even, odd

@@ -36,19 +36,16 @@ def list_images(folder: str, recursive: bool = False) -> list[str]:
         text = f'{error.filename} cannot be read ({error.strerror}): left out.'
         warnings.warn(text, stacklevel=2)
 
-    visited, paths, others = set(), [], []  # links can form a circle
+    visited, seen = set(), []  # links can form a circle
     for current, inner, names in os.walk(folder, onerror=leave_out, followlinks=True):
         visited.add(os.path.realpath(current))
-        inner[:] = [
-            name
-            for name in inner
-            if recursive
-            and not name.startswith(HIDDEN)
-            and os.path.realpath(os.path.join(current, name)) not in visited
-        ]
-        seen = [os.path.join(current, name) for name in names if not name.startswith(HIDDEN)]
-        paths += [path for path in seen if path.lower().endswith(IMAGE_SUFFIXES)]
-        others += [path for path in seen if path.lower().endswith(OTHER_SUFFIXES)]
+        seen += [os.path.join(current, name) for name in names if not name.startswith(HIDDEN)]
+        if not recursive:
+            break
+        inner[:] = [name for name in inner if not name.startswith(HIDDEN)]
+        inner[:] = [n for n in inner if os.path.realpath(os.path.join(current, n)) not in visited]
+    paths = [path for path in seen if path.lower().endswith(IMAGE_SUFFIXES)]
+    others = [path for path in seen if path.lower().endswith(OTHER_SUFFIXES)]
     if others:  # warned of here, so that Python shows it once however often the folder is listed
         warnings.warn(
             f'{len(others)} pictures in {folder} are of formats that are not read, such as '
@@ -78,8 +75,8 @@ def unique_names(paths: list[str]) -> list[str]:
 
     Of files whose names differ only in folder, extension or case, the second gets _2 and so on.
     """
-    taken = set()
     stems = (os.path.splitext(base_name(path))[0][:LONGEST_NAME] for path in paths)
+    taken = set()
     return [unique_name(stem, taken) for stem in stems]
 
 

@@ -53,27 +53,22 @@ def cache(word: str) -> str:
 
 def integer(low: int, high: int):
     """Return a function that converts a word to a whole number from low to high."""
-    return _within(int, low, high, f'an integer in the range [{low}, {high}]')
+    return number(low, high, int, 'an integer')
 
 
-def number(low: float, high: float):
-    """Return a function that converts a word to a float from low to high."""
-    return _within(float, low, high, f'a number in the range [{low}, {high}]')
-
-
-def _within(convert, low, high, kind):
-    """Return a function that converts a word to a number of this kind."""
+def number(low: float, high: float, convert: type = float, kind: str = 'a number'):
+    """Return a function that converts a word to a number from low to high, by default a float."""
 
     def parse(word):
         try:
             value = convert(word)
         except (ValueError, TypeError):
-            raise WrongValueError(f'{word!r} is not {kind}') from None
+            raise WrongValueError(f'{word!r} is not {parse.kind}') from None
         if not low <= value <= high:  # nan is not within any bounds
-            raise WrongValueError(f'{value} is not {kind}')
+            raise WrongValueError(f'{value} is not {parse.kind}')
         return value
 
-    parse.kind = kind
+    parse.kind = f'{kind} in the range [{low}, {high}]'
     return parse
 
 
@@ -143,11 +138,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None = None):
         """Describe a program, such as 'python -m data.check', by the docstring of its module."""
-        super().__init__(
-            prog=prog,
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        as_written = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, formatter_class=as_written)
 
     def add_argument(self, *names, **settings):
         """Add an argument; a boolean one may stand alone, for True, and has its no form."""
@@ -166,30 +158,22 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = 'save'):
     """Add --age_groups and --savedir, of which the default None means the bundled weights."""
     text = 'folder with the checkpoint of a training; by default '
     text += 'save, or without a checkpoint in it ' if default else ''
-    parser.add_argument(
-        '--savedir', type=path, default=default, help=f'{text}the bundled weights in init_model'
-    )
+    text += 'the bundled weights in init_model'
+    parser.add_argument('--savedir', type=path, default=default, help=text)
     add_age_groups(parser)
 
 
 def add_age_groups(parser: argparse.ArgumentParser):
     """Add --age_groups, a text for `labels.parse_age_upper`."""
-    parser.add_argument(
-        '--age_groups',
-        default=AGE_GROUPS,
-        help='last year of each age group but the last (%(default)s)',
-    )
+    text = 'last year of each age group but the last (%(default)s)'
+    parser.add_argument('--age_groups', default=AGE_GROUPS, help=text)
 
 
 def add_data_set(parser: argparse.ArgumentParser, first: bool = False):
     """Add --datadir, --labels, and --dataset, or in its place a first word without a flag."""
-    parser.add_argument(
-        '--datadir', type=path, default='data', help='folder of the data sets (%(default)s)'
-    )
+    text = 'folder of the data sets (%(default)s)'
+    parser.add_argument('--datadir', type=path, default='data', help=text)
     name, default = ('dataset', None) if first else ('--dataset', 'UTKFace')
     parser.add_argument(name, type=path, default=default, help='folder of the faces in DATADIR')
-    parser.add_argument(
-        '--labels',
-        choices=READERS,
-        help='how ages and genders are read: naming scheme or table; default: as the folder has it',
-    )
+    text = 'how ages and genders are read: naming scheme or table; default: as the folder has it'
+    parser.add_argument('--labels', choices=READERS, help=text)

@@ -39,7 +39,7 @@ def parse_age_upper(text: str) -> tuple[int, ...]:
         raise InputError(
             f'{text[:100]!r} are no upper limits of age groups: pass whole numbers of '
             f'years from 1 to {tables.OLDEST}, each larger than the one before, such as '
-            f'{format_age_upper(AGE_UPPER)}.'
+            f'{",".join(map(str, AGE_UPPER))}.'
         )
     return upper
 
@@ -57,15 +57,10 @@ def parse_ages(text: str) -> tuple[int, ...]:
 def _years(text):
     """Return a tuple of the whole numbers in a text, () unless they are from 0 to OLDEST."""
     try:
-        years = tuple(int(word) for word in text.split(','))
+        years = tuple(map(int, text.split(',')))
     except ValueError:
         return ()
     return years if min(years) >= 0 and max(years) <= tables.OLDEST else ()
-
-
-def format_age_upper(age_upper: tuple[int, ...]) -> str:
-    """Return the limits of age groups as text, the inverse of `parse_age_upper`."""
-    return ','.join(map(str, age_upper))
 
 
 def age_names(age_upper: tuple[int, ...] = AGE_UPPER) -> tuple[str, ...]:
@@ -95,9 +90,8 @@ def age_label(years, age_upper: tuple[int, ...] = AGE_UPPER) -> np.ndarray:
     """Return labels of ages in years, between those of the age groups.
 
     The label of a group's central year is `one_hot` of that group; between two centres the labels
-    change linearly. Below the first centre and above the last they are constant.
-
-    Years [...] have labels float32 [..., L] in [-1, 1], for L age groups.
+    change linearly. Below the first centre and above the last they are constant. Years [...] have
+    labels float32 [..., L] in [-1, 1], for L age groups.
     """
     centres = age_centres(age_upper)
     groups = np.arange(len(centres))
@@ -120,25 +114,22 @@ def list_faces(
     """List the labelled faces of a data set; warn of pictures and lines that are left out.
 
     With hold_out those are left out for which `held_out` is true; the reader is one of
-    readers.READERS, by default what `readers.read` chooses. Returns N paths sorted by name, age
+    flag_types.READERS, by default what `readers.read` chooses. Returns N paths sorted by name, age
     groups and genders, 0 male, 1 female, int32 arrays.
     """
     _, reading = readers.read(folder, reader)
     require_labels(folder, reading)
-    if reading.skipped:
+    if skipped := reading.skipped:
         examples = {}  # from each reason to its first picture
-        for path, reason in reading.skipped.items():
+        for path, reason in skipped.items():
             examples.setdefault(reason, os.path.basename(path))
         reasons = '; '.join(f'{reason}, such as {path!r}' for reason, path in examples.items())
-        count = len(reading.skipped) + len(reading.faces)
-        warnings.warn(
-            f'{len(reading.skipped)} of {count} images in {folder} skipped: {reasons}.',
-            stacklevel=2,
-        )
+        count = len(skipped) + len(reading.faces)
+        text = f'{len(skipped)} of {count} images in {folder} skipped: {reasons}.'
+        warnings.warn(text, stacklevel=2)
     paths = [path for path in reading.faces if not (hold_out and held_out(path))]
-    faces = [reading.faces[path] for path in paths]
-    groups = np.array([age_group(age, age_upper) for age, _ in faces], np.int32)
-    return paths, groups, np.array([gender for _, gender in faces], np.int32)
+    ages, genders = np.array([reading.faces[path] for path in paths], np.int32).reshape(-1, 2).T
+    return paths, np.searchsorted(age_upper, ages).astype(np.int32), genders
 
 
 def cells(ages: np.ndarray, genders: np.ndarray) -> np.ndarray:
@@ -149,11 +140,10 @@ def cells(ages: np.ndarray, genders: np.ndarray) -> np.ndarray:
 def require_batches(folder: str, count: int, size_batch: int) -> None:
     """Raise an InputError if a data set has too few faces for the samples and one batch."""
     if count < 2 * size_batch:
-        smaller = count // 2
         raise InputError(
             f'{folder} holds {count} faces, too few for batches of {size_batch} (samples and one '
             f'batch take {2 * size_batch}): take smaller batches, or add faces.',
-            **({'batch_size': smaller} if smaller > 1 else {}),
+            **({'batch_size': count // 2} if count > 3 else {}),
         )
 
 

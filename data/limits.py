@@ -40,8 +40,7 @@ def cpu_count() -> int:
 def limit_tensorflow() -> None:
     """Let TensorFlow, before it is imported, start no more threads than a quota has processors for.
 
-    By default it starts one for each processor of its affinity, whatever the quota. Numbers that
-    the user has set stay.
+    By default it heeds its affinity alone. Numbers that the user has set stay.
     """
     if _quota() < _processors():
         for name in ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'):
@@ -57,16 +56,14 @@ def _processors():
 def _quota():
     """Return how many processors this process may keep busy, a float; infinity for all."""
     pairs = [pair for folder in _groups('cpu') for pair in _pairs(folder, QUOTAS)]
-    return min(
-        (quota / period for quota, period in pairs if min(quota, period) > 0), default=math.inf
-    )
+    shares = [quota / period for quota, period in pairs if min(quota, period) > 0]
+    return min(shares, default=math.inf)
 
 
 def _groups(controller):
     """Yield the folders of this process's group and of those around it, for 'memory' or 'cpu'.
 
-    Some may not exist: a container sees its own group at the mount's root, and yet reads the host's
-    path in /proc.
+    Some may not exist: in a container /proc has the host's path, but the mount only its own group.
     """
     for line in _text('proc', 'self', 'cgroup').splitlines():
         _, controllers, path = (line + '::').split(':')[:3]

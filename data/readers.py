@@ -16,43 +16,53 @@ from data.files import base_name, list_images, name_in
 _DAY = r'(?:[1-9]|[12]\d|3[01])_1_(?:19|20)\d\d(?!\d)'
 _UTKFACE = re.compile(rf'(?!{_DAY})(?P<age>0|[1-9]\d{{0,2}})_(?P<gender>[01])(?!\d).*', re.DOTALL)
 _WITH_RACE = re.compile(r'\d{1,3}_[01]_([0-4])_')
-_FGNET = re.compile(r'(?P<person>\d{1,4})A(?P<age>\d{1,3})[a-z]?\.\w+', re.IGNORECASE)
-_MORPH = re.compile(r'\d+_\d+(?P<gender>[MF])(?P<age>\d{1,3})\.\w+', re.IGNORECASE)
-_CACD = re.compile(r'(?P<age>\d{1,3})_(?![01]_)(?P<person>.*[^\W\d_].*)_\d+\.\w+')
-# By these a data set without a table is recognised; the first of equals wins.
-_PATTERNS = {'morph': _MORPH, 'cacd': _CACD, 'fgnet': _FGNET, 'utkface': _UTKFACE}
+# How names give labels: their pattern, and why any other name gives none. By these a data set
+# without a table is recognised; the first of equals wins.
+NAMES = {
+    'morph': (
+        re.compile(r'\d+_\d+(?P<gender>[MF])(?P<age>\d{1,3})\.\w+', re.IGNORECASE),
+        "not MORPH's name, id_picture sex age, such as 009055_1M54.JPG",
+    ),
+    'cacd': (
+        re.compile(r'(?P<age>\d{1,3})_(?![01]_)(?P<person>.*[^\W\d_].*)_\d+\.\w+'),
+        "not CACD's name, age_name_number, such as 53_X_Y_0001.jpg",
+    ),
+    'fgnet': (
+        re.compile(r'(?P<person>\d{1,4})A(?P<age>\d{1,3})[a-z]?\.\w+', re.IGNORECASE),
+        "not FGNET's name, person A age, such as 001A02.JPG",
+    ),
+    'utkface': (_UTKFACE, 'no age and gender at the start of the name'),
+}
+# Of names without a gender: the column of genders.csv that tells a person, and an example.
+_PERSONS = {'fgnet': ('person', '001'), 'cacd': ('name', 'Robin Williams')}
 # Letters that Unicode does not decompose into a plain letter and an accent.
 _PLAIN = str.maketrans({'ø': 'o', 'ł': 'l', 'đ': 'd', 'ð': 'd', 'æ': 'ae', 'œ': 'oe'})
 
 
 @dataclasses.dataclass
 class Reading:
-    """The result of a reader.
+    """The result of a reader."""
 
-    Attributes:
-        faces: dict from a picture's path to (age in years, gender); gender is 0 for male, 1 for
-            female, None if unknown.
-        skipped: dict from the path of a picture without a label to the reason.
-        lacking: a sentence that says what the user must supply before training, or ''.
-    """
-
+    # From paths to (age in years, gender); gender is 0 for male, 1 for female, None if unknown.
     faces: dict = dataclasses.field(default_factory=dict)
-    skipped: dict = dataclasses.field(default_factory=dict)
-    lacking: str = ''
+    skipped: dict = dataclasses.field(default_factory=dict)  # from paths without a label to reasons
+    lacking: str = ''  # a sentence that says what the user must supply before training, or ''
 
 
 def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
-    """Read the labels of a data set, sub-folders included, by one of READERS.
+    """Read the labels of a data set, sub-folders included, by labels.csv ('csv') or by NAMES.
 
-    By default by the one whose table is in the folder, first of all labels.csv; without a table, by
-    the one that most names fit. Returns its name, and its Reading, sorted by path.
+    By default by labels.csv where the folder has it, else by what most names fit. Returns the name
+    of the reader, and its Reading, sorted by path.
     """
     listed = list_images(folder, recursive=True)
     paths = [path for path in listed if path.encode(errors='replace').decode() == path]
-    is_guess = name is None
-    name = name or _choose(folder, paths)
-    reading = READERS[name](folder, paths)
-    if is_guess and name == 'utkface' and 0 < len(reading.faces) < len(reading.skipped):
+    chosen = name or _choose(folder, paths)
+    if chosen == 'csv':
+        reading = read_labels_csv(folder, paths)
+    else:
+        reading = _read_names(folder, paths, chosen)
+    if not name and chosen == 'utkface' and 0 < len(reading.faces) < len(reading.skipped):
         warnings.warn(
             f'{len(reading.faces)} names of {len(paths)} in {folder} have an age and gender as in '
             'UTKFace: most have not, so the numbers may mean something else.',
@@ -60,22 +70,18 @@ def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
         )
     foreign = {*listed}.difference(paths)
     reading.skipped |= dict.fromkeys(foreign, 'a name that is not in UTF-8')
-    return name, reading
+    return chosen, reading
 
 
 def _choose(folder, paths):
     if os.path.isfile(os.path.join(folder, tables.LABELS_CSV)):
         return 'csv'
-    if tables.find_morph_csv(folder):
-        return 'morph'
-    if os.path.isfile(os.path.join(folder, tables.CACD_MAT)):
-        return 'cacd'
-    names = [base_name(path) for path in paths]
-    fitting = {
-        reader: sum(bool(pattern.fullmatch(name)) for name in names)
-        for reader, pattern in _PATTERNS.items()
-    }
-    return max(fitting, key=fitting.get) if any(fitting.values()) else 'utkface'
+
+    def count(name):
+        return sum(bool(NAMES[name][0].fullmatch(base_name(path))) for path in paths)
+
+    best = max(NAMES, key=count)
+    return best if count(best) else 'utkface'
 
 
 def parse_name(path: str) -> tuple[int, int] | None:
@@ -88,65 +94,29 @@ def parse_name(path: str) -> tuple[int, int] | None:
     return None if age is None else (age, int(match['gender']))
 
 
-def parse_race(path: str) -> int | None:
-    """Return the race in a file name of UTKFace, 0 to 4, or None."""
+def parse_race(path: str) -> int:
+    """Return the race in a file name of UTKFace, an index of labels.RACE_NAMES, or -1."""
     match = _WITH_RACE.match(base_name(path))
-    return int(match[1]) if match else None
+    return int(match[1]) if match else -1
 
 
-def read_utkface(folder, paths):
-    """UTKFace: 26_1_3_20170117195459275.jpg.chip.jpg is age_gender_race_time."""
-    return _read_names(paths, _UTKFACE, 'no age and gender at the start of the name')
-
-
-def read_fgnet(folder, paths):
-    """FGNET: 001A43a.JPG is person, age and a letter; genders.csv has the gender of each person."""
-    genders, lacking = _read_genders(folder, paths, _FGNET, 'person', '001')
-    reason = "not FGNET's name, person A age, such as 001A02.JPG"
-    return _read_names(paths, _FGNET, reason, genders=genders, lacking=lacking)
-
-
-def read_morph(folder, paths):
-    """MORPH II: Album2/009055_1M54.JPG is id_picture, sex and age; the csv overrides the name."""
-    listed = {}
-    for table in tables.find_morph_csv(folder):
-        for _, row in tables.read_table(table, ('photo', 'gender', 'age')):
-            if None not in (tables.to_age(row['age']), tables.to_gender(row['gender'])):
-                listed[tables.fold_name(base_name(row['photo'].strip()))] = row
-    reason = "not MORPH's name, id_picture sex age, such as 009055_1M54.JPG"
-    return _read_names(paths, _MORPH, reason, listed)
-
-
-def read_cacd(folder, paths):
-    """CACD: 53_Robin_Williams_0001.jpg is age_name_number; genders.csv has the gender.
-
-    If celebrity2000_meta.mat is there, its ages and people override those in the names.
-    """
-    genders, lacking = _read_genders(folder, paths, _CACD, 'name', 'Robin Williams')
-    mat = os.path.join(folder, tables.CACD_MAT)
-    listed = tables.read_cacd_mat(mat) if os.path.isfile(mat) else {}
-    reason = "not CACD's name, age_name_number, such as 53_X_Y_0001.jpg"
-    return _read_names(paths, _CACD, reason, listed, genders, lacking)
-
-
-def _read_names(paths, pattern, reason, listed=None, genders=None, lacking=''):
-    """Read labels from names; `listed`, from folded names to groups of the pattern, wins."""
-    reading = Reading(lacking=lacking)
+def _read_names(folder, paths, scheme):
+    """Read labels from names of one of NAMES."""
+    pattern, reason = NAMES[scheme]
+    reading, genders = Reading(), {}
+    if scheme in _PERSONS:
+        genders, reading.lacking = _read_genders(folder, paths, pattern, *_PERSONS[scheme])
     for path in paths:
-        name = unicodedata.normalize('NFC', base_name(path))
-        match = pattern.fullmatch(name)
-        found = match.groupdict() if match else {}
-        found |= (listed or {}).get(tables.fold_name(name), {})
-        age = tables.to_age(found.get('age', ''))
-        person = _to_person(found.get('person', ''))
+        match = pattern.fullmatch(unicodedata.normalize('NFC', base_name(path)))
+        age = tables.to_age(match['age']) if match else None
         if age is None:
             reading.skipped[path] = reason
-        elif genders is None:
-            reading.faces[path] = age, tables.to_gender(found['gender'])
-        elif genders and person not in genders:
+        elif scheme not in _PERSONS:
+            reading.faces[path] = age, tables.to_gender(match['gender'])
+        elif genders and _to_person(match['person']) not in genders:
             reading.skipped[path] = f'a person who is not in {tables.GENDERS_CSV}'
         else:
-            reading.faces[path] = age, genders.get(person)
+            reading.faces[path] = age, genders.get(_to_person(match['person']))
     return reading
 
 
@@ -212,24 +182,14 @@ def _read_genders(folder, paths, pattern, column, example):
                 )
             if genders.setdefault(_to_person(row[column]), gender) != gender:
                 raise InputError(f'{table}, line {line}: {row[column]!r} has both genders.')
-    if genders:
-        return genders, ''
-    return genders, (
+    lacking = (
         f'The genders of the faces in {folder} are in no file name: supply {table} with the '
         f'columns {column},gender and a line for each person, such as {example},male '
         '(data/README.md).'
     )
+    return genders, '' if genders else lacking
 
 
 def _to_key(name):
     """Return a normal form of a path within a data set, with / on every system."""
     return unicodedata.normalize('NFC', posixpath.normpath(name.replace('\\', '/')))
-
-
-READERS = {
-    'utkface': read_utkface,
-    'fgnet': read_fgnet,
-    'morph': read_morph,
-    'cacd': read_cacd,
-    'csv': read_labels_csv,
-}

@@ -111,13 +111,10 @@ def listed(folder: str) -> list[str]:
     Only the base name of what is written there counts, so that a folder that was moved opens. If
     the file is damaged or missing, what lies in the folder counts.
     """
-    try:
-        found = tf.train.get_checkpoint_state(folder)
-    except ValueError:  # it names no checkpoint
-        found = None
-    if found:
-        paths = [found.model_checkpoint_path, *reversed(found.all_model_checkpoint_paths)]
-        return list(dict.fromkeys(map(base_name, paths)))
+    with contextlib.suppress(ValueError):  # it names no checkpoint
+        if found := tf.train.get_checkpoint_state(folder):
+            paths = [found.model_checkpoint_path, *reversed(found.all_model_checkpoint_paths)]
+            return list(dict.fromkeys(map(base_name, paths)))
     names = names_in(folder)
     path = os.path.join(folder, 'checkpoint')
     fault = 'is damaged' if os.path.exists(path) else 'is missing'
@@ -200,8 +197,7 @@ def save(folder: str, name: str, tensors: dict, kept: Sequence[str] = ()) -> Non
 
 def size_of(tensors: dict) -> int:
     """Return the bytes that a checkpoint takes, at most."""
-    sizes = (len(v) if isinstance(v, str) else np.asarray(v).nbytes for v in tensors.values())
-    return sum(sizes) + OVERHEAD
+    return sum(np.asarray(value).nbytes for value in tensors.values()) + OVERHEAD
 
 
 def remove(folder: str, name: str) -> None:
@@ -230,7 +226,7 @@ def _list(folder, names):
     """Write the file `checkpoint` that lists checkpoints, oldest first; none: remove it."""
     path = os.path.join(folder, 'checkpoint')
     if not names:
-        if os.path.exists(path):
+        with contextlib.suppress(FileNotFoundError):
             os.remove(path)
         return
     lines = [f'model_checkpoint_path: "{names[-1]}"']

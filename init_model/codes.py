@@ -50,8 +50,7 @@ def measure(z: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_categori
 
     The mean of a cell with fewer than ENOUGH faces is that of a window of age groups around it,
     which grows until it has so many. The covariance is drawn towards a multiple of the identity,
-    as if by Z more faces, so that few faces give an invertible one too. Fewer than two faces raise
-    an InputError.
+    as if by Z more faces, so that two give an invertible one; fewer raise an InputError.
     """
     if len(z) < 2:
         raise InputError(f'The codes of {len(z)} faces tell nothing of ages: take a data set.')
@@ -64,10 +63,9 @@ def measure(z: np.ndarray, groups: np.ndarray, genders: np.ndarray, num_categori
     # Of a component, on average; an E that is hardly trained has the same code for all.
     variance = max(np.trace(scatter) / (len(z) * size), LEAST_VARIANCE)
     covariance = (scatter + size * variance * np.eye(size)) / (len(z) + size)
-    mean = np.empty([num_categories, 2, size])
-    for group, gender in np.ndindex(num_categories, 2):
-        mean[group, gender] = _mean_near(total, count, group, gender)
-    return Codes(*(np.float32(array) for array in (mean, covariance, count)))
+    cells = np.ndindex(num_categories, 2)
+    mean = np.reshape([_mean_near(total, count, *cell) for cell in cells], total.shape)
+    return Codes(*map(np.float32, (mean, covariance, count)))
 
 
 def _mean_near(total, count, group, gender):
@@ -84,8 +82,7 @@ def measure_data_set(model, folder: str, reader: str | None = None) -> Codes:
     """Return the `Codes` of the faces of a data set, with progress bars.
 
     Of each age group and gender at most PER_CELL faces are read, evenly spread over the sorted
-    names; the labels as `labels.list_faces` does. An InputError says that there is no data set,
-    that it has fewer than two faces, or that most of them are unreadable.
+    names; the labels as `labels.list_faces` does. An InputError says that too few can be read.
     """
     paths, groups, genders = labels.list_faces(folder, True, reader, model.age_upper)
     chosen = []
@@ -94,11 +91,9 @@ def measure_data_set(model, folder: str, reader: str | None = None) -> Codes:
         places = np.linspace(0, len(cell) - 1, min(len(cell), PER_CELL))
         chosen.extend(cell[places.round().astype(int)])
     chosen = np.sort(np.array(chosen, int))
-    faces, kept, _ = pipeline.decode_faces(
-        [paths[i] for i in chosen], model.size_image, model.num_input_channels
-    )
-    chosen = chosen[kept]
-    z = model.encode(faces, title='Encoding')
+    paths = [paths[i] for i in chosen]
+    faces, kept, _ = pipeline.decode_faces(paths, model.size_image, model.num_input_channels)
+    z, chosen = model.encode(faces, title='Encoding'), chosen[kept]
     return measure(z, groups[chosen], genders[chosen], model.num_categories)
 
 
@@ -123,15 +118,11 @@ def of(model) -> Codes | None:
     cells = model.num_categories, 2
     codes = [arrays.get(name, np.nan) for name in NAMES]
     fits = [np.shape(x) for x in codes] == [(*cells, size), (size, size), cells]
-    cure = f'make them anew ({command(folder)}).'
+    what, cure = f'The statistics of codes in {folder} are', f'make them anew ({command(folder)}).'
     if not fits or not all(np.isfinite(x).all() for x in codes):
-        raise InputError(
-            f'The statistics of codes in {folder} are damaged or of another model: {cure}'
-        )
+        raise InputError(f'{what} damaged or of another model: {cure}')
     if digest not in (None, model.digest()):
-        raise OtherWeightsError(
-            f'The statistics of codes in {folder} are of other weights than those in use: {cure}'
-        )
+        raise OtherWeightsError(f'{what} of other weights than those in use: {cure}')
     return Codes(*codes)
 
 
@@ -188,12 +179,10 @@ def main(argv=None):
 
     parser = flag_types.Parser(COMMAND, __doc__)
     weights = parser.add_mutually_exclusive_group()
-    weights.add_argument(
-        '--savedir', type=flag_types.path, default='save', help='folder of a training (%(default)s)'
-    )
-    weights.add_argument(
-        '--bundled', action='store_true', help='the weights in init_model, where it then writes'
-    )
+    text = 'folder of a training (%(default)s)'
+    weights.add_argument('--savedir', type=flag_types.path, default='save', help=text)
+    text = 'the weights in init_model, where it then writes'
+    weights.add_argument('--bundled', action='store_true', help=text)
     flag_types.add_data_set(parser)
     args = parser.parse_args(argv)
     model = face_aging.FaceAging(is_training=False, save_dir=args.savedir)

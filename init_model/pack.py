@@ -51,8 +51,7 @@ def pack(model, out: str = HERE) -> dict:
             raise InputError(f'{name} is not finite in float16: pack another checkpoint.')
         (file,) = (f'{n}.npz' for n in init_model.NETWORKS if name.startswith(f'{n}_'))
         arrays[file][name] = array
-    statistics = codes.of(model)
-    if statistics:
+    if statistics := codes.of(model):
         arrays[init_model.CODES] = dict(zip(codes.NAMES, statistics, strict=True))
         digest = init_model.digest(arrays['E.npz'])
         manifest['files'][init_model.CODES] = {init_model.E_DIGEST: digest}
@@ -69,9 +68,8 @@ def main(argv=None):
 
     parser = flag_types.Parser('python -m init_model.pack', __doc__)
     parser.add_argument('savedir', type=flag_types.path, help='the --savedir of a training')
-    parser.add_argument(
-        '--out', type=flag_types.path, default=HERE, help='for the files; default: init_model'
-    )
+    text = 'for the files; default: init_model'
+    parser.add_argument('--out', type=flag_types.path, default=HERE, help=text)
     args = parser.parse_args(argv)
     model = face_aging.FaceAging(is_training=False, save_dir=args.savedir)
     if not model.load_checkpoint():

@@ -72,18 +72,16 @@ class Run:
         }
 
     @classmethod
-    def from_checkpoint(
-        cls, checkpoint: checkpoints.Checkpoint, weights: tuple, goes_on: bool
-    ) -> Run:
+    def from_checkpoint(cls, found: checkpoints.Checkpoint, weights: tuple, goes_on: bool) -> Run:
         """Make the run of a `Checkpoint`, if it is in save_dir and `goes_on`.
 
         Else a new one with these weights of the losses, which starts from its variables. An
         InputError says that its order of the faces is damaged.
         """
-        state = checkpoint.state
+        state = found.state
         if not (goes_on and state):  # the original's checkpoints have no state
-            return cls(weights, saved=0 if goes_on else None, origin=checkpoint.origin)
-        step = state.get('step', int(checkpoint.values.get('opt_EG/iteration', 0)))
+            return cls(weights, saved=0 if goes_on else None, origin=found.origin)
+        step = state.get('step', int(found.values.get('opt_EG/iteration', 0)))
         # They will be removed: a checkpoint from somebody else must not name other files.
         names = [n for n in state.get('checkpoints', []) if re.fullmatch(r'model-\d+', str(n))]
         return cls(
@@ -94,7 +92,7 @@ class Run:
             totals=collections.Counter(state.get('totals', {})),
             kept=names,
             saved=step,
-            origin=checkpoint.origin,
+            origin=found.origin,
             held_out_by=state.get('held_out_by', 'name'),
             # Older checkpoints do not say so; this is how pre-trainings that were stopped go on.
             is_pre_training=state.get('is_pre_training', not any(state['weights'])),

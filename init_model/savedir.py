@@ -18,13 +18,11 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 
 from data import limits
-from data.console import InputError, first_line, say
+from data.console import SIGNALS, InputError, first_line, say
 from data.files import replacing, require_space
 from init_model import checkpoints
 from init_model.run import KEEP_CHECKPOINTS, Run
 
-# Signals after which a training ends by a checkpoint; Windows has no SIGHUP.
-SIGNALS = [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, n)]
 LOCK, LOG, HISTORY, SUMMARY = 'lock', 'train.log', 'history.csv', 'summary'
 CHECKPOINT = 'checkpoint'  # folder of the checkpoints
 RECORD_OVERHEAD = 16  # bytes in an event file: a record's length and two checksums

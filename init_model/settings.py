@@ -11,22 +11,14 @@ import tensorflow as tf
 
 from data import devices, files
 from data.console import InputError
-from data.labels import AGE_UPPER, format_age_upper
+from data.labels import AGE_UPPER
 from init_model.checkpoints import OtherModelError
 
 SAVE_DIR = 'save'  # the one folder where weights in init_model stand in for a checkpoint
 FORMAT = 1  # version of the state in a checkpoint
 # The sizes in which a model must agree with a checkpoint that it opens.
-SIZES = (
-    'size_image',
-    'size_kernel',
-    'num_input_channels',
-    'num_encoder_channels',
-    'num_z_channels',
-    'num_gen_channels',
-    'enable_tile_label',
-    'tile_ratio',
-)
+SIZES = 'size_image size_kernel num_input_channels num_encoder_channels num_z_channels'.split()
+SIZES += 'num_gen_channels enable_tile_label tile_ratio'.split()
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -48,7 +40,7 @@ class Config:
     dataset_name: str = 'UTKFace'  # folder in data_dir
     data_dir: str = 'data'  # folder of the data sets
     change_dataset: bool = False  # go on with a run trained on a data set of another name
-    reader: str | None = None  # of its labels, see readers.READERS; default: what fits the folder
+    reader: str | None = None  # of its labels, see data.readers; default: what fits the folder
     age_upper: tuple[int, ...] = AGE_UPPER  # last year of each age group but the last
     hold_out: bool = False  # train without the photos of labels.held_out's faces
     seed: int = 2017  # of the order of the files and of z_prior
@@ -108,37 +100,34 @@ def adopt(model: Config, settings: dict) -> bool:
     """
     known = {name: settings[name] for name in SIZES if name in settings}
     known['age_upper'] = tuple(settings.get('age_upper', model.age_upper))
-    if all(getattr(model, name) == value for name, value in known.items()):
-        return False
+    known['num_categories'] = len(known['age_upper']) + 1
+    is_same = all(getattr(model, name) == value for name, value in known.items())
     vars(model).update(known)
-    model.num_categories = len(model.age_upper) + 1
-    return True
+    return not is_same
 
 
 def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> None:
     """Require that a checkpoint is of a model like the one that it is to be restored into.
 
     Its settings are as from `from_model`. A size that they lack is not compared; without age_upper
-    it is of the original's groups. Where its run goes_on, the data set must have the same name.
-
-    Raises:
-        OtherModelError: a size or the age groups differ; says which.
-        InputError: it is of a newer version of this program, or of another data set.
+    it is of the original's groups. Where its run goes_on, the data set must have the same name. An
+    OtherModelError says which sizes or age groups differ, an InputError that the checkpoint is of a
+    newer version of this program, or of another data set.
     """
     own = from_model(model)
-    if settings.get('format', FORMAT) > FORMAT:
-        raise InputError(f'{origin} is of a newer version of this program: update it.')
     # Another number of groups than the original's is caught by the check of the shapes.
     usual = AGE_UPPER if len(model.age_upper) == len(AGE_UPPER) else model.age_upper
-    age_upper = tuple(settings.get('age_upper', usual))
-    if age_upper != model.age_upper:
-        theirs, ours = map(format_age_upper, (age_upper, model.age_upper))
+    known = {**own, 'age_upper': usual, **settings}
+    if known['format'] > FORMAT:
+        raise InputError(f'{origin} is of a newer version of this program: update it.')
+    theirs, ours = (','.join(map(str, upper)) for upper in (known['age_upper'], model.age_upper))
+    if theirs != ours:
         raise OtherModelError(
             f'{origin} is of age groups up to {theirs}, but this model of {ours}: use the same '
             'ones, or train from fresh weights in another folder.',
             age_groups=theirs,
         )
-    differing = {n: settings[n] for n in SIZES if settings.get(n, own[n]) != own[n]}
+    differing = {name: known[name] for name in SIZES if known[name] != own[name]}
     if differing:
         sizes = '; '.join(f'{n} is {size} there, {own[n]} here' for n, size in differing.items())
         raise OtherModelError(
@@ -148,14 +137,13 @@ def require_same(origin: str, settings: dict, model: Config, goes_on: bool) -> N
         )
     if not goes_on:
         return
-    dataset = settings.get('dataset', own['dataset'])
-    if dataset != own['dataset'] and not model.change_dataset:
+    if known['dataset'] != own['dataset'] and not model.change_dataset:
         raise InputError(
-            f'{origin} was trained on {dataset}, not on {own["dataset"]}: save to another folder, '
-            'or ask to go on with other faces.',
+            f'{origin} was trained on {known["dataset"]}, not on {own["dataset"]}: save to another '
+            'folder, or ask to go on with other faces.',
             change_dataset=True,
         )
-    for name, text in (('precision', 'in {}'), ('tensorflow', 'by TensorFlow {}')):
-        before, now = (text.format(of.get(name, own[name])) for of in (settings, own))
-        if before != now:
-            warnings.warn(f'{origin} was trained {before} and goes on {now}.', stacklevel=2)
+    for name, by in (('precision', 'in'), ('tensorflow', 'by TensorFlow')):
+        if known[name] != own[name]:
+            text = f'{origin} was trained {by} {known[name]} and goes on {by} {own[name]}.'
+            warnings.warn(text, stacklevel=2)

@@ -18,9 +18,7 @@ def test_names_of_results():
 def test_what_is_not_there_is_called_what_it_was_to_be(tmp_path):
     (tmp_path / 'a.jpg').touch()
     assert files.list_images(str(tmp_path / 'a.jpg')) == [str(tmp_path / 'a.jpg')]
-    with pytest.raises(
-        console.InputError, match=r'a\.jpg is a file: name the folder of the pictures'
-    ):
+    with pytest.raises(console.InputError, match=r'a\.jpg is a file: name the folder'):
         files.list_images(str(tmp_path / 'a.jpg'), recursive=True)
     with pytest.raises(console.InputError, match=r'There is no folder or picture .*b: name one'):
         files.list_images(str(tmp_path / 'b'))
@@ -34,22 +32,21 @@ def test_what_is_not_there_is_called_what_it_was_to_be(tmp_path):
 def test_a_file_is_replaced_or_as_it_was(tmp_path):
     path = tmp_path / ('a' * 250 + '.txt')
     for text in ('first', 'second'):
-        with files.replacing(str(path)) as aside, open(aside, 'w') as file:
-            file.write(text)
-        assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_text() == text
+        with files.replacing(str(path)) as aside:
+            pathlib.Path(aside).write_text(text)
+        assert [*tmp_path.iterdir()] == [path] and path.read_text() == text
     with pytest.raises(KeyboardInterrupt), files.replacing(str(path)) as aside:
-        with open(aside, 'w') as file:
-            file.write('half')
+        pathlib.Path(aside).write_text('half')
         raise KeyboardInterrupt
-    assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_text() == 'second'
+    assert [*tmp_path.iterdir()] == [path] and path.read_text() == 'second'
 
 
 def test_a_replacement_is_not_written_through_a_link(tmp_path):
     (tmp_path / 'precious').write_text('mine')
     path = tmp_path / 'a.txt'
     path.symlink_to(tmp_path / 'precious')
-    with files.replacing(str(path)) as aside, open(aside, 'w') as file:
-        file.write('new')
+    with files.replacing(str(path)) as aside:
+        pathlib.Path(aside).write_text('new')
     assert (tmp_path / 'precious').read_text() == 'mine'
     assert path.read_text() == 'new' and not path.is_symlink()
 

@@ -248,7 +248,7 @@ def test_a_program_says_what_a_value_is_not(words, sentence, capsys):
         'share': 0,
         'gif': True,
         'savedir': 'save',
-        'age_groups': labels.format_age_upper(labels.AGE_UPPER),
+        'age_groups': flag_types.AGE_GROUPS,
         'datadir': 'data',
         'dataset': 'UTKFace',
         'labels': None,

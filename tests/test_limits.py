@@ -33,84 +33,62 @@ def host(tmp_path, monkeypatch):
     return write
 
 
-def version_1(path, **values):
-    """Return the files of a group of version 1; path is below the mount."""
+def version_1(path, limit=UNLIMITED / GB, used=0, quota=-1):
+    """Return the files of a group of version 1, in GB; path is below the mount."""
     memory, cpu = f'sys/fs/cgroup/memory{path}', f'sys/fs/cgroup/cpu{path}'
     return {
-        f'{memory}/memory.limit_in_bytes': values.get('limit', UNLIMITED),
-        f'{memory}/memory.usage_in_bytes': values.get('used', 0),
+        f'{memory}/memory.limit_in_bytes': round(limit * GB),
+        f'{memory}/memory.usage_in_bytes': round(used * GB),
         f'{memory}/memory.stat': 'inactive_file 1\ntotal_inactive_file 100000000\n',
-        f'{cpu}/cpu.cfs_quota_us': values.get('quota', -1),
+        f'{cpu}/cpu.cfs_quota_us': quota,
         f'{cpu}/cpu.cfs_period_us': 50_000,
     }
 
 
-def version_2(path, **values):
-    """Return the files of a group of version 2; path is below the mount."""
+def version_2(path, limit=None, used=0, quota='max', high=None):
+    """Return the files of a group of version 2, in GB; path is below the mount."""
     folder = f'sys/fs/cgroup{path}'
     return {
-        f'{folder}/memory.max': values.get('limit', 'max'),
-        f'{folder}/memory.high': values.get('high', 'max'),
-        f'{folder}/memory.current': values.get('used', 0),
+        f'{folder}/memory.max': round(limit * GB) if limit else 'max',
+        f'{folder}/memory.high': round(high * GB) if high else 'max',
+        f'{folder}/memory.current': round(used * GB),
         f'{folder}/memory.stat': 'anon 5\ninactive_file 100000000\nactive_file 7\n',
-        f'{folder}/cpu.max': f'{values.get("quota", "max")} 50000',
+        f'{folder}/cpu.max': f'{quota} 50000',
     }
 
 
 V1, V2 = '5:memory:{0}\n4:cpu,cpuacct:{0}\n0::/\n', '0::{0}\n'
+VERSIONS = {1: (V1, version_1), 2: (V2, version_2)}
+# The group of the process, what groups say, and what then is free: memory and processors.
 CASES = {
-    'no files': ('', {}, FREE, 64),
-    'version 2': (
-        V2.format('/'),
-        version_2('', limit=2_500_000_000, used=600_000_000, quota=100_000),
-        2 * GB,
-        2,
-    ),
-    'version 2, slowed down': (V2.format('/'), version_2('', high=GB, limit=2 * GB), 1.1 * GB, 64),
-    'version 2, a group around it': (
-        V2.format('/pod/box'),
+    'limits': ('/', {'': {'limit': 2.5, 'used': 0.6, 'quota': 100_000}}, 2 * GB, 2),
+    'a group around it': (
+        '/pod/box',
         {
-            **version_2(''),
-            **version_2('/pod', limit=3 * GB, used=2 * GB, quota=75_000),
-            **version_2('/pod/box', limit=4 * GB, used=GB, quota=200_000),
+            '': {},
+            '/pod': {'limit': 3, 'used': 2, 'quota': 75_000},
+            '/pod/box': {'limit': 4, 'used': 1, 'quota': 200_000},
         },
         1.1 * GB,
         2,
     ),
-    'version 2, a path of the host': (
-        V2.format('/system.slice/box.scope'),
-        version_2('', limit=2 * GB, quota=20_000),
-        2.1 * GB,
-        1,
-    ),
-    'version 1': (
-        V1.format('/'),
-        version_1('', limit=2_500_000_000, used=600_000_000, quota=100_000),
-        2 * GB,
-        2,
-    ),
-    'version 1, a group around it': (
-        V1.format('/pod/box'),
-        {**version_1('/pod', limit=2 * GB, quota=150_000), **version_1('/pod/box', limit=3 * GB)},
-        2.1 * GB,
-        3,
-    ),
-    'version 1, a path of the host': (
-        V1.format('/docker/0123'),
-        version_1('', limit=2 * GB, quota=60_000),
-        2.1 * GB,
-        2,
-    ),
-    'more is used than allowed': (V2.format('/'), version_2('', limit=GB, used=2 * GB), 0, 64),
+    'a path of the host': ('/docker/01', {'': {'limit': 2, 'quota': 20_000}}, 2.1 * GB, 1),
+    'more is used than allowed': ('/', {'': {'limit': 1, 'used': 2}}, 0, 64),
+}
+ODD_CASES = {
+    'no files': ('', {}),
     'garbage': (
         b'\xff\n:\n0::/x\0y/..\n\n7:memory\n5:memory:/a\n0::/\n',
         {
-            **version_2('', limit='', high='many', used=b'\xff\xfe', quota='a lot'),
-            **version_1('', limit='0x7f', used=3, quota=''),
-            **version_1('/a', limit=GB, used='none', quota='-'),
+            'sys/fs/cgroup/memory.max': '',
+            'sys/fs/cgroup/memory.high': 'many',
+            'sys/fs/cgroup/memory.current': b'\xff\xfe',
+            'sys/fs/cgroup/cpu.max': 'a lot 50000',
+            'sys/fs/cgroup/memory/memory.limit_in_bytes': '0x7f',
+            'sys/fs/cgroup/memory/a/memory.limit_in_bytes': GB,
+            'sys/fs/cgroup/memory/a/memory.usage_in_bytes': 'none',
+            'sys/fs/cgroup/cpu/a/cpu.cfs_quota_us': '-',
         },
-        FREE,
-        64,
     ),
     'no use, no statistics, no period': (
         V2.format('/'),
@@ -119,18 +97,33 @@ CASES = {
             'sys/fs/cgroup/cpu.max': '100000 0',
             'sys/fs/cgroup/memory.stat': b'\x00\xffinactive_file',
         },
-        FREE,
-        64,
     ),
 }
 
 
+@pytest.mark.parametrize('version', VERSIONS)
 @pytest.mark.parametrize('case', CASES)
-def test_limits(host, case):
-    group, texts, memory, processors = CASES[case]
-    host({'proc/self/cgroup': group, **texts})
+def test_limits(host, version, case):
+    path, groups, memory, processors = CASES[case]
+    group, files_of = VERSIONS[version]
+    host({'proc/self/cgroup': group.format(path)})
+    for path, values in groups.items():
+        host(files_of(path, **values))
     assert limits.available_memory() == memory
     assert limits.cpu_count() == processors
+
+
+def test_a_limit_that_slows_down_counts(host):
+    host({'proc/self/cgroup': V2.format('/'), **version_2('', high=1, limit=2)})
+    assert limits.available_memory() == 1.1 * GB
+
+
+@pytest.mark.parametrize('case', ODD_CASES)
+def test_no_limits(host, case):
+    group, texts = ODD_CASES[case]
+    host({'proc/self/cgroup': group, **texts})
+    assert limits.available_memory() == FREE
+    assert limits.cpu_count() == 64
 
 
 def test_fewer_processors_by_affinity(host, monkeypatch):
@@ -159,12 +152,12 @@ def test_a_training_in_a_container_leaves_itself_room(host, faces, monkeypatch):
     monkeypatch.setattr('shutil.disk_usage', lambda _: types.SimpleNamespace(free=FREE))
     monkeypatch.setattr('data.labels.require_batches', lambda *_: None)
     for limit, batch, kind in (
-        (2_500_000_000, 4, np.ndarray),
-        (2_500_000_000, 1000, np.memmap),  # a step takes more than that
-        (900_000_000, 4, np.ndarray),
-        (300_000_000, 4, np.memmap),
+        (2.5, 4, np.ndarray),
+        (2.5, 1000, np.memmap),  # a step takes more than that
+        (0.9, 4, np.ndarray),
+        (0.3, 4, np.memmap),
     ):
-        host({'proc/self/cgroup': V2.format('/'), **version_2('', limit=limit, used=10**8)})
+        host({'proc/self/cgroup': V2.format('/'), **version_2('', limit=limit, used=0.1)})
         (decoded, *_), _ = pipeline.load_data_set(str(faces), batch)
         assert type(decoded) is kind
 
@@ -192,9 +185,7 @@ def most_at_once(monkeypatch, module, name):
 
 
 @pytest.mark.parametrize('quota', [50_000, 100_000])
-def test_pictures_are_read_by_as_many_threads_as_there_are_processors(
-    host, faces, monkeypatch, quota
-):
+def test_as_many_threads_read_pictures_as_there_are_processors(host, faces, monkeypatch, quota):
     host({'proc/self/cgroup': V2.format('/'), **version_2('', quota=quota)})
     paths = files.list_images(str(faces))
     for module, name, read in (
@@ -222,7 +213,7 @@ def test_faces_are_cut_out_by_no_more_processes_than_there_is_room_for(host, mon
     for values, workers in (
         ({}, 15),  # of 17 GB
         ({'quota': 150_000}, 3),
-        ({'quota': 150_000, 'limit': 2_500_000_000}, 2),
+        ({'quota': 150_000, 'limit': 2.5}, 2),
     ):
         host({'proc/self/cgroup': V2.format('/'), **version_2('', **values)})
         assert len([*align._align_files(paths, paths)]) == 1000

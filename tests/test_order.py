@@ -38,9 +38,9 @@ def test_an_order_goes_on_from_its_state():
     assert other.fits(20, 'faces') and not other.fits(20, 'others') and not other.fits(19, 'faces')
 
 
-def drawn_evenly(balance, seed=7):
+def drawn_evenly(balance):
     """Return an order of 1,000 faces of two kinds, a tenth of them of the second, and the kinds."""
-    one, cells = order.TrainingOrder(1000, 4, seed), (np.arange(1000) % 10 == 0).astype(int)
+    one, cells = order.TrainingOrder(1000, 4, 7), (np.arange(1000) % 10 == 0).astype(int)
     one.even_out(cells, balance)
     return one, cells
 
@@ -56,9 +56,8 @@ def test_rare_kinds_are_drawn_more_often(balance, share):
 
 def test_without_balance_the_draws_are_the_originals():
     one, _ = drawn_evenly(0)
-    np.testing.assert_array_equal(
-        one.rest_of_epoch(), order.TrainingOrder(1000, 4, 7).rest_of_epoch()
-    )
+    plain = order.TrainingOrder(1000, 4, 7)
+    np.testing.assert_array_equal(one.rest_of_epoch(), plain.rest_of_epoch())
 
 
 def test_an_epoch_with_balance_goes_on_where_it_was():
@@ -87,28 +86,19 @@ def test_an_order_is_taken_up_if_it_fits():
         assert len(order.take_up(old, 21, 4, 7, True, 'others').rest_of_epoch()) == 17
 
 
-def test_batches_of_another_size_start_the_epoch_again():
-    old = order.TrainingOrder(20, 4, seed=7, data='faces')
-    old.done = 2
-    with pytest.warns(UserWarning, match='batches were of 4, now of 5'):
-        new = order.take_up(old, 20, 5, 7, True, 'faces')
-    assert (new.done, new.size_batch) == (0, 5)
-
-
 @pytest.mark.parametrize('size_batch', [2, 8])
-def test_samples_stay_untrained_with_batches_of_another_size(size_batch):
+def test_batches_of_another_size_start_the_epoch_again(size_batch):
+    """And never train on the samples."""
     old = order.TrainingOrder(20, 4, seed=7, data='faces')
-    samples = old.samples.copy()
-    state = json.loads(json.dumps(old.state()))
-    new = order.take_up(
-        order.TrainingOrder.from_state(state), 20, size_batch, 7, True, data='faces'
-    )
+    samples, old.done = old.samples.copy(), 2
+    old = order.TrainingOrder.from_state(json.loads(json.dumps(old.state())))
+    with pytest.warns(UserWarning, match=f'batches were of 4, now of {size_batch}'):
+        new = order.take_up(old, 20, size_batch, 7, True, data='faces')
     again = order.TrainingOrder.from_state(json.loads(json.dumps(new.state())))
     for one in (new, again):
+        assert (one.done, one.size_batch, one.num_batches) == (0, size_batch, 16 // size_batch)
         np.testing.assert_array_equal(one.samples, samples)
-        faces = one.rest_of_epoch()
-        assert sorted([*faces, *samples]) == [*range(20)]
-        assert one.num_batches == 16 // size_batch
+        assert sorted([*one.rest_of_epoch(), *samples]) == [*range(20)]
 
 
 def test_a_state_without_its_samples_has_as_many_as_a_batch():

@@ -16,7 +16,6 @@ from tests.test_face_aging import assert_same, weights_of
 pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
 
 
-@pytest.mark.usefixtures('eagerly')
 def test_a_checkpoint_to_start_from_is_no_run_to_go_on(tiny, faces, tmp_path, monkeypatch):
     tiny(save_dir=str(tmp_path / 'other')).train(num_epochs=2)
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(tmp_path / 'other' / 'checkpoint'))
@@ -66,21 +65,15 @@ def test_a_run_goes_on_with_the_rule_by_which_it_holds_faces_out(tiny, faces, mo
     tiny(hold_out=True).train(num_epochs=1)
     tiny(hold_out=True).train(num_epochs=2)
     tiny().train(num_epochs=3)
-    monkeypatch.setattr(Run, 'state', lambda run, state=Run.state: without_rule(state(run)))
-    tiny(hold_out=True).train(num_epochs=4)
-    monkeypatch.undo()
-    monkeypatch.setattr(face_aging, 'INIT_MODEL', str(faces))
-    monkeypatch.setattr(pipeline, 'load_data_set', load_data_set)
+    with monkeypatch.context() as patch:  # as it was written before the rule was stored
+        state = Run.state
+        rest = lambda run: {k: v for k, v in state(run).items() if k != 'held_out_by'}  # noqa: E731
+        patch.setattr(Run, 'state', rest)
+        tiny(hold_out=True).train(num_epochs=4)
     tiny(hold_out=True).train(num_epochs=5)
     tiny(hold_out=True).train(num_epochs=6)
     assert rules == ['photo', 'photo', None, 'photo', 'name', 'name']
     assert Run((0, 0, 0), held_out_by='name').with_weights((1, 0, 0)).held_out_by == 'name'
-
-
-def without_rule(state):
-    """Return the state of a run as it was written before the rule was stored."""
-    del state['held_out_by']
-    return state
 
 
 def test_a_run_knows_whether_it_is_pre_training(tiny, faces):
@@ -138,21 +131,15 @@ def give_by_set_weights(model):
 
 @pytest.mark.parametrize('give', [give_by_checkpoint, give_by_set_weights])
 @pytest.mark.parametrize('use_trained_model', [True, False])
-def test_training_starts_from_given_weights(
-    tiny, faces, tmp_path, monkeypatch, give, use_trained_model
-):
+def test_given_weights_are_trained(tiny, faces, tmp_path, monkeypatch, give, use_trained_model):
     """Not from init_model, nor from fresh ones; with fresh optimizers."""
     trained = tiny(size_batch=7, save_dir=str(tmp_path / 'other'))
     trained.save_checkpoint()
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(tmp_path / 'other' / 'checkpoint'))
     model = tiny(size_batch=7)
     if give is give_by_checkpoint:  # of a model that has learnt something already
-        model.train_step(
-            np.zeros([7, 32, 32, 3], np.float32),
-            np.ones([7, 10], np.float32),
-            np.ones([7, 2], np.float32),
-            np.zeros([7, 50], np.float32),
-        )
+        arrays = (np.ones([7, *size], np.float32) for size in ([32, 32, 3], [10], [2], [50]))
+        model.train_step(*arrays)
     give(model)
     given = weights_of(model)
     model.train(num_epochs=1, learning_rate=0, use_trained_model=use_trained_model)
@@ -163,9 +150,8 @@ def test_training_starts_from_given_weights(
 @pytest.mark.parametrize('give', [give_by_checkpoint, give_by_set_weights])
 def test_a_run_in_save_dir_goes_before_given_weights(tiny, faces, give, capsys):
     """A program that gives weights and trains, started again, goes on with its training."""
-    tiny(size_batch=7).train(num_epochs=1)
     saved = tiny(size_batch=7)
-    saved.load_checkpoint()
+    saved.train(num_epochs=1)
     model = tiny(size_batch=7)
     give(model)
     model.train(num_epochs=2, learning_rate=0)

@@ -98,12 +98,9 @@ def evaluate(
     own, found = np.split(describe(np.concatenate([own, all_aged])), [len(chosen)])
     found = found.reshape(*aged.shape[:2], -1)
     distances = np.linalg.norm(found - inputs[:, None], axis=-1)
+    rebuilt = np.linalg.norm(own - inputs, axis=-1)
     alike = measures.different_people(inputs, own_ages, own_genders, num_ages)
-    identity = measures.identity(
-        distances,
-        np.linalg.norm(own - inputs, axis=-1),
-        np.concatenate([row[i] for i, row in enumerate(alike)]),
-    )
+    alike = np.concatenate([row[i] for i, row in enumerate(alike)])
     different = measures.different_people(known, real.ages, real.genders, num_ages)
 
     groups = {name: own_genders == i for i, name in enumerate(labels.GENDER_NAMES)}
@@ -115,7 +112,7 @@ def evaluate(
         'detail': measures.detail(aged, photos, real.faces, real.ages),
         'gender': shares,
         'fairness': measures.fairness(judged[:, -1] - judged[:, adult], distances, groups),
-        'identity': identity,
+        'identity': measures.identity(distances, rebuilt, alike),
         'recognition': measures.recognition(inputs, found, own_ages, different),
     }
 
@@ -127,18 +124,14 @@ def main(argv=None):
     flag_types.add_data_set(parser)
     text = 'measure all faces: those of a test set of your own'
     parser.add_argument('--all', action='store_true', help=text)
-    parser.add_argument(
-        '--faces',
-        type=flag_types.integer(1, flag_types.MOST),
-        default=12,
-        help='people of each age group and gender for all but reconstruction (%(default)s)',
-    )
+    count = flag_types.integer(1, flag_types.MOST)
+    text = 'people of each age group and gender for all but reconstruction (%(default)s)'
+    parser.add_argument('--faces', type=count, default=12, help=text)
     likeness.add_strength(parser, default=0)
     text = 'folder of the judge; default: demo/evaluate'
     parser.add_argument('--judge', type=flag_types.path, default=judge.HERE, help=text)
-    parser.add_argument(
-        '--json', type=flag_types.path, metavar='FILE', help='to write, with all results'
-    )
+    text = 'to write, with all results'
+    parser.add_argument('--json', type=flag_types.path, metavar='FILE', help=text)
     args = parser.parse_args(argv)
     judge_age, describe = judge.load(args.judge), measures.Descriptor()
     model = face_aging.open_trained(args.savedir, args.age_groups)
@@ -148,16 +141,15 @@ def main(argv=None):
     measured, results = evaluate(method, held_out, real, judge_age, describe, args.faces)
     upper = model.age_upper
     ages = {'real faces': results['ageing']['real_faces'], 'generated': results['ageing']}
-    tables = {
-        'Reconstruction': report.reconstruction(measured, held_out, upper),
-        'Ageing': report.ageing(ages, upper),
-        'Detail': report.detail(results['detail'], upper),
-        'Gender': report.gender(results['gender']),
-        'Fairness': report.fairness(results['fairness']),
-        'Identity': report.identity(results['identity'], upper),
-        'Recognition': report.recognition(results['recognition'], upper),
-    }
-    for title, text in tables.items():
+    for title, text in (
+        ('Reconstruction', report.reconstruction(measured, held_out, upper)),
+        ('Ageing', report.ageing(ages, upper)),
+        ('Detail', report.detail(results['detail'], upper)),
+        ('Gender', report.gender(results['gender'])),
+        ('Fairness', report.fairness(results['fairness'])),
+        ('Identity', report.identity(results['identity'], upper)),
+        ('Recognition', report.recognition(results['recognition'], upper)),
+    ):
         print(f'\n### {title}\n\n{text}')
     if args.json:
         # What could not be measured is no number in Python, null in JSON.

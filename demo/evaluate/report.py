@@ -14,32 +14,23 @@ def reconstruction(measured: np.ndarray, people: People, age_upper: Sequence[int
 
     measured is [N, 3], measures.RECONSTRUCTION of each of the people.
     """
-    everyone = np.zeros(len(measured), int)
-    tables = [
-        _means(title, names, members, measured)
-        for title, names, members in (
-            ('all', ['all'], everyone),
-            ('age', labels.age_names(age_upper), people.ages),
-            ('gender', labels.GENDER_NAMES, people.genders),
-            ('race in UTKFace', labels.RACE_NAMES, people.races),
-        )
-        if (members >= 0).any()
-    ]
-    if unknown := np.count_nonzero(people.races < 0):
-        tables.append(f'{unknown} of {len(measured)} faces have no race in their names.')
+    tables = []
+    for title, names, members in (
+        ('all', ['all'], np.zeros(len(measured), int)),
+        ('age', labels.age_names(age_upper), people.ages),
+        ('gender', labels.GENDER_NAMES, people.genders),
+        ('race in UTKFace', labels.RACE_NAMES, people.races),
+    ):
+        lines = []
+        for i, name in enumerate(names):
+            chosen = measured[members == i]
+            if len(chosen):
+                l1, psnr, ssim = chosen.mean(axis=0, dtype=np.float64)
+                l1 = _text(l1, '.4f', measures.confidence(chosen[:, 0]))
+                lines.append([name, str(len(chosen)), l1, f'{psnr:.2f}', f'{ssim:.4f}'])
+        if lines:
+            tables.append(_table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines))
     return '\n\n'.join(tables)
-
-
-def _means(title, names, members, measured):
-    """Return a table with a row for each group, an index of names, that has a face."""
-    lines = []
-    for i, name in enumerate(names):
-        chosen = measured[members == i]
-        if len(chosen):
-            l1, psnr, ssim = chosen.mean(axis=0, dtype=np.float64)
-            error = _error(measures.confidence(chosen[:, 0]), '.4f')
-            lines.append([name, str(len(chosen)), f'{l1:.4f}{error}', f'{psnr:.2f}', f'{ssim:.4f}'])
-    return _table([title, 'faces', 'L1', 'PSNR (dB)', 'SSIM'], lines)
 
 
 def ageing(rows: dict[str, dict], age_upper: Sequence[int]) -> str:
@@ -47,10 +38,9 @@ def ageing(rows: dict[str, dict], age_upper: Sequence[int]) -> str:
     titles = 'swing', 'adult swing', 'rising', 'rank correlation'
     lines = []
     for name, row in rows.items():
-        years = *row['judged_age'], row['swing'], row['adult_swing']
-        rising, correlation = row.get('rising', np.nan), row['rank_correlation']
-        cells = [*(_text(x, '.1f') for x in years), _text(rising, '.0%'), _text(correlation, '.2f')]
-        lines.append([name, *cells])
+        years = _texts([*row['judged_age'], row['swing'], row['adult_swing']], '.1f')
+        rising = _text(row.get('rising', np.nan), '.0%')
+        lines.append([name, *years, rising, _text(row['rank_correlation'], '.2f')])
     return _table(['judged age', *labels.age_names(age_upper), *titles], lines)
 
 
@@ -70,14 +60,13 @@ def identity(row: dict, age_upper: Sequence[int]) -> str:
     """Return Markdown tables of `measures.identity`."""
     limit = f'under {row["limit"]}'
     rows = [('distance', 'distance', '.3f'), (limit, 'same_person', '.0%')]
-    compared = {
-        'its reconstruction': row['reconstructions'],
-        'generated at all ages': row,
-        'other people of its age group and gender': row['different_people'],
-    }
     lines = [
         [name, _text(of['distance'], '.3f'), _text(of['same_person'], '.0%')]
-        for name, of in compared.items()
+        for name, of in (
+            ('its reconstruction', row['reconstructions']),
+            ('generated at all ages', row),
+            ('other people of its age group and gender', row['different_people']),
+        )
     ]
     titles = ['compared with the input', 'distance', limit]
     return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
@@ -90,10 +79,8 @@ def recognition(row: dict, age_upper: Sequence[int]) -> str:
         ('recognised at 1% false accepts', 'recognised', '.0%'),
     ]
     names = labels.age_names(age_upper)
-    lines = [
-        [name, *(_text(share, '.0%') for share in shares)]
-        for name, shares in zip(names, row['false_accepts'], strict=True)
-    ]
+    accepts = zip(names, row['false_accepts'], strict=True)
+    lines = [[name, *_texts(shares, '.0%')] for name, shares in accepts]
     titles = [f'different real people under {measures.SAME_PERSON}', *names]
     return f'{_by_target(row, rows, age_upper)}\n\n{_table(titles, lines)}'
 
@@ -116,11 +103,9 @@ def fairness(rows: dict[str, dict]) -> str:
     lines = []
     for name, row in rows.items():
         note = ' (too small a group)' if row['too_small'] else ''
-        cells = [
-            _text(row[key]['mean'], spec) + _error(row[key]['error'], spec)
-            for key, spec in (('adult_swing', '.1f'), ('distance', '.3f'))
-        ]
-        lines.append([f'{name}{note}', str(row['faces']), *cells])
+        swing = _text(row['adult_swing']['mean'], '.1f', row['adult_swing']['error'])
+        distance = _text(row['distance']['mean'], '.3f', row['distance']['error'])
+        lines.append([f'{name}{note}', str(row['faces']), swing, distance])
     return _table(['people', 'faces', 'adult swing', 'identity: distance'], lines)
 
 
@@ -129,7 +114,7 @@ def judge(rows: list[dict]) -> str:
     titles = 'age', 'faces', 'mean age', 'mean judged age', 'mean absolute error', 'gender right'
     lines = []
     for row in rows:
-        years = [_text(row[key], '.1f') for key in ('mean_age', 'judged_age', 'mean_error')]
+        years = _texts([row['mean_age'], row['judged_age'], row['mean_error']], '.1f')
         lines.append([row['group'], str(row['faces']), *years, _text(row['gender'], '.0%')])
     return _table(titles, lines)
 
@@ -141,19 +126,16 @@ def _table(titles, lines):
     return '\n'.join([f'| {" | ".join(titles)} |', f'|{"|".join(rule)}|', *rows])
 
 
-def _by_target(row, lines, age_upper):
-    """Return a table by target age of lines (title, key, format), with a last column for all."""
-    titles = 'shown as', *labels.age_names(age_upper), 'all'
-    cells = [
-        [title, *(_text(x, spec) for x in [*row['by_target'][key], row[key]])]
-        for title, key, spec in lines
-    ]
-    return _table(titles, cells)
+def _by_target(row, rows, age_upper):
+    """Return a table by target age of rows (name, key, format), with a last column for all."""
+    lines = [[name, *_texts([*row['by_target'][key], row[key]], spec)] for name, key, spec in rows]
+    return _table(['shown as', *labels.age_names(age_upper), 'all'], lines)
 
 
-def _text(value, spec):
-    return '' if np.isnan(value) else format(value, spec)
+def _texts(values, spec):
+    return [_text(value, spec) for value in values]
 
 
-def _error(value, spec):
-    return '' if value is None else f' ± {value:{spec}}'
+def _text(value, spec, error=np.nan):
+    text = '' if np.isnan(value) else format(value, spec)
+    return text if np.isnan(error) else f'{text} ± {error:{spec}}'

@@ -21,7 +21,7 @@ class People(typing.NamedTuple):
     faces: np.ndarray  # uint8 [N, S, S, C]
     ages: np.ndarray  # age groups, int [N]
     genders: np.ndarray  # int [N]
-    races: np.ndarray  # indices of labels.RACE_NAMES, -1 where unknown, int [N]
+    races: np.ndarray  # see `readers.parse_race`, int [N]
 
 
 def read(
@@ -55,30 +55,24 @@ def read(
             f'about one in {labels.HELD_OUT} is held out, or measure all with --all.'
         )
     cells = np.where(is_first & ~has_copy, ages * 2 + genders, -1)  # a photo once
-    others = choose(paths, cells, REAL, taken=chosen)
-    held_out = len(chosen)
-    chosen = np.concatenate([chosen, others])
-    faces, kept, _ = pipeline.decode_faces(
-        [paths[i] for i in chosen], model.size_image, model.num_input_channels
-    )
-    count, chosen = np.count_nonzero(kept < held_out), chosen[kept]
-    paths = [paths[i] for i in chosen]
-    known = [readers.parse_race(path) for path in paths]
-    races = np.array([-1 if race is None else race for race in known])
-    real = People(paths, faces, ages[chosen], genders[chosen], races)
-    return People._make(column[:count] for column in real), real
+    everybody = np.concatenate([chosen, choose(paths, cells, REAL, used=chosen)])
+    paths = [paths[i] for i in everybody]
+    faces, kept, _ = pipeline.decode_faces(paths, model.size_image, model.num_input_channels)
+    paths, everybody = [paths[i] for i in kept], everybody[kept]
+    races = np.array([readers.parse_race(path) for path in paths])
+    real = People(paths, faces, ages[everybody], genders[everybody], races)
+    held_out = np.count_nonzero(kept < len(chosen))
+    return People._make(column[:held_out] for column in real), real
 
 
-def choose(
-    paths: list[str], cells: np.ndarray, count: int, taken: Iterable[int] = ()
-) -> np.ndarray:
+def choose(paths: list[str], cells: np.ndarray, count: int, used: Iterable[int] = ()) -> np.ndarray:
     """Choose up to `count` faces of each cell by their names; return their indices, ascending.
 
-    Of a negative cell none is chosen. Those taken are counted, but not chosen again.
+    Of a negative cell none is chosen. Those used are counted, but not chosen again.
     """
     digests = [hashlib.sha256(files.base_name(path).encode()).hexdigest() for path in paths]
-    found, chosen = collections.Counter(cells[i] for i in taken), []
-    for i in sorted({*range(len(paths))} - {*taken}, key=digests.__getitem__):
+    found, chosen = collections.Counter(cells[i] for i in used), []
+    for i in sorted({*range(len(paths))} - {*used}, key=digests.__getitem__):
         if found[cells[i]] < count and cells[i] >= 0:
             found[cells[i]] += 1
             chosen.append(i)
