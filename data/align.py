@@ -51,19 +51,20 @@ def align_folder(source: str, dest: str) -> int:
 
     Crops keep the pictures' names and sub-folders, which may hold the labels, and the formats that
     the names say; tables with labels are copied. Files that dest already has are not replaced.
-    Returns the number of pictures in source of which dest now has a face. An InputError says why
-    there is none, that one folder lies in the other, or that the system ended a process.
+    Returns the number of pictures in source of which dest now has a face. An InputError says that
+    source has no picture or none with a face, that one folder lies in the other, or that the system
+    ended a process.
     """
     real = [os.path.join(os.path.realpath(folder), '') for folder in (source, dest)]
     if real[0].startswith(real[1]) or real[1].startswith(real[0]):
         raise InputError(f'{source} and {dest} must not lie in one another: name another DEST.')
     paths = files.list_images(source, recursive=True)
     targets = {path: os.path.join(dest, os.path.relpath(path, source)) for path in paths}
-    for folder in sorted({os.path.dirname(target) for target in targets.values()}):
+    for folder in {os.path.dirname(target) for target in targets.values()}:
         os.makedirs(folder, exist_ok=True)
     for name in os.listdir(source):
         copy = os.path.join(dest, name)
-        if name.lower().endswith('.csv') and not os.path.exists(copy):  # labels
+        if name.lower().endswith(('.csv', '.mat')) and not os.path.exists(copy):  # labels
             with files.replacing(copy) as path:
                 shutil.copyfile(os.path.join(source, name), path)
     missing = [path for path in paths if not os.path.exists(targets[path])]

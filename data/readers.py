@@ -16,25 +16,11 @@ from data.files import base_name, list_images, name_in
 _DAY = r'(?:[1-9]|[12]\d|3[01])_1_(?:19|20)\d\d(?!\d)'
 _UTKFACE = re.compile(rf'(?!{_DAY})(?P<age>0|[1-9]\d{{0,2}})_(?P<gender>[01])(?!\d).*', re.DOTALL)
 _WITH_RACE = re.compile(r'\d{1,3}_[01]_([0-4])_')
-# How names give labels: their pattern, and why any other name gives none. By these a data set
-# without a table is recognised; the first of equals wins.
-NAMES = {
-    'morph': (
-        re.compile(r'\d+_\d+(?P<gender>[MF])(?P<age>\d{1,3})\.\w+', re.IGNORECASE),
-        "not MORPH's name, id_picture sex age, such as 009055_1M54.JPG",
-    ),
-    'cacd': (
-        re.compile(r'(?P<age>\d{1,3})_(?![01]_)(?P<person>.*[^\W\d_].*)_\d+\.\w+'),
-        "not CACD's name, age_name_number, such as 53_X_Y_0001.jpg",
-    ),
-    'fgnet': (
-        re.compile(r'(?P<person>\d{1,4})A(?P<age>\d{1,3})[a-z]?\.\w+', re.IGNORECASE),
-        "not FGNET's name, person A age, such as 001A02.JPG",
-    ),
-    'utkface': (_UTKFACE, 'no age and gender at the start of the name'),
-}
-# Of names without a gender: the column of genders.csv that tells a person, and an example.
-_PERSONS = {'fgnet': ('person', '001'), 'cacd': ('name', 'Robin Williams')}
+_FGNET = re.compile(r'(?P<person>\d{1,4})A(?P<age>\d{1,3})[a-z]?\.\w+', re.IGNORECASE)
+_MORPH = re.compile(r'\d+_\d+(?P<gender>[MF])(?P<age>\d{1,3})\.\w+', re.IGNORECASE)
+_CACD = re.compile(r'(?P<age>\d{1,3})_(?![01]_)(?P<person>.*[^\W\d_].*)_\d+\.\w+')
+# By these a data set without a table is recognised; the first of equals wins.
+_PATTERNS = {'morph': _MORPH, 'cacd': _CACD, 'fgnet': _FGNET, 'utkface': _UTKFACE}
 # Letters that Unicode does not decompose into a plain letter and an accent.
 _PLAIN = str.maketrans({'ø': 'o', 'ł': 'l', 'đ': 'd', 'ð': 'd', 'æ': 'ae', 'œ': 'oe'})
 
@@ -50,18 +36,15 @@ class Reading:
 
 
 def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
-    """Read the labels of a data set, sub-folders included, by labels.csv ('csv') or by NAMES.
+    """Read the labels of a data set, sub-folders included, by one of READERS.
 
-    By default by labels.csv where the folder has it, else by what most names fit. Returns the name
-    of the reader, and its Reading, sorted by path.
+    By default by the one whose table is in the folder, first of all labels.csv; without a table, by
+    the one that most names fit. Returns its name, and its Reading, sorted by path.
     """
     listed = list_images(folder, recursive=True)
     paths = [path for path in listed if path.encode(errors='replace').decode() == path]
     chosen = name or _choose(folder, paths)
-    if chosen == 'csv':
-        reading = read_labels_csv(folder, paths)
-    else:
-        reading = _read_names(folder, paths, chosen)
+    reading = READERS[chosen](folder, paths)
     if not name and chosen == 'utkface' and 0 < len(reading.faces) < len(reading.skipped):
         warnings.warn(
             f'{len(reading.faces)} names of {len(paths)} in {folder} have an age and gender as in '
@@ -76,11 +59,15 @@ def read(folder: str, name: str | None = None) -> tuple[str, Reading]:
 def _choose(folder, paths):
     if os.path.isfile(os.path.join(folder, tables.LABELS_CSV)):
         return 'csv'
+    if tables.find_morph_csv(folder):
+        return 'morph'
+    if os.path.isfile(os.path.join(folder, tables.CACD_MAT)):
+        return 'cacd'
 
-    def count(name):
-        return sum(bool(NAMES[name][0].fullmatch(base_name(path))) for path in paths)
+    def count(reader):
+        return sum(bool(_PATTERNS[reader].fullmatch(base_name(path))) for path in paths)
 
-    best = max(NAMES, key=count)
+    best = max(_PATTERNS, key=count)
     return best if count(best) else 'utkface'
 
 
@@ -100,23 +87,59 @@ def parse_race(path: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _read_names(folder, paths, scheme):
-    """Read labels from names of one of NAMES."""
-    pattern, reason = NAMES[scheme]
-    reading, genders = Reading(), {}
-    if scheme in _PERSONS:
-        genders, reading.lacking = _read_genders(folder, paths, pattern, *_PERSONS[scheme])
+def read_utkface(folder, paths):
+    """UTKFace: 26_1_3_20170117195459275.jpg.chip.jpg is age_gender_race_time."""
+    return _read_names(paths, _UTKFACE, 'no age and gender at the start of the name')
+
+
+def read_fgnet(folder, paths):
+    """FGNET: 001A43a.JPG is person, age and a letter; genders.csv has the gender of each person."""
+    genders, lacking = _read_genders(folder, paths, _FGNET, 'person', '001')
+    reason = "not FGNET's name, person A age, such as 001A02.JPG"
+    return _read_names(paths, _FGNET, reason, genders=genders, lacking=lacking)
+
+
+def read_morph(folder, paths):
+    """MORPH II: Album2/009055_1M54.JPG is id_picture, sex and age; the csv overrides the name."""
+    listed = {}
+    for table in tables.find_morph_csv(folder):
+        for _, row in tables.read_table(table, ('photo', 'gender', 'age')):
+            if None not in (tables.to_age(row['age']), tables.to_gender(row['gender'])):
+                listed[tables.fold_name(base_name(row['photo'].strip()))] = row
+    reason = "not MORPH's name, id_picture sex age, such as 009055_1M54.JPG"
+    return _read_names(paths, _MORPH, reason, listed)
+
+
+def read_cacd(folder, paths):
+    """CACD: 53_Robin_Williams_0001.jpg is age_name_number; genders.csv has the gender.
+
+    If celebrity2000_meta.mat is there, its ages and people override those in the names.
+    """
+    genders, lacking = _read_genders(folder, paths, _CACD, 'name', 'Robin Williams')
+    mat = os.path.join(folder, tables.CACD_MAT)
+    listed = tables.read_cacd_mat(mat) if os.path.isfile(mat) else {}
+    reason = "not CACD's name, age_name_number, such as 53_X_Y_0001.jpg"
+    return _read_names(paths, _CACD, reason, listed, genders, lacking)
+
+
+def _read_names(paths, pattern, reason, listed=None, genders=None, lacking=''):
+    """Read labels from names; `listed`, from folded names to groups of the pattern, wins."""
+    reading = Reading(lacking=lacking)
     for path in paths:
-        match = pattern.fullmatch(unicodedata.normalize('NFC', base_name(path)))
-        age = tables.to_age(match['age']) if match else None
+        name = unicodedata.normalize('NFC', base_name(path))
+        match = pattern.fullmatch(name)
+        found = match.groupdict() if match else {}
+        found |= (listed or {}).get(tables.fold_name(name), {})
+        age = tables.to_age(found.get('age', ''))
+        person = _to_person(found.get('person', ''))
         if age is None:
             reading.skipped[path] = reason
-        elif scheme not in _PERSONS:
-            reading.faces[path] = age, tables.to_gender(match['gender'])
-        elif genders and _to_person(match['person']) not in genders:
+        elif genders is None:
+            reading.faces[path] = age, tables.to_gender(found['gender'])
+        elif genders and person not in genders:
             reading.skipped[path] = f'a person who is not in {tables.GENDERS_CSV}'
         else:
-            reading.faces[path] = age, genders.get(_to_person(match['person']))
+            reading.faces[path] = age, genders.get(person)
     return reading
 
 
@@ -182,14 +205,24 @@ def _read_genders(folder, paths, pattern, column, example):
                 )
             if genders.setdefault(_to_person(row[column]), gender) != gender:
                 raise InputError(f'{table}, line {line}: {row[column]!r} has both genders.')
-    lacking = (
+    if genders:
+        return genders, ''
+    return genders, (
         f'The genders of the faces in {folder} are in no file name: supply {table} with the '
         f'columns {column},gender and a line for each person, such as {example},male '
         '(data/README.md).'
     )
-    return genders, '' if genders else lacking
 
 
 def _to_key(name):
     """Return a normal form of a path within a data set, with / on every system."""
     return unicodedata.normalize('NFC', posixpath.normpath(name.replace('\\', '/')))
+
+
+READERS = {
+    'utkface': read_utkface,
+    'fgnet': read_fgnet,
+    'morph': read_morph,
+    'cacd': read_cacd,
+    'csv': read_labels_csv,
+}

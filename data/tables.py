@@ -1,17 +1,23 @@
-"""Tables with labels: labels.csv and genders.csv."""
+"""Tables with labels: CSV files, and the MATLAB file of CACD."""
 
 import contextlib
 import csv
 import io
+import os
+import re
 import unicodedata
 
-from data.console import InputError
+import numpy as np
+
+from data import files
+from data.console import InputError, first_line, is_lack_of_memory
 
 # Of spreadsheets, where they are not in UTF-8: the first in which most names fit is taken.
 ENCODINGS = 'cp1252 gb18030 big5 cp932 cp949 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256'.split()
 ENCODINGS += 'cp1257 cp1258 cp874 cp850 mac-roman latin-1'.split()
 LABELS_CSV = 'labels.csv'
 GENDERS_CSV = 'genders.csv'
+CACD_MAT = 'celebrity2000_meta.mat'
 OLDEST = 120  # years; larger ages in tables and names are mistakes
 SHOWN = 50  # at most so many characters of a cell or line are shown
 GENDERS = dict.fromkeys(('0', '0.0', 'm', 'male'), 0)  # 0.0: pandas, beside an empty cell
@@ -33,7 +39,13 @@ def to_gender(text: str) -> int | None:
     return GENDERS.get(text.strip().lower())
 
 
-def read_table(path, columns, is_known):
+def find_morph_csv(folder: str) -> list[str]:
+    """Return the paths of MORPH's tables, morph*.csv."""
+    names = (name for name in os.listdir(folder) if re.fullmatch('morph.*[.]csv', name.lower()))
+    return [os.path.join(folder, name) for name in sorted(names)]
+
+
+def read_table(path, columns, is_known=None):
     """Read a table with a header; cells are separated by commas, semicolons, tabs or, in R, blanks.
 
     The header must have the columns, in either case and in any order. is_known tells whether a cell
@@ -55,7 +67,7 @@ def read_table(path, columns, is_known):
     for encoding in ENCODINGS:
         with contextlib.suppress(UnicodeError):
             rows = _parse(path, data.decode(encoding), columns)
-            count = sum(bool(is_known(row[columns[0]])) for _, row in rows)
+            count = sum(not is_known or bool(is_known(row[columns[0]])) for _, row in rows)
             if count > most:
                 best, most = rows, count
     if best is None:
@@ -67,6 +79,7 @@ def read_table(path, columns, is_known):
 
 
 def _parse(path, text, columns):
+    """Return what `read_table` does, of the text of a table."""
     header = next(iter(text.splitlines()), '')
     separator = max(',;\t', key=header.count)
     separator = separator if separator in header else ' '
@@ -93,3 +106,30 @@ def _parse(path, text, columns):
 def fold_name(name: str) -> str:
     """Return a form of a file name that is equal for names differing in case or Unicode form."""
     return unicodedata.normalize('NFC', name).casefold()
+
+
+def read_cacd_mat(path: str) -> dict[str, dict[str, str]]:
+    """Read CACD's table, a MATLAB file of version 5, as it is published.
+
+    Returns a dict from a picture's name, folded by `fold_name`, to what it has of it: age, person.
+    """
+    import scipy.io  # here, since the import is slow and only this table needs it
+
+    def rows(struct, *fields):
+        return zip(*(np.atleast_1d(data[struct][field]).tolist() for field in fields), strict=True)
+
+    try:
+        data, listed = scipy.io.loadmat(path, simplify_cells=True), {}
+        persons = {int(i): str(name) for i, name in rows('celebrityData', 'identity', 'name')}
+        for age, identity, name in rows('celebrityImageData', 'age', 'identity', 'name'):
+            found = listed[fold_name(files.base_name(str(name).strip()))] = {'age': str(age)}
+            if int(identity) in persons:
+                found['person'] = persons[int(identity)]
+        return listed
+    except Exception as error:  # SciPy raises almost anything on damaged files
+        if is_lack_of_memory(error):
+            raise
+        raise InputError(
+            f"{path} cannot be read as CACD's table ({first_line(error)}): restore it, or remove "
+            "it to go by the pictures' names."
+        ) from error

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import ExifTags, Image, ImageFile
 
 import init_model
-from data import console, files, pictures, pipeline
+from data import console, files, pictures, pipeline, tables
 from tests import damage, draw_faces
 
 pytestmark = [
@@ -231,13 +231,18 @@ def test_lack_of_memory_is_no_fault_of_a_picture(faces, monkeypatch, warned):
     assert not warned()
 
 
-def test_lack_of_memory_is_no_damage_of_weights(monkeypatch):
+@pytest.mark.parametrize('reader', ['read_cacd_mat', 'load'])
+def test_lack_of_memory_is_no_damage_of_a_table_or_of_weights(tmp_path, monkeypatch, reader):
     def fail(*_, **__):
         raise MemoryError
 
+    monkeypatch.setattr('scipy.io.loadmat', fail)
     monkeypatch.setattr('zipfile.ZipFile', fail)
     with pytest.raises(MemoryError):
-        init_model.load(os.path.dirname(init_model.__file__))
+        if reader == 'load':
+            init_model.load(os.path.dirname(init_model.__file__))
+        else:
+            tables.read_cacd_mat(tmp_path / 'meta.mat')
 
 
 # -------------------------------------------------------------------- training and testing
@@ -269,20 +274,33 @@ def test_too_few_readable_faces(tiny, faces, tmp_path, warned):
 
 
 def test_testing_goes_on_with_the_readable_faces(tiny, faces, tmp_path, warned):
-    """Also with those whose names are not in UTF-8."""
     tiny().save_checkpoint()
+    model = tiny(is_training=False)
     photos = tmp_path / 'photos'
     photos.mkdir()
     good = sorted(faces.iterdir())[:2]
-    shutil.copy(good[0], photos / 'a.jpg')
-    shutil.copy(good[1], os.fsencode(photos) + b'/\xff\xe9.jpg')
-    for name in (b'1.jpg', b'2.jpg', b'3.jpg', b'\xfe\xe9.jpg'):
-        os.close(os.open(os.fsencode(photos / 'bad') + name, os.O_CREAT))
-    tiny(is_training=False).custom_test(str(photos))
-    assert '4 of 6 images are unreadable' in warned()[0]
+    for i in range(5):
+        (photos / f'bad{i}.jpg').write_bytes(b'')
+    for path in good:
+        shutil.copy(path, photos)
+    model.custom_test(str(photos))
+    assert '5 of 7 images are unreadable' in warned()[0]
     written = np.asarray(Image.open(tmp_path / 'save' / 'test' / 'test_input.png'))
     expected = [pictures.read_face(path, 32) for path in good]
     np.testing.assert_array_equal(written[:32], np.concatenate(expected, 1))
+
+
+def test_names_that_are_not_in_utf8(tiny, faces, tmp_path, warned):
+    tiny().save_checkpoint()
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    name = os.fsencode(photos) + b'/\xff\xe9.jpg'
+    shutil.copy(next(faces.iterdir()), name)
+    shutil.copy(next(faces.iterdir()), photos)
+    os.close(os.open(name.replace(b'\xff', b'\xfe'), os.O_CREAT))
+    tiny(is_training=False).custom_test(str(photos))
+    assert Image.open(tmp_path / 'save' / 'test' / 'test_input.png').width == 2 * 32
+    assert '1 of 3 images' in warned()[0]
 
 
 def test_folders_of_any_name(tiny_main, faces, tmp_path, monkeypatch):

@@ -6,12 +6,22 @@ import unicodedata
 
 import numpy as np
 import pytest
+import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import check, console, files, labels, readers
+from data import check, console, files, labels, readers, tables
 from tests import draw_faces
 
+MORPH_HEADER = 'id_num,picture_num,dob,doa,race,gender,facial_hair,age,age_diff,glasses,photo'
+MALFORMED = {
+    '39_1_20170116174525125.jpg.chip.jpg': (39, 1),
+    '61_1_20170109142408075.jpg.chip.jpg': (61, 1),
+    '61_1_20170109150557335.jpg.chip.jpg': (61, 1),
+    '24_0_1_20170116220224657 .jpg.chip.jpg': (24, 0),
+    '55_0_0_20170116232725357jpg.chip.jpg': (55, 0),
+}
+CACD_PEOPLE = ('Robin Williams', 'Zoë Kravitz', 'Chloë Grace Moretz')
 CACD_NAMES = ('53_Robin_Williams_0001.jpg', '24_Zoë_Kravitz_0002.jpg', '16_Chloe_Moretz_0001.jpg')
 
 
@@ -46,11 +56,10 @@ def read(folder, name=None):
 
 
 def test_utkface(put):
-    """Names that are mistyped behind the gender, too; see test_data.test_parse_name."""
     labelled = [(age, age % 2) for age in range(20, 30)]
-    real = {f'{a}_{g}_2017011719545 92{a}.jpg.chip.jpg': (a, g) for a, g in labelled}
-    name, faces, reading = read(put(*real, '61_3_20170109150557335.jpg'))
-    assert name == 'utkface' and faces == real
+    real = {f'{a}_{g}_3_201701171954592{a}.jpg.chip.jpg': (a, g) for a, g in labelled}
+    name, faces, reading = read(put(*real, *MALFORMED, '61_3_20170109150557335.jpg'))
+    assert name == 'utkface' and faces == real | MALFORMED
     assert [os.path.basename(path) for path in reading.skipped] == ['61_3_20170109150557335.jpg']
 
 
@@ -81,7 +90,9 @@ def test_genders_that_are_missing(put, names, table):
     _, faces, _ = read(folder)
     assert len(faces) == len(names) and all(gender is None for _, gender in faces.values())
     column = 'person,gender .* as 001,male' if 'A02' in names[0] else 'name,gender .*Williams,male'
-    with pytest.raises(console.InputError, match=rf'supply .*genders\.csv with .* {column}'):
+    with pytest.raises(
+        console.InputError, match=rf'supply .*genders\.csv with the columns {column}'
+    ):
         labels.list_faces(folder)
 
 
@@ -101,26 +112,75 @@ def test_mistaken_genders(put, text, message):
 # -------------------------------------------------------------------------------- MORPH
 
 
-def test_morph(put):
+def test_morph_by_its_names(put):
     name, faces, _ = read(put('Album2/009055_1M54.JPG', 'Album2/012345_00F20.jpg', 'x.jpg'))
     assert name == 'morph'
     assert faces == {'009055_1M54.JPG': (54, 0), '012345_00F20.jpg': (20, 1)}
 
 
+def test_the_csv_of_morph_wins(put):
+    rows = [
+        '9055,1,12/21/1950,1/2/2005,W,M,,53,0,,Album2/009055_1M54.JPG',
+        '12345,0,1/1/1984,1/2/2005,B,F,,20,0,,Album2\\012345_00f20.jpg',
+        '12346,0,,,B,,,,,,Album2/012346_00F30.JPG',
+    ]
+    table = '\n'.join([MORPH_HEADER, *rows])
+    names = '009055_1M54.JPG', '012345_00F20.JPG', '012346_00F30.JPG', '012347_1F40.JPG'
+    folder = put(*(f'Album2/{name}' for name in names), morph_2008_nonCommercial=table)
+    name, faces, _ = read(folder)
+    assert name == 'morph'
+    assert list(faces.values()) == [(53, 0), (20, 1), (30, 1), (40, 1)]
+
+
 # --------------------------------------------------------------------------------- CACD
+
+
+def write_mat(path, names, ages):
+    """Write CACD's table as MATLAB 5 does."""
+    cells = [np.array(texts, object)[:, None] for texts in (names, CACD_PEOPLE)]
+    numbers = np.arange(1, 4)[:, None]
+    pictures = {'age': np.array(ages)[:, None], 'identity': numbers, 'name': cells[0]}
+    people = {'identity': numbers, 'name': cells[1]}
+    scipy.io.savemat(path, {'celebrityImageData': pictures, 'celebrityData': people})
 
 
 GENDERS = 'Name;Gender\r\nROBIN_WILLIAMS;0\r\nZoe Kravitz;Female\r\nchloë grace moretz;f\r\n'
 
 
-@pytest.mark.parametrize('form', ['NFC', 'NFD'])  # the latter as a Mac has them
-def test_cacd(put, form):
-    names = [unicodedata.normalize(form, name) for name in CACD_NAMES]
-    name, faces, reading = read(put('CACD2000/36_50_Cent_0003.jpg', *names, genders=GENDERS))
+def test_cacd_by_its_names(put):
+    name, faces, reading = read(put('CACD2000/36_50_Cent_0003.jpg', *CACD_NAMES, genders=GENDERS))
     assert name == 'cacd'
-    assert faces == {names[0]: (53, 0), names[1]: (24, 1)}
+    assert faces == {CACD_NAMES[0]: (53, 0), CACD_NAMES[1]: (24, 1)}
     assert set(reading.skipped.values()) == {'a person who is not in genders.csv'}
     assert len(reading.skipped) == 2
+
+
+def test_cacd_by_its_table(put, tmp_path):
+    names = [unicodedata.normalize('NFD', name) for name in CACD_NAMES]  # as a Mac has them
+    folder = put(*names, genders=GENDERS)
+    write_mat(tmp_path / 'set' / tables.CACD_MAT, CACD_NAMES, [52, 24, 16])
+    name, faces, _ = read(folder)
+    assert name == 'cacd'
+    assert faces == dict(zip(sorted(names), [(16, 1), (24, 1), (52, 0)], strict=True))
+
+
+@pytest.mark.parametrize('what', ['noise', 'cut', 'other', 'version 7.3'])
+def test_a_damaged_table_of_cacd(put, tmp_path, what):
+    folder, path = put(*CACD_NAMES, genders=GENDERS), tmp_path / 'set' / tables.CACD_MAT
+    if what == 'noise':
+        path.write_bytes(b'no table' * 100)
+    elif what == 'other':
+        scipy.io.savemat(path, {'celebrityImageData': {'age': [1]}})
+    elif what == 'version 7.3':
+        path.write_bytes(b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM' + b'\x89HDF' * 100)
+    else:
+        write_mat(path, CACD_NAMES, [52, 24, 16])
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(
+        console.InputError, match=r"meta\.mat cannot be read as CACD's table"
+    ) as error:
+        read(folder)
+    assert '\n' not in str(error.value)
 
 
 # --------------------------------------------------------------------------- labels.csv
@@ -242,7 +302,10 @@ def test_ages_that_nobody_has(put, reader, names):
 @pytest.mark.parametrize(
     ('table', 'message'),
     [
-        ('name,age\na.jpg,5\n', r'labels\.csv has no column file, gender: its first line must'),
+        (
+            'name,age\na.jpg,5\n',
+            r'labels\.csv has no column file, gender: its first line must name',
+        ),
         ('', r'labels\.csv has no column file, age, gender'),
         ('sep=;\nfile;age;gender\n', r"labels\.csv has no column .*, but is 'sep=;'"),
         ('file,age,gender\n', r'No image in .* has a label \(not in labels\.csv\): name them'),
@@ -257,7 +320,9 @@ def test_tables_that_cannot_be_used(put, table, message):
 # ------------------------------------------------------------------------------ folders
 
 
-@pytest.mark.parametrize('suffix', 'jpg jpeg jfif png webp bmp tif TIFF Png'.split())
+@pytest.mark.parametrize(
+    'suffix', ['jpg', 'jpeg', 'jfif', 'png', 'webp', 'bmp', 'tif', 'TIFF', 'Png']
+)
 def test_any_suffix(put, suffix):
     assert read(put(f'9_1_x.{suffix}'))[1] == {f'9_1_x.{suffix}': (9, 1)}
 
@@ -298,7 +363,9 @@ def test_networks_follow_the_age_groups(tiny):
         assert model.G.input_shape[1] == model.D_img.input_shape[1] == (None, groups)
         faces = model.generate_ages(np.zeros([2, 50], np.float32), labels.one_hot([0, 1], 2))
         assert len(faces) == groups
-    with pytest.raises(console.InputError, match=r'is 10, but age_upper \(30,\) makes 2'):
+    with pytest.raises(
+        console.InputError, match=r'num_categories is 10, but age_upper \(30,\) makes 2'
+    ):
         tiny(age_upper=(30,), num_categories=10)
 
 
@@ -306,7 +373,7 @@ def test_networks_follow_the_age_groups(tiny):
 def test_a_checkpoint_of_other_age_groups(tiny, upper, tmp_path):
     tiny(age_upper=upper).save_checkpoint()
     assert tiny(age_upper=upper).load_checkpoint()
-    text = ','.join(map(str, upper))
+    text = labels.format_age_upper(upper)
     own = '5,10,15,20,30,40,50,60,70'
     with pytest.raises(console.InputError, match=f'is of age groups up to {text}, but .* of {own}'):
         tiny().load_checkpoint()
@@ -318,7 +385,9 @@ def test_init_model_of_other_age_groups(tiny, tmp_path, monkeypatch):
     (tmp_path / 'packed' / 'manifest.json').touch()
     monkeypatch.setattr('init_model.read_manifest', lambda *_: manifest)
     monkeypatch.setattr('init_model.load', lambda _: {})
-    with pytest.raises(console.InputError, match=r'of age groups up to 5,10.* of 30: use'):
+    with pytest.raises(
+        console.InputError, match=r'epoch 2 is of age groups up to 5,10.* of 30: use'
+    ):
         tiny(age_upper=(30,)).load_checkpoint(str(tmp_path / 'packed'))
 
 

@@ -9,10 +9,11 @@ import sys
 import mtcnn
 import numpy as np
 import pytest
+import scipy.io
 import tensorflow as tf
 
 import ops
-from data import check, console, detector, labels
+from data import check, console, detector, labels, tables
 from tests import draw_faces
 
 ROOT = pathlib.Path(ops.__file__).parent
@@ -70,6 +71,20 @@ def test_dangers_are_seen(source):
     assert dangers(source)
 
 
+# ------------------------------------------------------------------------------------ .mat
+
+
+def test_a_mat_file_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr('pickle.loads', lambda *_, **__: pytest.fail('unpickled'))
+    monkeypatch.setattr('pickle.load', lambda *_, **__: pytest.fail('unpickled'))
+    cells = np.array(['__import__("os").abort()', b'cos\nabort\n(tR.', {'f': 1}], object)
+    people = {'identity': np.arange(3), 'name': cells}
+    pictures = {'age': np.array([1, 2, 3]), 'identity': np.arange(3), 'name': cells}
+    table = {'celebrityImageData': pictures, 'celebrityData': people}
+    scipy.io.savemat(tmp_path / 'meta.mat', table)
+    assert tables.read_cacd_mat(tmp_path / 'meta.mat')
+
+
 # ------------------------------------------------------------------------------------ tables
 
 
@@ -102,6 +117,18 @@ def test_a_written_table_holds_no_formulas(tmp_path):
     lines = (tmp_path / 'labels.csv').read_text().splitlines()[1:]
     assert [line[0] for line in lines] == ['.', '.', '.', '.', 'p']
     assert labels.list_faces(str(tmp_path))[0] == sorted(faces)
+
+
+def test_a_table_is_not_written_through_a_link(outside, tmp_path):
+    """A link that came with a data set."""
+    precious, folder = tmp_path / 'precious', tmp_path / 'set'
+    precious.write_text('file,age,gender\n')
+    os.symlink(precious, folder / 'labels.csv')
+    path = str(next(path for path in folder.iterdir() if path.suffix == '.jpg'))
+    check.write_labels(str(folder), {path: (30, 0)})
+    assert precious.read_text() == 'file,age,gender\n'
+    assert not (folder / 'labels.csv').is_symlink()
+    assert len((folder / 'labels.csv').read_text().splitlines()) == 2
 
 
 # --------------------------------------------------------------------------------- detector
