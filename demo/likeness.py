@@ -24,7 +24,7 @@ from data.console import InputError
 from init_model import codes as code_statistics
 
 # Of strips, animations and whole photos, chosen on one half of the held-out people.
-AGE_SHIFT, LIKENESS = 1.2, 0.5
+AGE_SHIFT, LIKENESS = 1.2, 0.35
 MOST_AGE_SHIFT = 2.0  # beyond it faces fall apart
 AGE_RANK = 4  # directions of z in which ages differ: with more of them people are lost
 # Years from which on an overshoot counts in full. In a small child it makes dark holes of the eyes,
@@ -35,7 +35,7 @@ OVERSHOOT_FROM = 40
 ERROR_ODDS = 400
 # The change is STRENGTH times that of the person, of which a part is replaced by that of the mean
 # face of the person's age and gender: people are known better by it, and it has less mottle.
-STRENGTH, PROTOTYPE = 1.65, 0.6
+STRENGTH, PROTOTYPE = 1.6, 0.6
 # Part of the change's colour that is laid over: more turns lips pink and noses red, less leaves
 # grey hair and pale skin out.
 COLOUR = 0.3
@@ -59,7 +59,7 @@ TRUST_ERROR = 0.3  # of pixels in [-1, 1]: a mean error from which on little of 
 # Parts of the radius of the ellipse above between which the outline of a face begins, and what
 # little of the change is used from there: an error, and a difference from the skin. This is a mean
 # over a Gaussian of the deviation SKIN_BLUR, in parts of the width.
-OUTLINE, OUTLINE_ERROR, SKIN, SKIN_BLUR = (0.6, 0.9), 0.25, 0.3, 0.1
+OUTLINE, OUTLINE_ERROR, SKIN, SKIN_BLUR = (0.7, 1), 0.25, 0.3, 0.1
 
 
 class Basis(typing.NamedTuple):
