@@ -421,7 +421,6 @@ class FaceAging(Config):
 
         They are uint8, or float32 in [-1, 1]. A title is that of a progress bar, None for no bar.
         """
-
         return pipeline.in_batches(self._compiled_E, faces, size_batch=size_batch, title=title)
 
     def _encode(self, faces):

@@ -60,7 +60,7 @@ def align_folder(source: str, dest: str) -> int:
         raise InputError(f'{source} and {dest} must not lie in one another: name another DEST.')
     paths = files.list_images(source, recursive=True)
     targets = {path: os.path.join(dest, os.path.relpath(path, source)) for path in paths}
-    for folder in {os.path.dirname(target) for target in targets.values()}:
+    for folder in sorted({os.path.dirname(target) for target in targets.values()}):
         os.makedirs(folder, exist_ok=True)
     for name in os.listdir(source):
         copy = os.path.join(dest, name)

@@ -119,7 +119,7 @@ def test_defaults_are_the_originals():
 def test_choices_are_those_of_the_code():
     """main.py spells them out, so that --help need not wait for TensorFlow."""
     assert flags.FLAGS['labels'].parser.enum_values == list(readers.READERS)
-    assert flags.FLAGS['age_groups'].default == labels.format_age_upper(labels.AGE_UPPER)
+    assert flags.FLAGS['age_groups'].default == ','.join(map(str, labels.AGE_UPPER))
 
 
 @pytest.mark.parametrize('word', ['False', 'no', '0', 'F', 'True', 'yes', '1', 't'])

@@ -373,7 +373,7 @@ def test_networks_follow_the_age_groups(tiny):
 def test_a_checkpoint_of_other_age_groups(tiny, upper, tmp_path):
     tiny(age_upper=upper).save_checkpoint()
     assert tiny(age_upper=upper).load_checkpoint()
-    text = labels.format_age_upper(upper)
+    text = ','.join(map(str, upper))
     own = '5,10,15,20,30,40,50,60,70'
     with pytest.raises(console.InputError, match=f'is of age groups up to {text}, but .* of {own}'):
         tiny().load_checkpoint()
