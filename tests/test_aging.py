@@ -200,7 +200,7 @@ def test_what_is_no_skin_at_the_outline_of_a_face_stays():
     x[:, :, 116:] = x[:, :8] = -0.7  # beside the cheek, and above the forehead
     x[:, 30:40, 32:96] = -0.7
     weight = trust(x, x)[0, ..., 0]
-    assert weight[30:100, 119:].max() < 0.2 and weight[0, 40:90].max() < 0.2
+    assert weight[30:100, 119:].max() < 0.2 and weight[0, 40:90].max() < 0.3
     assert weight[22:98, 40:88].min() > 0.9 and weight[50:90, 20:98].min() > 0.9
 
 
