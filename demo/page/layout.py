@@ -94,7 +94,9 @@ def _build_ages(studio):
             age = gr.Slider(0, OLDEST, 65, step=1, label='Age in years', elem_id='age')
             with gr.Row():
                 gender = gr.Radio([*labels.GENDER_NAMES], value='male', label='Shown as')
-                own_age = gr.Number(label='Own age', precision=0, minimum=0, maximum=OLDEST)
+                own_age = gr.Number(
+                    label='Own age', precision=0, minimum=0, maximum=OLDEST, visible=False
+                )
             with gr.Row():
                 saves = [
                     gr.Button(f'Save {kind}', size='sm', min_width=80, interactive=False)
@@ -133,11 +135,14 @@ def _build_ages(studio):
             ages: studio.wait_for_ages(),
             crop: show_crop(new),
             gender: labels.GENDER_NAMES[new.portrait.gender],
-            own_age: gr.Number(round(new.portrait.age), info=AGE_IS[new.portrait.age_is]),
+            own_age: gr.Number(
+                round(new.portrait.age), info=AGE_IS[new.portrait.age_is], visible=True
+            ),
         } | dict.fromkeys(saves, gr.Button(interactive=True))
 
     def fail(said):
-        return {shown: None, box: said, ages: '', crop: ''} | dict.fromkeys(
+        hidden = gr.Number(visible=False)
+        return {shown: None, box: said, ages: '', crop: '', own_age: hidden} | dict.fromkeys(
             saves, gr.Button(interactive=False)
         )
 
