@@ -76,14 +76,11 @@ class Writer:
         glide = labels.glide_years(age_upper)
         written = []
         for gender in self.genders:
-            faces = portraits.show(self.method, portrait, years, gender)
+            tiles = whole_photo.show_tiles(self.method, portrait, years, gender)
             written.append(f'ages_{name}_{gender}.png')
-            path = os.path.join(self.out, written[-1])
-            tiles = whole_photo.cut_tiles(portrait, faces, self.method.likeness)
-            strips.save_strip(tiles, titles, path)
+            strips.save_strip(tiles, titles, os.path.join(self.out, written[-1]))
             if self.args.gif:
-                frames = portraits.show(self.method, portrait, glide, gender)
-                tiles = whole_photo.cut_tiles(portrait, frames, self.method.likeness)
+                tiles = whole_photo.show_tiles(self.method, portrait, glide, gender)
                 written.append(f'ages_{name}_{gender}.gif')
                 strips.save_gif(tiles[1:], glide, os.path.join(self.out, written[-1]))
         return written
@@ -158,8 +155,8 @@ def main(argv=None):
     portraits.add_out(parser)
     parser.add_argument('--gif', action='store_true', help='also write animations')
     parser.add_argument('--whole_photo', action='store_true', help='also write whole photos')
-    parser.add_argument('--video', action='store_true', help='also write videos of whole photos')
     parser.add_argument('--everyone', action='store_true', help='the same, all faces in one')
+    parser.add_argument('--video', action='store_true', help='also write videos of whole photos')
     parser.add_argument('--ages', help='years, such as 5,30,65; default: the age groups')
     parser.add_argument(
         '--gender',
@@ -175,6 +172,8 @@ def main(argv=None):
     likeness.add_strength(parser)
     args = parser.parse_args(argv)
     args.ages = labels.parse_ages(args.ages) if args.ages else None
+    if args.video:
+        strips.require_encoder()
     paths = files.list_images(args.photos)  # before the model is opened: a name may be mistaken
     model = face_aging.open_trained(args.savedir, args.age_groups)
     writer = Writer(likeness.open_aging(model, args.age_shift, args.likeness), args)

@@ -63,12 +63,28 @@ def save_gif(
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     ]
-    durations = [END_FRAME_MS, *[FRAME_MS] * (len(frames) - 2), END_FRAME_MS]
-    frames, durations = frames + frames[-2:0:-1], durations + durations[-2:0:-1]
+    order, durations = _there_and_back(len(frames))
+    first, *rest = (frames[index] for index in order)
     with console.naming(save_path):
-        frames[0].save(
-            save_path, 'GIF', save_all=True, append_images=frames[1:], duration=durations, loop=0
-        )
+        first.save(save_path, 'GIF', save_all=True, append_images=rest, duration=durations, loop=0)
+
+
+def _there_and_back(count):
+    """Return the order of an animation's frames, and for how many milliseconds each is shown."""
+    last = count - 1
+    order = [*range(count), *range(last - 1, 0, -1)]
+    return order, [END_FRAME_MS if index in (0, last) else FRAME_MS for index in order]
+
+
+def require_encoder():
+    """Return the module that encodes videos, PyAV, or raise an InputError."""
+    try:
+        import av
+    except ImportError as error:
+        raise console.InputError(
+            'A video needs the package av: pip install -r demo/requirements.txt.'
+        ) from error
+    return av
 
 
 def save_video(frames: typing.Sequence[np.ndarray], file: typing.BinaryIO):
@@ -76,14 +92,7 @@ def save_video(frames: typing.Sequence[np.ndarray], file: typing.BinaryIO):
 
     Its frames are shown as long as those of `save_gif`. Raises an InputError without PyAV.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise console.InputError(
-            'A video needs the package av: pip install -r demo/requirements.txt.'
-        ) from error
-    last, hold = len(frames) - 1, END_FRAME_MS // FRAME_MS
-    order = [*[0] * hold, *range(1, last), *[last] * hold, *range(last - 1, 0, -1)]
+    av = require_encoder()
     height, width = (side // 2 * 2 for side in frames[0].shape[:2])  # H.264 takes even sides
     with av.open(file, 'w', format='mp4') as video:
         stream = video.add_stream('libx264', rate=1000 // FRAME_MS)
@@ -91,7 +100,8 @@ def save_video(frames: typing.Sequence[np.ndarray], file: typing.BinaryIO):
         # Without these marks Chromium takes the colours of more than 719 lines by another matrix.
         for mark in ('colorspace', 'color_primaries', 'color_trc'):
             setattr(stream.codec_context, mark, SMPTE_170M)
-        for index in order:
-            frame = av.VideoFrame.from_ndarray(frames[index][:height, :width])
-            video.mux(stream.encode(frame))
+        for index, duration in zip(*_there_and_back(len(frames)), strict=True):
+            for _ in range(duration // FRAME_MS):
+                frame = av.VideoFrame.from_ndarray(frames[index][:height, :width])
+                video.mux(stream.encode(frame))
         video.mux(stream.encode())

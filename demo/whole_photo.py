@@ -14,7 +14,7 @@ from scipy import ndimage
 
 import ops
 from data import detector, limits
-from demo import portraits
+from demo import likeness, portraits
 
 # The mask: a rounded square around a crop as UTKFace's, from whose centre to each side it is 1 up
 # to MASK_CORE and 0 from MASK_EDGE on, in parts of the crop's width. There hair and ears end.
@@ -44,16 +44,24 @@ def change_photo(
         yield pixels
 
 
-def cut_tiles(portrait: portraits.Portrait, faces: np.ndarray, likeness: float) -> np.ndarray:
-    """Return a face from its photo, and as `portraits.show` shows it N times.
+def show_tiles(
+    method: likeness.AgingMethod,
+    portrait: portraits.Portrait,
+    years: typing.Sequence[float],
+    gender: str,
+    age_shift: float | None = None,
+    strength: float | None = None,
+) -> np.ndarray:
+    """Show a face as it is in its photo, then at N ages: uint8 [1 + N, TILE, TILE, 3].
 
-    uint8 [1 + N, TILE, TILE, 3]. What is finer than the model's pixels is the photo's, but with
-    likeness 0, which is the paper's method.
+    The arguments are those of `portraits.show`. What is finer than the model's pixels is the
+    photo's, but with likeness 0, which is the paper's method.
     """
+    faces = portraits.show(method, portrait, years, gender, age_shift, strength)
     crop = detector.cut_out(portrait.photo.pixels, portrait.landmarks, TILE)
     tiles = np.repeat(crop[None], 1 + len(faces), axis=0)
     for tile, face in zip(tiles[1:], faces, strict=True):
-        if likeness:
+        if method.likeness if strength is None else strength:
             add_change(tile, detector.PLACES * TILE, (face - portrait.image) * 127.5)
         else:
             made = Image.fromarray(ops.image_grid(face[None]))

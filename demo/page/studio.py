@@ -107,16 +107,14 @@ class Studio:
     def save_strip(self, shown, _, gender, *strength):
         """Return the file of the strip, as demo.photos writes it."""
         years = labels.age_centres(self.model.age_upper)
-        faces = self._show(shown, years, gender, strength)
-        tiles = whole_photo.cut_tiles(shown.portrait, faces, strength[-1])
+        tiles = whole_photo.show_tiles(self.method, shown.portrait, years, gender, *strength)
         row = strips.draw_strip(tiles, ['input', *labels.age_names(self.model.age_upper)])
         return _file(shown, 'ages', 'png', lambda x: Image.fromarray(row).save(x, 'png'))
 
     def save_animation(self, shown, _, gender, *strength):
         """Return the file of the animation of the face, as demo.photos writes it."""
         years = labels.glide_years(self.model.age_upper)
-        faces = self._show(shown, years, gender, strength)
-        tiles = whole_photo.cut_tiles(shown.portrait, faces, strength[-1])
+        tiles = whole_photo.show_tiles(self.method, shown.portrait, years, gender, *strength)
         return _file(shown, 'ages', 'gif', lambda x: strips.save_gif(tiles[1:], years, x))
 
     def save_video(self, shown, _, gender, *strength):
