@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import weakref
 
 import av
@@ -398,6 +399,13 @@ def test_where_nothing_can_be_done(bundled, words, message):
     assert message in error_of(*words, '--likeness', '0.2')
     left = {path.name for path in pathlib.Path().iterdir()}
     assert left == {'both', 'empty', 'none.png', 'bundled'}
+
+
+def test_a_video_without_its_encoder(bundled, monkeypatch):
+    """Is refused before a photo is opened."""
+    monkeypatch.setitem(sys.modules, 'av', None)
+    assert 'pip install -r demo/requirements.txt.' in error_of(MAN, '--video')
+    assert not os.path.exists('save')
 
 
 # --------------------------------------------------------------------------- whole photos
