@@ -25,6 +25,7 @@ CERTAIN = 0.999  # from this probability on, the picture is upright and not turn
 LONGEST_SIDE = 1024  # pixels: larger pictures are reduced before detection
 SMALLEST_FACE = 20  # pixels, the smallest face that the detector finds
 ONET = 48  # pixels, height and width of the input of the detector's last network
+STAGES = {'PNet': None, 'RNet': 24, 'ONet': ONET}  # that of each; the first takes any picture
 
 
 def find_faces(pixels):
@@ -53,11 +54,19 @@ def find_faces(pixels):
 
 def _find_upright(pixels):
     """Return landmarks [N, 5, 2] in pixels, and probabilities [N] of at least LIKELY."""
-    with tf.device('CPU:0'):
-        found = _detector().detect_faces(pixels, output_type='numpy', fit_to_image=False)
-    candidates = found[:, 6:].reshape(-1, 2, 5).swapaxes(1, 2)
-    if not len(candidates):
+    images = (tf.cast(pixels[None], tf.float32) - 127.5) / 128
+    found = None
+    try:
+        for name in STAGES:
+            with tf.device('CPU:0'):
+                found = _stage(name)(
+                    bboxes_batch=found, images_normalized=images, images_oshapes=[pixels.shape]
+                )
+    except tf.errors.InvalidArgumentError:  # of a stage that was left without candidates
+        found = []
+    if not len(found):
         return np.empty([0, 5, 2]), np.empty(0)
+    candidates = found[:, 6:].reshape(-1, 2, 5).swapaxes(1, 2)
     # The detector's last network errs less on faces that are cut out upright.
     places, scores = locate([cut_out(pixels, face, 2 * ONET) for face in candidates])
     likely, faces = scores >= LIKELY, []
@@ -129,16 +138,9 @@ def cut_out(pixels, landmarks, size=CROP_SIZE):
 
 
 @functools.cache
-def _detector():
-    import mtcnn  # here, since the import is slow
-
-    return mtcnn.MTCNN([_stage(name) for name in ('PNet', 'RNet', 'ONet')])
-
-
-@functools.cache
 def _stage(name):
-    """Return a network of the detector; it computes in float32 under any policy of Keras."""
-    from mtcnn import stages
+    """Return a stage of the detector; its network computes in float32 under any policy of Keras."""
+    from mtcnn import stages  # here, since the import is slow
 
     # mtcnn would look for a bare name in the working directory first.
     weights = importlib.resources.files('mtcnn.assets.weights') / f'{name.lower()}.lz4'
@@ -149,7 +151,7 @@ def _stage(name):
             stage = getattr(stages, f'Stage{name}')(weights=str(weights))
     finally:
         keras.config.set_dtype_policy(policy)
-    if name == 'PNet':  # called on a dozen sizes of a picture: compiled it takes half the time
-        signature = [tf.TensorSpec([None, None, None, 3])]
-        stage._model = tf.function(stage.model, signature, autograph=False)
+    # Compiled it takes a third of the time.
+    signature = [tf.TensorSpec([None, STAGES[name], STAGES[name], 3])]
+    stage._model = tf.function(stage.model, signature, autograph=False)
     return stage
