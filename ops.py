@@ -302,24 +302,24 @@ class _Adam(keras.optimizers.Adam):
     """
 
     def _backend_update_step(self, gradients, variables, learning_rate):
-        for gradient, variable in zip(gradients, variables, strict=True):
-            self.update_step(gradient, variable, learning_rate)
-
-    def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.value.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
-            lr=learning_rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
+        shared = {  # made once: a graph is traced in proportion to its parts
+            'beta1_power': tf.pow(self.beta_1, step),
+            'beta2_power': tf.pow(self.beta_2, step),
+            'lr': learning_rate,
+            'beta1': tf.constant(self.beta_1),
+            'beta2': tf.constant(self.beta_2),
+            'epsilon': tf.constant(self.epsilon),
+        }
+        for gradient, variable in zip(gradients, variables, strict=True):
+            index = self._get_variable_index(variable)
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.value.handle,
+                m=self._momentums[index].value.handle,
+                v=self._velocities[index].value.handle,
+                grad=gradient,
+                **shared,
+            )
 
 
 def adam(name: str) -> keras.optimizers.Optimizer:
