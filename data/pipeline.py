@@ -1,10 +1,13 @@
 """From picture files to batches: every face is decoded once, batches are gathered from a cache."""
 
+import concurrent.futures
+import contextlib
+import itertools
 import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -261,6 +264,7 @@ def in_batches(function, *arrays, size_batch: int = 100, title: str | None = Non
     """
     results = []
     count = len(arrays[0])
+    size_batch = -(-count // -(-count // size_batch))  # equal parts: a small rest is slow
     with Progress(total=count, desc=title, unit=' faces', disable=title is None) as progress:
         for first in range(0, count, size_batch):
             batch = [array[first : first + size_batch] for array in arrays]
@@ -269,6 +273,29 @@ def in_batches(function, *arrays, size_batch: int = 100, title: str | None = Non
     if isinstance(results[0], tuple):
         return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
     return np.concatenate(results)
+
+
+def one_ahead(function: Callable, items: Iterable) -> Iterator:
+    """Yield function(item) of each item, in order, made by a thread while others are used.
+
+    The first is begun at once, and each of the others when the one before it is yielded. Of two
+    such iterators in a row, the second one's thread works on a result while the first one's makes
+    the next. At most two results of each are in memory.
+    """
+    thread = concurrent.futures.ThreadPoolExecutor(1)
+    items = iter(items)
+    begun = [thread.submit(function, item) for item in itertools.islice(items, 1)]
+
+    def results():
+        with contextlib.ExitStack() as stack:
+            stack.callback(thread.shutdown, cancel_futures=True)
+            for item in items:
+                begun.append(thread.submit(function, item))
+                yield begun.pop(0).result()
+            for last in begun:
+                yield last.result()
+
+    return results()
 
 
 class _Part:

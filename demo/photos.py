@@ -6,13 +6,15 @@ photos and videos. A picture that is a face as in UTKFace is taken as it is.
 """
 
 import argparse
+import concurrent.futures
 import csv
 import os
+import typing
 
 import numpy as np
 
 import face_aging
-from data import align, console, files, flag_types, labels, tables
+from data import align, console, files, flag_types, labels, limits, pipeline, tables
 from demo import likeness, portraits, strips, whole_photo
 
 TABLE = 'photos.csv'
@@ -33,84 +35,98 @@ class Writer:
         self.method, self.args = method, args
         self.out = portraits.result_folder(args)
         self.genders = labels.GENDER_NAMES if args.gender == 'both' else [args.gender]
+        # Years at which each face is shown on strips, in whole photos and in animations.
+        age_upper = method.model.age_upper
+        self.on_strips = tuple(args.ages or labels.age_centres(age_upper))
+        self.in_photos = tuple(args.ages or WHOLE_PHOTO_AGES)
+        self.glide = tuple(labels.glide_years(age_upper))
+        self.titles = ['input', *(args.ages or labels.age_names(age_upper))]
         self.rows = []  # by COLUMNS, one for each face
         self.named = []  # for `portraits.say_named`
         self.failures = {}  # reasons of photos without a face, for `align.warn_of_failures`
         self.taken = set()  # names of faces, case-folded
 
-    def write(self, paths: list[str]):
-        """Write strips, and what else is asked for, of all faces in photos."""
-        named = [*zip(paths, files.unique_names(paths), strict=True)]
-        for path, name in console.Progress(named, 'Showing', unit=' photos'):
-            self._write_photo(path, name)
+    def write(self, photos: typing.Iterable):
+        """Write strips, and what else is asked for, of all faces in photos, as `_open` returns.
 
-    def _write_photo(self, path, name):
-        try:
-            photo = portraits.open_photo(path)
-        except console.InputError as error:
-            self.failures[path] = str(error)
-            return
-        count = len(photo.landmarks)
-        if not count:
-            self.failures[path] = align.NO_FACE.format(path)
-            return
-        os.makedirs(self.out, exist_ok=True)
-        people, written = [], []
-        for index in range(count):
-            number = f'_{index + 1:0{len(str(count))}}' if count > 1 else ''
-            own_name = files.unique_name(name + number, self.taken)
-            portrait = portraits.portray(self.method, photo, index, path, self.args.age)
-            people.append(portrait)
-            written.append(self._write_strips(portrait, own_name))
-            if not self.args.everyone:
-                written[-1] += self._write_whole([portrait], own_name)
-        together = self._write_whole(people, name) if self.args.everyone else []
-        for portrait, names in zip(people, written, strict=True):
-            self._add_row(path, portrait, names + together)
+        While the faces of one photo are shown, a thread draws those before.
+        """
+        if self.method.codes and self.method.likeness:
+            _ = self.method.prototypes  # computed while the first photo is opened
+        with concurrent.futures.ThreadPoolExecutor(limits.cpu_count()) as pool:
 
-    def _write_strips(self, portrait, name):
-        """Write the strips and animations of a face; return the files' names."""
-        age_upper = self.method.model.age_upper
-        years = self.args.ages or labels.age_centres(age_upper)
-        titles = ['input', *(self.args.ages or labels.age_names(age_upper))]
-        glide = labels.glide_years(age_upper)
-        written = []
-        for gender in self.genders:
-            tiles = whole_photo.show_tiles(self.method, portrait, years, gender)
-            written.append(f'ages_{name}_{gender}.png')
-            strips.save_strip(tiles, titles, os.path.join(self.out, written[-1]))
+            def draw_all(drawings):
+                drawn = [
+                    pool.submit(draw, os.path.join(self.out, name), people, faces)
+                    for name, draw, people, faces in drawings
+                ]
+                for drawing in drawn:
+                    drawing.result()
+
+            for _ in pipeline.one_ahead(draw_all, self._show(photos)):
+                pass
+
+    def _show(self, photos):
+        """Yield what is to be drawn of photos, lists of what `_strips` yields."""
+        for path, name, photo, failure in photos:
+            if failure:
+                self.failures[path] = failure
+                continue
+            os.makedirs(self.out, exist_ok=True)
+            count = len(photo.landmarks)
+            people, shown, drawings = [], [], []
+            for index in range(count):
+                number = f'_{index + 1:0{len(str(count))}}' if count > 1 else ''
+                own_name = files.unique_name(name + number, self.taken)
+                people.append(portraits.portray(self.method, photo, index, path, self.args.age))
+                shown.append(self._show_ages(people[-1]))
+                drawings.append([*self._strips(people[-1], shown[-1], own_name)])
+                if not self.args.everyone:
+                    drawings[-1] += self._photos(people[-1:], shown[-1:], own_name)
+                yield drawings[-1]
+            together = [*self._photos(people, shown, name)] if self.args.everyone else []
+            yield together
+            for portrait, own in zip(people, drawings, strict=True):
+                self._add_row(path, portrait, [drawing[0] for drawing in own + together])
+
+    def _show_ages(self, portrait):
+        """Show a face at all ages that are asked for: a dict from years to [M, N, S, S, C]."""
+        wanted = {self.on_strips: None}
+        if self.args.whole_photo or self.args.everyone:
+            wanted[self.in_photos] = None
+        if self.args.gif or self.args.video:
+            wanted[self.glide] = None
+        years = [year for years in wanted for year in years]
+        faces = portraits.show(self.method, portrait, years, self.genders)
+        ends = np.cumsum([len(years) for years in wanted])
+        return dict(zip(wanted, np.split(faces, ends[:-1], axis=1), strict=True))
+
+    def _strips(self, portrait, shown, name):
+        """Yield strips and animations of a face: the file's name, what draws it, whom, and how."""
+        for k, gender in enumerate(self.genders):
+            yield f'ages_{name}_{gender}.png', self._draw_strip, portrait, shown[self.on_strips][k]
             if self.args.gif:
-                tiles = whole_photo.show_tiles(self.method, portrait, glide, gender)
-                written.append(f'ages_{name}_{gender}.gif')
-                strips.save_gif(tiles[1:], glide, os.path.join(self.out, written[-1]))
-        return written
+                yield f'ages_{name}_{gender}.gif', self._draw_gif, portrait, shown[self.glide][k]
 
-    def _write_whole(self, people, name):
-        """Write whole photos and videos of people, all of them changed; return the files' names."""
-        written = []
-        years = self.args.ages or WHOLE_PHOTO_AGES
-        glide = labels.glide_years(self.method.model.age_upper)
-        for gender in self.genders:
+    def _photos(self, people, shown, name):
+        """Yield whole photos and videos with people, all of them changed, as `_strips` does."""
+        for k, gender in enumerate(self.genders):
             if self.args.whole_photo or self.args.everyone:
-                changed = whole_photo.change_photo(people, self._show(people, years, gender))
-                for year, pixels in zip(years, changed, strict=True):
-                    suffix = whole_photo.SUFFIXES[people[0].photo.format]
-                    written.append(f'photo_{name}_{gender}_{year}.{suffix}')
-                    with files.replacing(os.path.join(self.out, written[-1])) as aside:
-                        whole_photo.save(aside, pixels, people[0].photo)
+                suffix = whole_photo.SUFFIXES[people[0].photo.format]
+                for i, year in enumerate(self.in_photos):
+                    faces = [person[self.in_photos][k, i] for person in shown]
+                    yield f'photo_{name}_{gender}_{year}.{suffix}', _draw_photo, people, faces
             if self.args.video:
-                small = [portraits.reduce(person, whole_photo.SCREEN) for person in people]
-                frames = whole_photo.change_photo(small, self._show(people, glide, gender))
-                written.append(f'video_{name}_{gender}.mp4')
-                with (
-                    files.replacing(os.path.join(self.out, written[-1])) as aside,
-                    open(aside, 'wb') as file,
-                ):
-                    strips.save_video([*frames], file)
-        return written
+                faces = [person[self.glide][k] for person in shown]
+                yield f'video_{name}_{gender}.mp4', _draw_video, people, faces
 
-    def _show(self, people, years, gender):
-        return [portraits.show(self.method, person, years, gender) for person in people]
+    def _draw_strip(self, path, portrait, faces):
+        tiles = whole_photo.draw_tiles(portrait, faces, self.method.likeness > 0)
+        strips.save_strip(tiles, self.titles, path)
+
+    def _draw_gif(self, path, portrait, faces):
+        tiles = whole_photo.draw_tiles(portrait, faces, self.method.likeness > 0)
+        strips.save_gif(tiles[1:], self.glide, path)
 
     def _add_row(self, path, portrait, written):
         """Add the table's row of a face."""
@@ -141,6 +157,32 @@ class Writer:
         people = _count(len(self.rows), 'face')
         origins = _count(len({row[0] for row in self.rows}), 'photo')
         return f'{people} in {origins}: {", ".join(counts)} in {self.out}'
+
+
+def _open(named):
+    """Open a photo, given by its path and a name: return both, the Photo, and why it is of no use.
+
+    The last one is a sentence, or '' where there are faces.
+    """
+    path, name = named
+    try:
+        photo = portraits.open_photo(path)
+    except console.InputError as error:
+        return path, name, None, str(error)
+    return path, name, photo, '' if len(photo.landmarks) else align.NO_FACE.format(path)
+
+
+def _draw_photo(path, people, faces):
+    pixels = whole_photo.change_photo(people, faces)
+    with files.replacing(path) as aside:
+        whole_photo.save(aside, pixels, people[0].photo)
+
+
+def _draw_video(path, people, faces):
+    small = [portraits.reduce(person, whole_photo.SCREEN) for person in people]
+    frames = [whole_photo.change_photo(small, shown) for shown in zip(*faces, strict=True)]
+    with files.replacing(path) as aside, open(aside, 'wb') as file:
+        strips.save_video(frames, file)
 
 
 def _count(number, word):
@@ -175,9 +217,11 @@ def main(argv=None):
     if args.video:
         strips.require_encoder()
     paths = files.list_images(args.photos)  # before the model is opened: a name may be mistaken
+    # The first photo is opened while the model is.
+    photos = pipeline.one_ahead(_open, zip(paths, files.unique_names(paths), strict=True))
     model = face_aging.open_trained(args.savedir, args.age_groups)
     writer = Writer(likeness.open_aging(model, args.age_shift, args.likeness), args)
-    writer.write(paths)
+    writer.write(console.Progress(photos, 'Showing', len(paths), unit=' photos'))
     if not writer.rows:
         raise console.InputError(align.nothing_found(args.photos, writer.failures))
     align.warn_of_failures(writer.failures)

@@ -164,17 +164,20 @@ def show(
     method: likeness.AgingMethod,
     portrait: Portrait,
     years: typing.Sequence[float],
-    gender: str,
+    genders: typing.Sequence[str],
     age_shift: float | None = None,
     strength: float | None = None,
 ) -> np.ndarray:
-    """Show a person at N ages: float32 [N, S, S, C] in [-1, 1], with the photo's contrast.
+    """Show a person as M genders at N ages, with the photo's contrast.
+
+    Returns float32 [M, N, S, S, C] in [-1, 1].
 
     The age shift and the strength, the likeness, are by default those of the method.
     """
     ages = labels.age_label(np.array(years), method.model.age_upper)
-    genders = labels.one_hot([labels.GENDER_NAMES.index(gender)], 2)
-    faces = method.show(portrait.people, ages[:, None], genders, age_shift, strength)[:, 0]
+    shown_as = labels.one_hot([labels.GENDER_NAMES.index(name) for name in genders], 2)
+    targets = ages[:, None], shown_as[:, None, None]
+    faces = method.show(portrait.people, *targets, age_shift, strength)[:, :, 0]
     return with_levels(faces, portrait.levels)
 
 

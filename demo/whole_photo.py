@@ -5,7 +5,7 @@ the face's place in the photo, and added there under a soft mask: skin, hair and
 their sharpness, and nothing is changed outside of the face's surroundings.
 """
 
-import concurrent.futures
+import functools
 import typing
 
 import numpy as np
@@ -13,8 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 import ops
-from data import detector, limits
-from demo import likeness, portraits
+from data import detector
+from demo import portraits
 
 # The mask: a rounded square around a crop as UTKFace's, from whose centre to each side it is 1 up
 # to MASK_CORE and 0 from MASK_EDGE on, in parts of the crop's width. There hair and ears end.
@@ -28,41 +28,31 @@ SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png'}  # of the formats in which photos are w
 QUALITY, COMPRESSION = 95, 1
 
 
-def change_face(pixels: np.ndarray, portrait: portraits.Portrait, face: np.ndarray):
-    """Change a portrait's face in its photo, in place, into how `portraits.show` shows it."""
-    add_change(pixels, portrait.landmarks, (face - portrait.image) * 127.5)
+def change_photo(people: list[portraits.Portrait], faces: typing.Iterable[np.ndarray]):
+    """Return a photo, uint8 [H, W, 3], with its people as `portraits.show` shows each."""
+    pixels = people[0].photo.pixels.copy()
+    for portrait, face in zip(people, faces, strict=True):
+        add_change(pixels, portrait.landmarks, (face - portrait.image) * 127.5)
+    return pixels
 
 
-def change_photo(
-    people: list[portraits.Portrait], faces: list[np.ndarray]
-) -> typing.Iterator[np.ndarray]:
-    """Yield a photo N times, uint8 [H, W, 3], with its people as `portraits.show` shows each."""
-    for shown in zip(*faces, strict=True):
-        pixels = people[0].photo.pixels.copy()
-        for portrait, face in zip(people, shown, strict=True):
-            change_face(pixels, portrait, face)
-        yield pixels
-
-
-def show_tiles(
-    method: likeness.AgingMethod,
-    portrait: portraits.Portrait,
-    years: typing.Sequence[float],
-    gender: str,
-    age_shift: float | None = None,
-    strength: float | None = None,
+def draw_tiles(
+    portrait: portraits.Portrait, faces: np.ndarray, keeps_photo: bool = True
 ) -> np.ndarray:
-    """Show a face as it is in its photo, then at N ages: uint8 [1 + N, TILE, TILE, 3].
+    """Return a face as it is in its photo, then as `portraits.show` shows it N times.
 
-    The arguments are those of `portraits.show`. What is finer than the model's pixels is the
-    photo's, but with likeness 0, which is the paper's method.
+    uint8 [1 + N, TILE, TILE, 3]. What is finer than the model's pixels is the photo's, unless it
+    is not kept: then the faces are those of the paper's method, scaled up.
     """
-    faces = portraits.show(method, portrait, years, gender, age_shift, strength)
     crop = detector.cut_out(portrait.photo.pixels, portrait.landmarks, TILE)
     tiles = np.repeat(crop[None], 1 + len(faces), axis=0)
     for tile, face in zip(tiles[1:], faces, strict=True):
-        if method.likeness if strength is None else strength:
-            add_change(tile, detector.PLACES * TILE, (face - portrait.image) * 127.5)
+        if keeps_photo:
+            change, margin = _fade_out((face - portrait.image) * 127.5)
+            part = margin, margin, margin + len(face), margin + len(face)
+            for i, channel in enumerate(_to_images(change)):
+                added = channel.resize([TILE, TILE], Image.Resampling.BICUBIC, part)
+                tile[:, :, i] = _add(tile[:, :, i], added)
         else:
             made = Image.fromarray(ops.image_grid(face[None]))
             tile[:] = made.resize([TILE, TILE], Image.Resampling.BICUBIC)
@@ -85,19 +75,12 @@ def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
     The change is float [S, S, 3], in levels of the photo: what is to be added to the face
     as `detector.cut_out` cuts it out, scaled to [S, S].
     """
-    size = len(change)
     # A photo's point z = x + iy lies at a z + b in the face.
-    a, b = detector.similarity(landmarks, detector.PLACES * size)
-    margin = int(np.ceil((MASK_EDGE - 0.5) * size)) + 2  # pixels; beyond its edge nothing changes
-    change = np.pad(change, [(margin, margin), (margin, margin), (0, 0)], 'edge')
-    if abs(a) > 1:  # the face is smaller there: blurred, or it would alias
-        blur = abs(a) / 2
-        change = ndimage.gaussian_filter(change, (blur, blur, 0), mode='nearest')
-    change = change * _mask(size, margin)[:, :, None]
-    channels = [Image.fromarray(x) for x in np.moveaxis(change, -1, 0).astype(np.float32)]
+    a, b = detector.similarity(landmarks, detector.PLACES * len(change))
+    change, margin = _fade_out(change, blur=abs(a) / 2 if abs(a) > 1 else 0)
+    channels = _to_images(change)
     rows, columns = surroundings(landmarks, pixels.shape)
-
-    def change_band(top):
+    for top in range(rows.start, rows.stop, BAND):
         band = pixels[top : min(top + BAND, rows.stop), columns]
         origin = a * complex(columns.start, top) + b + margin * (1 + 1j)
         place = [a.real, -a.imag, origin.real, a.imag, a.real, origin.imag]
@@ -105,12 +88,30 @@ def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
             added = channel.transform(
                 band.shape[1::-1], Image.Transform.AFFINE, place, Image.Resampling.BICUBIC
             )
-            band[:, :, i] = np.clip(np.rint(band[:, :, i] + added), 0, 255)
-
-    with concurrent.futures.ThreadPoolExecutor(limits.cpu_count()) as pool:
-        list(pool.map(change_band, range(rows.start, rows.stop, BAND)))  # raises their errors
+            band[:, :, i] = _add(band[:, :, i], added)
 
 
+def _fade_out(change, blur=0):
+    """Return a change [S, S, 3] with a margin in which it fades out, and the margin in pixels.
+
+    Where the face is smaller in the photo, it has to be blurred by a Gaussian, or it would alias.
+    """
+    margin = int(np.ceil((MASK_EDGE - 0.5) * len(change))) + 2  # beyond its edge nothing changes
+    wide = np.pad(change, [(margin, margin), (margin, margin), (0, 0)], 'edge')
+    if blur:
+        wide = ndimage.gaussian_filter(wide, (blur, blur, 0), mode='nearest')
+    return wide * _mask(len(change), margin)[:, :, None], margin
+
+
+def _to_images(change):
+    return [Image.fromarray(x) for x in np.moveaxis(change, -1, 0).astype(np.float32)]
+
+
+def _add(pixels, change):
+    return np.clip(np.rint(pixels + change), 0, 255)
+
+
+@functools.cache
 def _mask(size, margin):
     """Return the mask of a face of `size` pixels with a margin, float array."""
     x = np.abs((np.arange(-margin, size + margin) + 0.5) / size - 0.5)

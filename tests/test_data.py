@@ -1,6 +1,7 @@
 """From file names to labels, from files to batches."""
 
 import shutil
+import threading
 import types
 
 import numpy as np
@@ -174,7 +175,10 @@ def test_batches():
         np.testing.assert_array_equal(gender, genders[index])
 
 
-@pytest.mark.parametrize('size_batch', [1, 2, 5, 100])
+PATIENCE = 60  # seconds, for what takes none
+
+
+@pytest.mark.parametrize('size_batch', [1, 2, 4, 5, 100])
 def test_a_function_is_run_batch_by_batch(size_batch, capsys):
     seen, rows, more = [], np.arange(10).reshape(5, 2), np.arange(5)
 
@@ -186,10 +190,28 @@ def test_a_function_is_run_batch_by_batch(size_batch, capsys):
     np.testing.assert_array_equal(summed, rows + more[:, None])
     np.testing.assert_array_equal(less, -more)
     assert sum(seen) == 5 and max(seen) <= size_batch and len(seen) == -(-5 // size_batch)
+    assert max(seen) - min(seen) <= 1  # no part is much smaller than the others
     assert capsys.readouterr().err == ''
     alone = pipeline.in_batches(lambda x: x, rows, size_batch=size_batch, title='Doing')
     np.testing.assert_array_equal(alone, rows)
     assert 'Doing: 100%, 5/5' in capsys.readouterr().err
+
+
+def test_a_thread_works_one_ahead():
+    begun = [threading.Event() for _ in range(4)]
+
+    def work(index):
+        begun[index].set()
+        return 10 // (3 - index)
+
+    results = pipeline.one_ahead(work, range(4))
+    assert begun[0].wait(PATIENCE)  # before anybody asks
+    for index, expected in enumerate([3, 5, 10]):
+        assert next(results) == expected
+        assert begun[index + 1].wait(PATIENCE)
+        assert not any(event.is_set() for event in begun[index + 2 :])
+    with pytest.raises(ZeroDivisionError):  # at its place
+        next(results)
 
 
 def test_to_float():

@@ -100,32 +100,36 @@ class Studio:
         """Return the file of the photo, at its own resolution, with the face at an age."""
         faces = self._show(shown, [age], gender, strength)
         photo = shown.portrait.photo
-        (pixels,) = whole_photo.change_photo([shown.portrait], [faces])
+        pixels = whole_photo.change_photo([shown.portrait], faces)
         suffix = whole_photo.SUFFIXES[photo.format]
         return _file(shown, f'at_{age:.0f}', suffix, lambda x: whole_photo.save(x, pixels, photo))
 
     def save_strip(self, shown, _, gender, *strength):
         """Return the file of the strip, as demo.photos writes it."""
         years = labels.age_centres(self.model.age_upper)
-        tiles = whole_photo.show_tiles(self.method, shown.portrait, years, gender, *strength)
+        tiles = self._draw_tiles(shown, years, gender, strength)
         row = strips.draw_strip(tiles, ['input', *labels.age_names(self.model.age_upper)])
         return _file(shown, 'ages', 'png', lambda x: Image.fromarray(row).save(x, 'png'))
 
     def save_animation(self, shown, _, gender, *strength):
         """Return the file of the animation of the face, as demo.photos writes it."""
         years = labels.glide_years(self.model.age_upper)
-        tiles = whole_photo.show_tiles(self.method, shown.portrait, years, gender, *strength)
+        tiles = self._draw_tiles(shown, years, gender, strength)
         return _file(shown, 'ages', 'gif', lambda x: strips.save_gif(tiles[1:], years, x))
 
     def save_video(self, shown, _, gender, *strength):
         """Return the file of the video of the photo, as demo.photos writes it."""
         years = labels.glide_years(self.model.age_upper)
         faces = self._show(shown, years, gender, strength)
-        frames = [*whole_photo.change_photo([shown.small], [faces])]
+        frames = [whole_photo.change_photo([shown.small], [face]) for face in faces]
         return _file(shown, 'ages', 'mp4', lambda x: strips.save_video(frames, x))
 
     def _show(self, shown, years, gender, strength):
-        return portraits.show(self.method, shown.portrait, years, gender, *strength)
+        return portraits.show(self.method, shown.portrait, years, [gender], *strength)[0]
+
+    def _draw_tiles(self, shown, years, gender, strength):
+        faces = self._show(shown, years, gender, strength)
+        return whole_photo.draw_tiles(shown.portrait, faces, strength[1] > 0)
 
     def turn_into(self, first, second):
         """Show one person turn into another."""
@@ -152,7 +156,7 @@ class Studio:
 
 def _patch(shown, face):
     """Return the address of what a face changes in its photo on the screen."""
-    (pixels,) = whole_photo.change_photo([shown.small], [face[None]])
+    pixels = whole_photo.change_photo([shown.small], [face])
     part = whole_photo.surroundings(shown.small.landmarks, pixels.shape)
     return jpeg(pixels[part])
 
