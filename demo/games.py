@@ -24,13 +24,13 @@ MOST_CHILDREN = 100  # children in a picture
 
 
 def morph(
-    model: face_aging.FaceAging, first: Portrait, second: Portrait, count: int = FRAMES
+    model: face_aging.FaceAging, first: Portrait, second: Portrait
 ) -> tuple[np.ndarray, list[str]]:
-    """Turn one face into another: float32 [count, S, S, C] in [-1, 1], and titles, the ages.
+    """Turn one face into another: float32 [FRAMES, S, S, C] in [-1, 1], and titles, the ages.
 
     The ends are reconstructions.
     """
-    second_share = np.linspace(0, 1, count)
+    second_share = np.linspace(0, 1, FRAMES)
     shares = np.stack([1 - second_share, second_share], axis=1)
     z = shares @ np.concatenate([first.people.z, second.people.z])
     years = shares @ [first.age, second.age]
@@ -50,10 +50,11 @@ def morph_strip(
 
 def kids(
     model: face_aging.FaceAging, first: Portrait, second: Portrait, count: int, seed: int
-) -> np.ndarray:
+) -> tuple[list, list]:
     """Make children of two people, of the youngest age group; a seed makes the same again.
 
-    Returns float32 [2 * count, S, S, C] in [-1, 1]: all as boys, then the same as girls.
+    Returns the images and titles of a picture of two rows: the first of the two people and all
+    children as boys, then the second and the same as girls.
     """
     one, other = first.people.z[0], second.people.z[0]
     from_one = np.random.RandomState(seed).randint(0, 2, [count, len(one)]) == 1
@@ -61,13 +62,8 @@ def kids(
     youngest = labels.one_hot([0], model.num_categories)
     genders = labels.one_hot([0] * count + [1] * count, 2)
     faces = model.generate(np.concatenate([z, z]), youngest, genders)
-    return portraits.with_levels(faces, (first.levels + second.levels) / 2)
-
-
-def kids_strip(first: Portrait, second: Portrait, faces: np.ndarray) -> tuple[list, list]:
-    """Return the images and titles of a picture of children: a row of boys, one of girls."""
-    boys, girls = np.split(faces, 2)
-    numbers = range(1, len(boys) + 1)
+    boys, girls = np.split(portraits.with_levels(faces, (first.levels + second.levels) / 2), 2)
+    numbers = range(1, count + 1)
     titles = ['input', *(f'boy {k}' for k in numbers), 'input', *(f'girl {k}' for k in numbers)]
     return [first.image, *boys, second.image, *girls], titles
 
@@ -115,8 +111,8 @@ def main(argv=None):
         portraits.say_named(named)
         console.say(f'Wrote {path}.png and .gif')
     else:
-        faces = kids(model, *people, args.count, args.seed)
-        strips.save_strip(*kids_strip(*people, faces), f'{path}.png', rows=2)
+        children = kids(model, *people, args.count, args.seed)
+        strips.save_strip(*children, f'{path}.png', rows=2)
         console.say(f'Wrote {path}.png')
 
 

@@ -3,14 +3,14 @@
 // A photo goes to the server as text in the call itself, so that no file of it is written.
 const find = (selector) => element.querySelector(selector);
 const say = (text) => { find('.fault').textContent = text; };
+const take = (address, name) => trigger('taken', { data: address.split(',')[1] ?? '', name });
 
 function send(file) {
   if (!file) return;
   say('');
   if (file.size > 30e6) return say('This photo has more than 30 MB: choose a smaller one.');
   const reader = new FileReader();
-  reader.onload = () =>
-    trigger('taken', { data: reader.result.split(',')[1] ?? '', name: file.name });
+  reader.onload = () => take(reader.result, file.name);
   reader.onerror = () => say('The browser cannot read this file: choose another or a smaller one.');
   reader.readAsDataURL(file);
 }
@@ -30,6 +30,6 @@ element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button) return;
   if (button.dataset.face) trigger('chosen', { face: Number(button.dataset.face) });
-  if (button.dataset.example) trigger('taken', { example: Number(button.dataset.example) });
+  if (button.dataset.example) take(button.firstElementChild.src, button.dataset.example);
   if (button.dataset.do === 'choose') find('input[type=file]').click();
 });

@@ -141,10 +141,8 @@ def _build_ages(studio):
         } | dict.fromkeys(saves, gr.Button(interactive=True))
 
     def fail(said):
-        hidden = gr.Number(visible=False)
-        return {shown: None, box: said, ages: '', crop: '', own_age: hidden} | dict.fromkeys(
-            saves, gr.Button(interactive=False)
-        )
+        cleared = {shown: None, box: said, ages: '', crop: '', own_age: gr.Number(visible=False)}
+        return cleared | dict.fromkeys(saves, gr.Button(interactive=False))
 
     def correct(old, years):
         if old is None or years in (None, round(old.portrait.age)):
@@ -176,10 +174,10 @@ def _build_ages(studio):
 def _box(name):
     """Return a component in which a photo, and a face in it, are chosen and shown."""
     faces = ''.join(
-        f'<button data-example="{k}" aria-label="Made-up face {k + 1}">'
+        f'<button data-example="{path.name}" aria-label="Made-up face {k}">'
         f'<img src="data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}" alt="">'
         '</button>'
-        for k, path in enumerate(EXAMPLES)
+        for k, path in enumerate(EXAMPLES, 1)
     )
     return gr.HTML(
         EMPTY, html_template=BOX, js_on_load=_script('box'), elem_id=name, examples=faces
@@ -196,9 +194,6 @@ def _listen(studio, box, shown, outputs, show, fail):
     def take(event: gr.EventData):
         sent = event._data
         try:
-            if 'example' in sent:
-                path = EXAMPLES[sent['example']]
-                return show(studio.open_photo(path.read_bytes(), path.name))
             return show(studio.open_photo(base64.b64decode(sent['data']), sent['name']))
         except console.InputError as error:
             return fail(FAULT.format(html.escape(str(error))))
