@@ -121,11 +121,6 @@ def expect_shown(page, title):
     return file_of(page.locator('#photo .after img[src]').last)
 
 
-def result(page, name):
-    """Wait for a picture that would be saved as `name`; return its file, bytes."""
-    return file_of(page.locator(f'figure:has([download="{name}"]) img'))
-
-
 def file_of(picture):
     picture.wait_for(state='attached')
     return base64.b64decode(picture.get_attribute('src').split(',')[1])
@@ -190,20 +185,6 @@ def test_what_is_saved_is_what_the_program_writes(visit, two_faces, tmp_path):
     )
 
 
-def test_the_strip_follows_the_method(visit, tmp_path):
-    """With both sliders at 0 it is the paper's."""
-    page = visit()
-    example(page, MAN)
-    expect_shown(page, 'At 65')
-    page.get_by_text('More', exact=True).click()
-    for label in ('How much the age shows', 'How much of the photo stays'):
-        set_slider(page, label, 0)
-    words = MAN, '--gender', 'male', '--age_shift', 0, '--likeness', 0
-    expected = pixels(written(tmp_path, *words)['ages_23_0_madeup004_male.png'])
-    strip = saved(page, 'Save strip', '23_0_madeup004_ages.png')
-    np.testing.assert_array_equal(pixels(strip), expected)
-
-
 def test_before_and_after_and_the_timeline(visit):
     """A tile is laid over the photo and moves the slider; so does playing, up to the last age."""
     page = visit()
@@ -229,7 +210,15 @@ def test_before_and_after_and_the_timeline(visit):
     expect_shown(page, 'At 8')
 
 
-def test_the_own_age_is_told_and_can_be_corrected(visit, tmp_path):
+def test_the_strip_follows_the_own_age_and_the_method(visit, tmp_path):
+    """The own age is told and can be corrected; with both sliders at 0 it is the paper's method."""
+
+    def expect_strip(*words):
+        files = written(tmp_path, MAN, '--gender', 'male', *words)
+        strip = saved(page, 'Save strip', '23_0_madeup004_ages.png')
+        expected = pixels(files['ages_23_0_madeup004_male.png'])
+        np.testing.assert_array_equal(pixels(strip), expected)
+
     page = visit()
     example(page, MAN)
     own = page.get_by_label('Own age')
@@ -242,10 +231,11 @@ def test_the_own_age_is_told_and_can_be_corrected(visit, tmp_path):
     own.press('Enter')
     page.get_by_text('As you told it.').wait_for()
     expect(face).not_to_have_attribute('src', guessed)
-    words = MAN, '--gender', 'male', '--age', 60
-    strip = written(tmp_path, *words)['ages_23_0_madeup004_male.png']
-    saved_strip = saved(page, 'Save strip', '23_0_madeup004_ages.png')
-    np.testing.assert_array_equal(pixels(saved_strip), pixels(strip))
+    expect_strip('--age', 60)
+    page.get_by_text('More', exact=True).click()
+    for label in ('How much the age shows', 'How much of the photo stays'):
+        set_slider(page, label, 0)
+    expect_strip('--age_shift', 0, '--likeness', 0)
 
 
 def test_without_statistics_there_is_no_age_shift(model):
@@ -319,14 +309,14 @@ def test_two_people(visit):
     example(page, MAN, '#first')
     example(page, WOMAN, '#second')
     page.get_by_role('button', name='Turn one').click()
-    strip = result(page, 'morph.png')
+    strip = file_of(page.locator('figure:has([download="morph.png"]) img'))
     assert pixels(strip).shape[1] == 11 * 128
     assert saved(page, 'Save morph.png', 'morph.png') == strip
     with Image.open(io.BytesIO(saved(page, 'Save morph.gif', 'morph.gif'))) as picture:
         assert picture.n_frames == 48
     page.get_by_role('button', name='Make children').click()
-    assert pixels(result(page, 'kids.png')).shape[1] == 7 * 128
-    children = page.locator('#result img')
+    children = page.locator('figure:has([download="kids.png"]) img')
+    assert pixels(file_of(children)).shape[1] == 7 * 128
     first = children.get_attribute('src')
     page.get_by_role('button', name='Make children').click()
     expect(children).not_to_have_attribute('src', first)

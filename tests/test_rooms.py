@@ -1,13 +1,13 @@
 """The rooms of the house: which module may import which, the names at the top."""
 
 import ast
-import pathlib
 import re
 import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.test_main import ROOT
+
 # A room imports itself and rooms after it; ops only three modules of data, and none of data imports
 # ops.
 ROOMS = ('main', 'demo', 'face_aging', 'init_model', 'ops', 'data')

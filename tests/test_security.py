@@ -12,11 +12,10 @@ import pytest
 import scipy.io
 import tensorflow as tf
 
-import ops
 from data import check, console, detector, labels, tables
 from tests import draw_faces
+from tests.test_main import ROOT
 
-ROOT = pathlib.Path(ops.__file__).parent
 # What runs code that is in a file or in a string, or a program by a shell.
 MODULES = set('pickle cPickle dill shelve marshal joblib cloudpickle yaml code'.split())
 CALLS = {'eval', 'exec', 'compile', '__import__'}
