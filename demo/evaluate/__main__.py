@@ -95,10 +95,9 @@ def evaluate(
 
     known = describe(real.faces)  # those held out come first
     inputs = known[chosen]
-    own, found = np.split(describe(np.concatenate([own, all_aged])), [len(chosen)])
-    found = found.reshape(*aged.shape[:2], -1)
+    found = describe(all_aged).reshape(*aged.shape[:2], -1)
     distances = np.linalg.norm(found - inputs[:, None], axis=-1)
-    rebuilt = np.linalg.norm(own - inputs, axis=-1)
+    rebuilt = np.linalg.norm(describe(own) - inputs, axis=-1)
     alike = measures.different_people(inputs, own_ages, own_genders, num_ages)
     alike = np.concatenate([row[i] for i, row in enumerate(alike)])
     different = measures.different_people(known, real.ages, real.genders, num_ages)
@@ -140,10 +139,9 @@ def main(argv=None):
     held_out, real = subjects.read(model, folder, args.labels, args.all)
     measured, results = evaluate(method, held_out, real, judge_age, describe, args.faces)
     upper = model.age_upper
-    ages = {'real faces': results['ageing']['real_faces'], 'generated': results['ageing']}
     for title, text in (
         ('Reconstruction', report.reconstruction(measured, held_out, upper)),
-        ('Ageing', report.ageing(ages, upper)),
+        ('Ageing', report.ageing(results['ageing'], upper)),
         ('Detail', report.detail(results['detail'], upper)),
         ('Gender', report.gender(results['gender'])),
         ('Fairness', report.fairness(results['fairness'])),
