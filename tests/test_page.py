@@ -32,10 +32,7 @@ MADE_UP = ROOT / 'demo' / 'faces'
 MAN, WOMAN = MADE_UP / '23_0_madeup004.jpg', MADE_UP / '19_1_madeup003.jpg'
 expect.set_options(timeout=60_000)  # of a busy machine, ms
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
-SWITCHES = [
-    '--no-sandbox',  # which a container lacks
-    '--disable-background-networking',
-]
+SWITCHES = '--no-sandbox --disable-background-networking'.split()  # a container has no sandbox
 
 
 @pytest.fixture(scope='module')

@@ -12,7 +12,6 @@ holds for the people of both genders and of all races. demo/README.md says what 
 
 import json
 import os
-import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -152,8 +151,8 @@ def main(argv=None):
     if args.json:
         # What could not be measured is no number in Python, null in JSON.
         results = json.loads(json.dumps(results), parse_constant=lambda _: None)
-        with files.replacing(args.json) as aside:
-            pathlib.Path(aside).write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+        with files.replacing(args.json) as aside, open(aside, 'w', encoding='utf-8') as file:
+            print(json.dumps(results, indent=1), file=file)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,4 @@
-// The box of demo.page for one photo: drop, choose or click one, then click a face in it, or move
-// the border between before and after.
+// The box of demo.page for one photo: drop, choose or click one, then click a face in it.
 // A photo goes to the server as text in the call itself, so that no file of it is written.
 const find = (selector) => element.querySelector(selector);
 const say = (text) => { find('.fault').textContent = text; };
@@ -22,9 +21,6 @@ element.addEventListener('dragover', (event) => event.preventDefault());
 element.addEventListener('drop', (event) => {
   event.preventDefault();
   send(event.dataTransfer.files[0]);
-});
-element.addEventListener('input', (event) => {
-  if (event.target.type === 'range') find('.photo').style.setProperty('--at', `${event.target.value}%`);
 });
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');

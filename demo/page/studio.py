@@ -28,7 +28,8 @@ AFTER = (
     '<div class="after"><img alt="" style="{0}"><img alt="" style="{0}"></div>'
     '<output class="year"></output>'
     '<label class="compare">Before <input type="range" min="0" max="100" value="0" '
-    'aria-label="Before and after">After</label>'
+    'aria-label="Before and after" '
+    "oninput=\"this.closest('.photo').style.setProperty('--at', this.value + '%')\">After</label>"
 )
 PLAY = '<button class="play" aria-label="Play the ages">&#9654;</button>'
 TILE = '<button class="tile" data-year="{0}" aria-pressed="false">{2}<span>{1}</span></button>'
