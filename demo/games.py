@@ -25,10 +25,11 @@ MOST_CHILDREN = 100  # children in a picture
 
 def morph(
     model: face_aging.FaceAging, first: Portrait, second: Portrait
-) -> tuple[np.ndarray, list[str]]:
-    """Turn one face into another: float32 [FRAMES, S, S, C] in [-1, 1], and titles, the ages.
+) -> tuple[tuple[np.ndarray, list], tuple[list, list]]:
+    """Turn one face into another: return the images and titles of an animation and of a strip.
 
-    The ends are reconstructions.
+    The animation's are float32 [FRAMES, S, S, C] in [-1, 1] and the ages; its ends are
+    reconstructions. The strip has some of them between the two photos.
     """
     second_share = np.linspace(0, 1, FRAMES)
     shares = np.stack([1 - second_share, second_share], axis=1)
@@ -37,15 +38,9 @@ def morph(
     genders = shares @ labels.one_hot([first.gender, second.gender], 2)
     faces = model.generate(z, labels.age_label(years, model.age_upper), genders)
     faces = portraits.with_levels(faces, shares @ [first.levels, second.levels])
-    return faces.astype(np.float32), [f'{year:.0f}' for year in years]
-
-
-def morph_strip(
-    first: Portrait, second: Portrait, faces: np.ndarray, titles: list[str]
-) -> tuple[list, list]:
-    """Return the images and titles of a morph's strip."""
+    faces, titles = faces.astype(np.float32), [f'{year:.0f}' for year in years]
     images = [first.image, *faces[::STRIP_STEP], second.image]
-    return images, ['input', *titles[::STRIP_STEP], 'input']
+    return (faces, titles), (images, ['input', *titles[::STRIP_STEP], 'input'])
 
 
 def kids(
@@ -105,9 +100,9 @@ def main(argv=None):
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, '_'.join([args.game, *files.unique_names(args.photos)]))
     if args.game == 'morph':
-        faces, titles = morph(model, *people)
-        strips.save_strip(*morph_strip(*people, faces, titles), f'{path}.png')
-        strips.save_gif(faces, titles, f'{path}.gif')
+        animation, strip = morph(model, *people)
+        strips.save_strip(*strip, f'{path}.png')
+        strips.save_gif(*animation, f'{path}.gif')
         portraits.say_named(named)
         console.say(f'Wrote {path}.png and .gif')
     else:

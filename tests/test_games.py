@@ -30,7 +30,7 @@ def pair(bundled):
 
 
 def test_a_morph_goes_from_one_reconstruction_to_the_other(bundled, pair):
-    faces, titles = games.morph(bundled, *pair)
+    (faces, titles), _ = games.morph(bundled, *pair)
     age, gender = labels.age_label([23, 52]), labels.one_hot([0, 1], 2)
     codes = np.concatenate([portrait.people.z for portrait in pair])
     levels = np.stack([portrait.levels for portrait in pair])
@@ -89,7 +89,7 @@ def test_the_program_morph(bundled, pair):
     games.main(['morph', str(MAN), str(WOMAN)])
     name = 'save/test/morph_23_0_madeup004_52_1_madeup007'
     assert written() == [name + '.gif', name + '.png']
-    faces, ages = games.morph(bundled, *pair)
+    (faces, ages), _ = games.morph(bundled, *pair)
     shown = [pair[0].image, *faces[::3], pair[1].image]
     with Image.open(name + '.png') as strip:
         expected = strips.draw_strip(shown, ['input', *ages[::3], 'input'])

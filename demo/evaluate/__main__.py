@@ -20,11 +20,10 @@ import face_aging
 from data import console, files, flag_types, labels, pipeline
 from demo import likeness
 from demo.evaluate import judge, measures, report, subjects
-from demo.likeness import AgingMethod
 
 
 def reconstruct(
-    method: AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
+    method: likeness.AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
 ) -> np.ndarray:
     """Compare faces uint8 [N, S, S, C] with how they are shown at their own labels.
 
@@ -45,7 +44,7 @@ def reconstruct(
 
 
 def generate(
-    method: AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
+    method: likeness.AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Show faces, as `reconstruct` takes them, at all L ages: uint8 [N, L, S, S, C].
 
@@ -66,7 +65,7 @@ def generate(
 
 
 def evaluate(
-    method: AgingMethod,
+    method: likeness.AgingMethod,
     held_out: subjects.People,
     real: subjects.People,
     judge_age: judge.Judge,

@@ -10,7 +10,6 @@ from PIL import Image
 import ops
 from data import console, files, labels, pictures
 from demo import games, likeness, portraits, strips, whole_photo
-from demo.portraits import Portrait
 
 CHILDREN = 6  # in a picture
 KINDS = 'a JPEG, PNG, WebP, BMP or GIF, and export the HEIC photo of an iPhone as JPEG'
@@ -38,8 +37,8 @@ TILE = '<button class="tile" data-year="{0}" aria-pressed="false">{2}<span>{1}</
 class Shown(typing.NamedTuple):
     """A face that a visitor has chosen."""
 
-    portrait: Portrait
-    small: Portrait  # the same in the photo at the screen's resolution
+    portrait: portraits.Portrait
+    small: portraits.Portrait  # the same in the photo at the screen's resolution
     name: str  # what its files' names begin with
 
 
@@ -133,12 +132,12 @@ class Studio:
         if first is None or second is None:
             return NEEDS_TWO
         people = first.portrait, second.portrait
-        faces, years = games.morph(self.model, *people)
-        row = strips.draw_strip(*games.morph_strip(*people, faces, years))
-        moving = to_address('gif', lambda file: strips.save_gif(faces, years, file))
+        animation, strip = games.morph(self.model, *people)
+        moving = to_address('gif', lambda file: strips.save_gif(*animation, file))
+        row = picture(strips.draw_strip(*strip))
         said = FAULT.format(games.warning(*people))
         said += FIGURE.format(moving, 'One turns into the other', 'morph.gif')
-        return said + FIGURE.format(picture(row), 'All steps', 'morph.png')
+        return said + FIGURE.format(row, 'All steps', 'morph.png')
 
     def make_children(self, first, second, seed):
         """Show children of two people; return the HTML and the seed of the next ones."""
