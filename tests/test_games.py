@@ -130,8 +130,7 @@ def test_a_half_profile_is_named(bundled, monkeypatch, recwarn):
     games.main(['kids', str(MAN), str(WOMAN)])
     said = [str(w.message) for w in recwarn if 'turned to the side' in str(w.message)]
     assert len(said) == 1 and said[0].startswith('The second face is turned to the side, so that')
-    method = likeness.AgingMethod(bundled, None, 0, 0)
-    studio = Studio(method)
+    studio = Studio(likeness.AgingMethod(bundled, None, 0, 0))
     pair = [studio.open_photo(path.read_bytes(), path.name) for path in (MAN, WOMAN)]
     assert said[0] in studio.make_children(*pair, 1)[0]
 

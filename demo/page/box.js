@@ -1,7 +1,6 @@
 // The box of demo.page for one photo: drop, choose or click one, then click a face in it.
 // A photo goes to the server as text in the call itself, so that no file of it is written.
-const find = (selector) => element.querySelector(selector);
-const say = (text) => { find('.fault').textContent = text; };
+const say = (text) => { element.querySelector('.fault').textContent = text; };
 const take = (address, name) => trigger('taken', { data: address.split(',')[1] ?? '', name });
 
 function send(file) {
@@ -27,5 +26,5 @@ element.addEventListener('click', (event) => {
   if (!button) return;
   if (button.dataset.face) trigger('chosen', { face: Number(button.dataset.face) });
   if (button.dataset.example) take(button.firstElementChild.src, button.dataset.example);
-  if (button.dataset.do === 'choose') find('input[type=file]').click();
+  if (button.dataset.do === 'choose') element.querySelector('input[type=file]').click();
 });
