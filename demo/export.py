@@ -19,9 +19,7 @@ import tensorflow as tf
 import face_aging
 import ops
 from data import console, files, flag_types, labels
-from data.console import InputError
 from demo import likeness
-from demo.likeness import AgingMethod
 
 FACES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'faces')
 COMPARED = 3  # faces of that folder
@@ -96,14 +94,14 @@ research only.
 """
 
 
-def export(method: AgingMethod, dest: str, format: str) -> float:
+def export(method: likeness.AgingMethod, dest: str, format: str) -> float:
     """Write a model to a new folder, dest, in one of FORMATS, with a README.
 
     Returns the largest difference of its pixels from the model's; raises an InputError, and leaves
     no dest, where a package is missing or what was written does not compute what the model does.
     """
     if os.path.lexists(dest):
-        raise InputError(f'{dest} is there already: name a new folder.')
+        raise console.InputError(f'{dest} is there already: name a new folder.')
     model, (name, opener) = method.model, FORMATS[format]
     network = method.network(_with_keras_layers(model.E), _with_keras_layers(model.G))
     paths = files.list_images(FACES)[:COMPARED]
@@ -124,12 +122,12 @@ def export(method: AgingMethod, dest: str, format: str) -> float:
             _write(network, str(folder / name), format)
             output = opener(str(folder / name))(**inputs)
         except ModuleNotFoundError as error:
-            raise InputError(
+            raise console.InputError(
                 f'{format} needs the package {error.name}: pip install -r demo/requirements.txt.'
             ) from error
         difference = float(np.abs(output - expected).max())
         if not difference <= TOLERANCE:  # nor NaN
-            raise InputError(
+            raise console.InputError(
                 f'{name} differs by {difference:.2g} from the model, in [-1, 1]: nothing is '
                 'written; export another format.'
             )

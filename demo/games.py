@@ -24,36 +24,32 @@ MOST_CHILDREN = 100  # children in a picture
 
 
 def morph(
-    model: face_aging.FaceAging, first: Portrait, second: Portrait, count: int = FRAMES
-) -> tuple[np.ndarray, list[str]]:
-    """Turn one face into another: float32 [count, S, S, C] in [-1, 1], and titles, the ages.
+    model: face_aging.FaceAging, first: Portrait, second: Portrait
+) -> tuple[tuple[np.ndarray, list], tuple[list, list]]:
+    """Turn one face into another: return the images and titles of an animation and of a strip.
 
-    The ends are reconstructions.
+    The animation's are float32 [FRAMES, S, S, C] in [-1, 1] and the ages; its ends are
+    reconstructions. The strip has some of them between the two photos.
     """
-    second_share = np.linspace(0, 1, count)
+    second_share = np.linspace(0, 1, FRAMES)
     shares = np.stack([1 - second_share, second_share], axis=1)
     z = shares @ np.concatenate([first.people.z, second.people.z])
     years = shares @ [first.age, second.age]
     genders = shares @ labels.one_hot([first.gender, second.gender], 2)
     faces = model.generate(z, labels.age_label(years, model.age_upper), genders)
     faces = portraits.with_levels(faces, shares @ [first.levels, second.levels])
-    return faces.astype(np.float32), [f'{year:.0f}' for year in years]
-
-
-def morph_strip(
-    first: Portrait, second: Portrait, faces: np.ndarray, titles: list[str]
-) -> tuple[list, list]:
-    """Return the images and titles of a morph's strip."""
+    faces, titles = faces.astype(np.float32), [f'{year:.0f}' for year in years]
     images = [first.image, *faces[::STRIP_STEP], second.image]
-    return images, ['input', *titles[::STRIP_STEP], 'input']
+    return (faces, titles), (images, ['input', *titles[::STRIP_STEP], 'input'])
 
 
 def kids(
     model: face_aging.FaceAging, first: Portrait, second: Portrait, count: int, seed: int
-) -> np.ndarray:
+) -> tuple[list, list]:
     """Make children of two people, of the youngest age group; a seed makes the same again.
 
-    Returns float32 [2 * count, S, S, C] in [-1, 1]: all as boys, then the same as girls.
+    Returns the images and titles of a picture of two rows: the first of the two people and all
+    children as boys, then the second and the same as girls.
     """
     one, other = first.people.z[0], second.people.z[0]
     from_one = np.random.RandomState(seed).randint(0, 2, [count, len(one)]) == 1
@@ -61,13 +57,8 @@ def kids(
     youngest = labels.one_hot([0], model.num_categories)
     genders = labels.one_hot([0] * count + [1] * count, 2)
     faces = model.generate(np.concatenate([z, z]), youngest, genders)
-    return portraits.with_levels(faces, (first.levels + second.levels) / 2)
-
-
-def kids_strip(first: Portrait, second: Portrait, faces: np.ndarray) -> tuple[list, list]:
-    """Return the images and titles of a picture of children: a row of boys, one of girls."""
-    boys, girls = np.split(faces, 2)
-    numbers = range(1, len(boys) + 1)
+    boys, girls = np.split(portraits.with_levels(faces, (first.levels + second.levels) / 2), 2)
+    numbers = range(1, count + 1)
     titles = ['input', *(f'boy {k}' for k in numbers), 'input', *(f'girl {k}' for k in numbers)]
     return [first.image, *boys, second.image, *girls], titles
 
@@ -109,14 +100,14 @@ def main(argv=None):
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, '_'.join([args.game, *files.unique_names(args.photos)]))
     if args.game == 'morph':
-        faces, titles = morph(model, *people)
-        strips.save_strip(*morph_strip(*people, faces, titles), f'{path}.png')
-        strips.save_gif(faces, titles, f'{path}.gif')
+        animation, strip = morph(model, *people)
+        strips.save_strip(*strip, f'{path}.png')
+        strips.save_gif(*animation, f'{path}.gif')
         portraits.say_named(named)
         console.say(f'Wrote {path}.png and .gif')
     else:
-        faces = kids(model, *people, args.count, args.seed)
-        strips.save_strip(*kids_strip(*people, faces), f'{path}.png', rows=2)
+        children = kids(model, *people, args.count, args.seed)
+        strips.save_strip(*children, f'{path}.png', rows=2)
         console.say(f'Wrote {path}.png')
 
 

@@ -10,14 +10,13 @@ import mtcnn
 import numpy as np
 import pytest
 import scipy.io
-import tensorflow as tf
 
-import ops
 from data import check, console, detector, labels, tables
+from init_model import checkpoints
 from tests import draw_faces
 from tests.test_align import NAMES, paste
+from tests.test_main import ROOT
 
-ROOT = pathlib.Path(ops.__file__).parent
 # What runs code that is in a file or in a string, or a program by a shell.
 MODULES = set('pickle cPickle dill shelve marshal joblib cloudpickle yaml code'.split())
 CALLS = {'eval', 'exec', 'compile', '__import__'}
@@ -157,23 +156,12 @@ def test_a_checkpoint_names_no_files_to_remove(tiny, tmp_path):
     """Those that superseded ones are removed by are its own."""
     precious = tmp_path / 'precious.txt'
     precious.write_text('mine')
-    model = tiny()
-    model.save_checkpoint()
-    folder = pathlib.Path(model.save_dir) / 'checkpoint'
-    with open(folder / 'checkpoint') as file:
-        assert 'model-0' in file.read()
-    tensors = {name: value.numpy() for name, value in model.saved_variables().items()}
+    model, folder = tiny(), tmp_path / 'save' / 'checkpoint'
     names = ['../../precious', str(tmp_path / 'precious'), '*', 'model-*', '', 7]
     settings = {'age_upper': model.age_upper}
     state = {**model.run.state(), 'checkpoints': names, 'settings': settings}
-    tensors['training_state'] = json.dumps(state)
-    tf.raw_ops.SaveV2(
-        prefix=str(folder / 'model-0'),
-        tensor_names=list(tensors),
-        shape_and_slices=[''] * len(tensors),
-        tensors=list(tensors.values()),
-    )
-    model = tiny()
+    tensors = {name: value.numpy() for name, value in model.saved_variables().items()}
+    checkpoints.save(str(folder), 'model-0', {**tensors, checkpoints.STATE: json.dumps(state)})
     assert model.load_checkpoint()
     for model.run.step in (1, 2, 3, 4):
         model.save_checkpoint()

@@ -12,7 +12,6 @@ holds for the people of both genders and of all races. demo/README.md says what 
 
 import json
 import os
-import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -21,11 +20,10 @@ import face_aging
 from data import console, files, flag_types, labels, pipeline
 from demo import likeness
 from demo.evaluate import judge, measures, report, subjects
-from demo.likeness import AgingMethod
 
 
 def reconstruct(
-    method: AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
+    method: likeness.AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
 ) -> np.ndarray:
     """Compare faces uint8 [N, S, S, C] with how they are shown at their own labels.
 
@@ -46,7 +44,7 @@ def reconstruct(
 
 
 def generate(
-    method: AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
+    method: likeness.AgingMethod, faces: np.ndarray, ages: np.ndarray, genders: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Show faces, as `reconstruct` takes them, at all L ages: uint8 [N, L, S, S, C].
 
@@ -67,7 +65,7 @@ def generate(
 
 
 def evaluate(
-    method: AgingMethod,
+    method: likeness.AgingMethod,
     held_out: subjects.People,
     real: subjects.People,
     judge_age: judge.Judge,
@@ -95,10 +93,9 @@ def evaluate(
 
     known = describe(real.faces)  # those held out come first
     inputs = known[chosen]
-    own, found = np.split(describe(np.concatenate([own, all_aged])), [len(chosen)])
-    found = found.reshape(*aged.shape[:2], -1)
+    found = describe(all_aged).reshape(*aged.shape[:2], -1)
     distances = np.linalg.norm(found - inputs[:, None], axis=-1)
-    rebuilt = np.linalg.norm(own - inputs, axis=-1)
+    rebuilt = np.linalg.norm(describe(own) - inputs, axis=-1)
     alike = measures.different_people(inputs, own_ages, own_genders, num_ages)
     alike = np.concatenate([row[i] for i, row in enumerate(alike)])
     different = measures.different_people(known, real.ages, real.genders, num_ages)
@@ -140,10 +137,9 @@ def main(argv=None):
     held_out, real = subjects.read(model, folder, args.labels, args.all)
     measured, results = evaluate(method, held_out, real, judge_age, describe, args.faces)
     upper = model.age_upper
-    ages = {'real faces': results['ageing']['real_faces'], 'generated': results['ageing']}
     for title, text in (
         ('Reconstruction', report.reconstruction(measured, held_out, upper)),
-        ('Ageing', report.ageing(ages, upper)),
+        ('Ageing', report.ageing(results['ageing'], upper)),
         ('Detail', report.detail(results['detail'], upper)),
         ('Gender', report.gender(results['gender'])),
         ('Fairness', report.fairness(results['fairness'])),
@@ -154,8 +150,8 @@ def main(argv=None):
     if args.json:
         # What could not be measured is no number in Python, null in JSON.
         results = json.loads(json.dumps(results), parse_constant=lambda _: None)
-        with files.replacing(args.json) as aside:
-            pathlib.Path(aside).write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+        with files.replacing(args.json) as aside, open(aside, 'w', encoding='utf-8') as file:
+            print(json.dumps(results, indent=1), file=file)
 
 
 if __name__ == '__main__':

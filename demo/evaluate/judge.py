@@ -15,7 +15,6 @@ import tensorflow as tf
 
 import init_model
 from data import console, flag_types, labels, pipeline
-from data.console import Progress
 from demo.evaluate import judge_data, report
 from demo.evaluate.judge_data import BATCH, OLDEST, SIZE
 
@@ -123,7 +122,7 @@ def train(faces: np.ndarray, years: np.ndarray, genders: np.ndarray, seed: int) 
     # On a CPU, XLA compiles for minutes.
     model.compile(optimizer, [of_years, of_genders], jit_compile=False)
     batches = judge_data.batches(faces, years, genders, order, seed)
-    for face, targets in Progress(batches, 'Training', STEPS, unit=' steps'):
+    for face, targets in console.Progress(batches, 'Training', STEPS, unit=' steps'):
         model.train_on_batch(face, targets)
     judged, _ = Judge(model, np.stack([KNOTS, KNOTS]))(faces[calibrating])
     return Judge(model, calibrate(judged, years[calibrating], groups[calibrating]))

@@ -254,7 +254,6 @@ def fairness(swings: np.ndarray, distances: np.ndarray, groups: dict[str, np.nda
     """Compare groups of two people or more, bool [N], by their adult swings [N] and by the
     distances between each person and what was generated [N, L].
     """
-
     rows = {}
     for name, chosen in groups.items():
         count = int(chosen.sum())

@@ -33,11 +33,11 @@ def reconstruction(measured: np.ndarray, people: People, age_upper: Sequence[int
     return '\n\n'.join(tables)
 
 
-def ageing(rows: dict[str, dict], age_upper: Sequence[int]) -> str:
-    """Return a Markdown table of dicts as from `measures.ageing`, by the names of their rows."""
+def ageing(generated: dict, age_upper: Sequence[int]) -> str:
+    """Return a Markdown table of `measures.ageing`, and of the real faces in it."""
     titles = 'swing', 'adult swing', 'rising', 'rank correlation'
     lines = []
-    for name, row in rows.items():
+    for name, row in (('real faces', generated['real_faces']), ('generated', generated)):
         years = _texts([*row['judged_age'], row['swing'], row['adult_swing']], '.1f')
         rising = _text(row.get('rising', np.nan), '.0%')
         lines.append([name, *years, rising, _text(row['rank_correlation'], '.2f')])

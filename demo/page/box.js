@@ -1,16 +1,14 @@
-// The box of demo.page for one photo: drop, choose or click one, then click a face in it, or move
-// the border between before and after.
+// The box of demo.page for one photo: drop, choose or click one, then click a face in it.
 // A photo goes to the server as text in the call itself, so that no file of it is written.
-const find = (selector) => element.querySelector(selector);
-const say = (text) => { find('.fault').textContent = text; };
+const say = (text) => { element.querySelector('.fault').textContent = text; };
+const take = (address, name) => trigger('taken', { data: address.split(',')[1] ?? '', name });
 
 function send(file) {
   if (!file) return;
   say('');
   if (file.size > 30e6) return say('This photo has more than 30 MB: choose a smaller one.');
   const reader = new FileReader();
-  reader.onload = () =>
-    trigger('taken', { data: reader.result.split(',')[1] ?? '', name: file.name });
+  reader.onload = () => take(reader.result, file.name);
   reader.onerror = () => say('The browser cannot read this file: choose another or a smaller one.');
   reader.readAsDataURL(file);
 }
@@ -23,13 +21,10 @@ element.addEventListener('drop', (event) => {
   event.preventDefault();
   send(event.dataTransfer.files[0]);
 });
-element.addEventListener('input', (event) => {
-  if (event.target.type === 'range') find('.photo').style.setProperty('--at', `${event.target.value}%`);
-});
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button) return;
   if (button.dataset.face) trigger('chosen', { face: Number(button.dataset.face) });
-  if (button.dataset.example) trigger('taken', { example: Number(button.dataset.example) });
-  if (button.dataset.do === 'choose') find('input[type=file]').click();
+  if (button.dataset.example) take(button.firstElementChild.src, button.dataset.example);
+  if (button.dataset.do === 'choose') element.querySelector('input[type=file]').click();
 });

@@ -88,7 +88,7 @@ def _build_ages(studio):
     method = studio.method
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
-            box = _box('photo')
+            box, shown = _box('photo')
             ages = gr.HTML(js_on_load=_script('ages'), elem_id='ages')
         with gr.Column(scale=2, min_width=320):
             age = gr.Slider(0, OLDEST, 65, step=1, label='Age in years', elem_id='age')
@@ -123,12 +123,15 @@ def _build_ages(studio):
                     label='How much of the photo stays',
                     info='0: the face as the model makes it. 1: the photo, with only the change.',
                 )
-    shown = gr.State()
     # What the scripts of the page receive.
     exact = gr.HTML(None, html_template='', js_on_load=_script('exact'), visible='hidden')
     saved = gr.HTML(None, html_template='', js_on_load=_script('saved'), visible='hidden')
 
-    def show(new):
+    def show(new, fault=''):
+        if new is None:
+            hidden = gr.Number(visible=False)
+            cleared = {shown: None, box: fault, ages: '', crop: '', own_age: hidden}
+            return cleared | dict.fromkeys(saves, gr.Button(interactive=False))
         return {
             shown: new,
             box: show_photo(new, is_compared=True),
@@ -140,12 +143,6 @@ def _build_ages(studio):
             ),
         } | dict.fromkeys(saves, gr.Button(interactive=True))
 
-    def fail(said):
-        hidden = gr.Number(visible=False)
-        return {shown: None, box: said, ages: '', crop: '', own_age: hidden} | dict.fromkeys(
-            saves, gr.Button(interactive=False)
-        )
-
     def correct(old, years):
         if old is None or years in (None, round(old.portrait.age)):
             return {shown: gr.skip()}
@@ -155,7 +152,7 @@ def _build_ages(studio):
         return event._data['year']
 
     changed = [shown, box, ages, crop, gender, own_age, *saves]
-    _listen(studio, box, shown, changed, show, fail)
+    _listen(studio, box, shown, changed, show)
     gr.on([own_age.submit, own_age.blur], correct, [shown, own_age], changed, **QUIET)
 
     of_all_ages = [shown, gender, age_shift, share]
@@ -174,34 +171,31 @@ def _build_ages(studio):
 
 
 def _box(name):
-    """Return a component in which a photo, and a face in it, are chosen and shown."""
+    """Add a box in which a photo, and a face in it, are chosen; return it and the face's State."""
     faces = ''.join(
-        f'<button data-example="{k}" aria-label="Made-up face {k + 1}">'
+        f'<button data-example="{path.name}" aria-label="Made-up face {k}">'
         f'<img src="data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}" alt="">'
         '</button>'
-        for k, path in enumerate(EXAMPLES)
+        for k, path in enumerate(EXAMPLES, 1)
     )
-    return gr.HTML(
-        EMPTY, html_template=BOX, js_on_load=_script('box'), elem_id=name, examples=faces
-    )
+    script = _script('box')
+    box = gr.HTML(EMPTY, html_template=BOX, js_on_load=script, elem_id=name, examples=faces)
+    return box, gr.State()
 
 
 def _script(name):
     return (HERE / f'{name}.js').read_text(encoding='utf-8')
 
 
-def _listen(studio, box, shown, outputs, show, fail):
-    """Give what a visitor chooses in a box to `show`, and a fault, HTML, to `fail`."""
+def _listen(studio, box, shown, outputs, show):
+    """Give `show` what a visitor chooses in a box, or None and the HTML of a fault."""
 
     def take(event: gr.EventData):
         sent = event._data
         try:
-            if 'example' in sent:
-                path = EXAMPLES[sent['example']]
-                return show(studio.open_photo(path.read_bytes(), path.name))
             return show(studio.open_photo(base64.b64decode(sent['data']), sent['name']))
         except console.InputError as error:
-            return fail(FAULT.format(html.escape(str(error))))
+            return show(None, FAULT.format(html.escape(str(error))))
 
     def choose(old, event: gr.EventData):
         return show(studio.choose(old.portrait.photo, event._data['face'], old.name))
@@ -228,15 +222,12 @@ def _build_pairs(studio):
 
 def _choose_person(studio, name):
     """Add a box in which a person is chosen; return the State of whom it shows."""
-    box, shown = _box(name), gr.State()
-    _listen(
-        studio,
-        box,
-        shown,
-        [shown, box],
-        lambda new: {shown: new, box: show_photo(new, is_compared=False)},
-        lambda said: {shown: None, box: said},
-    )
+    box, shown = _box(name)
+
+    def show(new, fault=''):
+        return {shown: new, box: fault or show_photo(new, is_compared=False)}
+
+    _listen(studio, box, shown, [shown, box], show)
     return shown
 
 

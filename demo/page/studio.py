@@ -10,25 +10,25 @@ from PIL import Image
 import ops
 from data import console, files, labels, pictures
 from demo import games, likeness, portraits, strips, whole_photo
-from demo.portraits import Portrait
 
 CHILDREN = 6  # in a picture
 KINDS = 'a JPEG, PNG, WebP, BMP or GIF, and export the HEIC photo of an iPhone as JPEG'
 FAULT = '<p class="fault" role="alert">{}</p>'
 NEEDS_TWO = FAULT.format('Choose a photo of each of the two people first.')
-# A button that saves the picture above it under a name.
-SAVE = (
-    '<a class="do" role="button" href="#" download="{0}" '
-    "onclick=\"this.href = this.closest('figure').querySelector('img').src\">Save {0}</a>"
+# A picture at an address, with a caption and a button that saves it under a name.
+FIGURE = (
+    '<figure><img src="{0}" alt="{1}"><figcaption>{1} '
+    '<a class="do" role="button" href="#" download="{2}" '
+    "onclick=\"this.href = this.closest('figure').querySelector('img').src\">Save {2}</a>"
+    '</figcaption></figure>'
 )
 # Two pictures of the changed face, of which one fades in while the other is still seen.
 AFTER = (
     '<div class="after"><img alt="" style="{0}"><img alt="" style="{0}"></div>'
     '<output class="year"></output>'
-)
-COMPARE = (
     '<label class="compare">Before <input type="range" min="0" max="100" value="0" '
-    'aria-label="Before and after">After</label>'
+    'aria-label="Before and after" '
+    "oninput=\"this.closest('.photo').style.setProperty('--at', this.value + '%')\">After</label>"
 )
 PLAY = '<button class="play" aria-label="Play the ages">&#9654;</button>'
 TILE = '<button class="tile" data-year="{0}" aria-pressed="false">{2}<span>{1}</span></button>'
@@ -37,8 +37,8 @@ TILE = '<button class="tile" data-year="{0}" aria-pressed="false">{2}<span>{1}</
 class Shown(typing.NamedTuple):
     """A face that a visitor has chosen."""
 
-    portrait: Portrait
-    small: Portrait  # the same in the photo at the screen's resolution
+    portrait: portraits.Portrait
+    small: portraits.Portrait  # the same in the photo at the screen's resolution
     name: str  # what its files' names begin with
 
 
@@ -136,29 +136,28 @@ class Studio:
         if first is None or second is None:
             return NEEDS_TWO
         people = first.portrait, second.portrait
-        faces, years = games.morph(self.model, *people)
-        row = strips.draw_strip(*games.morph_strip(*people, faces, years))
-        moving = to_address('gif', lambda file: strips.save_gif(faces, years, file))
+        animation, strip = games.morph(self.model, *people)
+        moving = to_address('gif', lambda file: strips.save_gif(*animation, file))
+        row = picture(strips.draw_strip(*strip))
         said = FAULT.format(games.warning(*people))
-        said += show_picture(moving, 'One turns into the other', 'morph.gif')
-        return said + show_picture(png(row), 'All steps', 'morph.png')
+        said += FIGURE.format(moving, 'One turns into the other', 'morph.gif')
+        return said + FIGURE.format(row, 'All steps', 'morph.png')
 
     def make_children(self, first, second, seed):
         """Show children of two people; return the HTML and the seed of the next ones."""
         if first is None or second is None:
             return NEEDS_TWO, seed
         people = first.portrait, second.portrait
-        faces = games.kids(self.model, *people, CHILDREN, seed)
-        rows = strips.draw_strip(*games.kids_strip(*people, faces), rows=2)
+        rows = strips.draw_strip(*games.kids(self.model, *people, CHILDREN, seed), rows=2)
         said = FAULT.format(games.warning(*people))
-        return said + show_picture(png(rows), 'Children of the two', 'kids.png'), seed + 1
+        return said + FIGURE.format(picture(rows), 'Children of the two', 'kids.png'), seed + 1
 
 
 def _patch(shown, face):
     """Return the address of what a face changes in its photo on the screen."""
     pixels = whole_photo.change_photo([shown.small], [face])
     part = whole_photo.surroundings(shown.small.landmarks, pixels.shape)
-    return jpeg(pixels[part])
+    return picture(pixels[part], 'jpeg')
 
 
 def _file(shown, what, suffix, save):
@@ -176,16 +175,12 @@ def to_address(kind: str, save: typing.Callable[[typing.BinaryIO], None]) -> str
     return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
 
 
-def png(pixels: np.ndarray) -> str:
-    """Return uint8 pixels [H, W, 3] as the address of a picture."""
-    picture = Image.fromarray(pixels)
-    return to_address('png', lambda file: picture.save(file, 'png'))
+def picture(pixels: np.ndarray, kind: str = 'png') -> str:
+    """Return uint8 pixels [H, W, 3] as the address of a picture, 'png' or 'jpeg'.
 
-
-def jpeg(pixels: np.ndarray) -> str:
-    """The same, with a loss that can hardly be seen, and at a tenth of the size."""
-    picture = Image.fromarray(pixels)
-    return to_address('jpeg', lambda file: picture.save(file, 'jpeg', quality=90))
+    The latter has a tenth of the size, with a loss that can hardly be seen.
+    """
+    return to_address(kind, lambda file: Image.fromarray(pixels).save(file, kind, quality=90))
 
 
 def show_photo(shown: Shown, is_compared: bool) -> str:
@@ -209,30 +204,22 @@ def show_photo(shown: Shown, is_compared: bool) -> str:
         f'left:{columns.start / width:.3%};width:{(columns.stop - columns.start) / width:.3%};'
         f'top:{rows.start / height:.3%};height:{(rows.stop - rows.start) / height:.3%}'
     )
-    after = AFTER.format(place) + COMPARE if is_compared else ''
+    after = AFTER.format(place) if is_compared else ''
     several = len(frames) > 1
     hint = '<p class="hint">Click another face to change it.</p>' if several else ''
     return (
         f'<div class="photo" data-of="{id(shown)}" style="--shape:{width / height:.4f}">'
-        f'<img src="{jpeg(photo.pixels)}" alt="Your photo">{after}'
+        f'<img src="{picture(photo.pixels, "jpeg")}" alt="Your photo">{after}'
         f'{"".join(frames) if several else ""}</div>{hint}'
     )
 
 
 def show_crop(shown: Shown) -> str:
     """Return the HTML of the face as the model takes it."""
-    crop = png(ops.image_grid(shown.portrait.image[None]))
+    crop = picture(ops.image_grid(shown.portrait.image[None]))
     return (
         f'<figure class="crop"><img src="{crop}" alt="The face that the model takes">'
         '<img class="near" alt="The changed face">'
         'Left: the face as the model takes it. Right: the changed face.'
         '</figure>'
-    )
-
-
-def show_picture(address: str, caption: str, name: str) -> str:
-    """Return the HTML of a picture, with a button to save it as `name`."""
-    return (
-        f'<figure><img src="{address}" alt="{caption}">'
-        f'<figcaption>{caption} {SAVE.format(name)}</figcaption></figure>'
     )
