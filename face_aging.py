@@ -9,9 +9,9 @@ the authors' code, D_img a little and D_z not at all.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -75,11 +75,9 @@ class FaceAging(Config):
             self.G = self.generator()
             self.D_z = self.discriminator_z()
             self.D_img = self.discriminator_img()
-        self._compiled_E = tf.function(self._encode, autograph=False, reduce_retracing=True)
-        self._compiled_G = tf.function(
-            lambda *inputs: self.G([*inputs]), autograph=False, reduce_retracing=True
-        )
-        networks = self.E, self.G, self.D_z, self.D_img
+        compiled = functools.partial(tf.function, autograph=False, reduce_retracing=True)
+        self._compiled_E = compiled(lambda faces: self.E(pipeline.to_float(faces)))
+        self._compiled_G = compiled(lambda *inputs: self.G([*inputs]))
         self.trainable = [
             self.E.trainable_variables + self.G.trainable_variables,
             self.D_z.trainable_variables,
@@ -87,11 +85,11 @@ class FaceAging(Config):
         ]
         self.named_variables = {
             variable.path.replace('/kernel', '/w').replace('/bias', '/b'): variable
-            for network in networks
+            for network in (self.E, self.G, self.D_z, self.D_img)
             for variable in network.variables
         }
         self._make_optimizers()
-        self._drawn = self._checksum() if self.is_training else None
+        self._drawn = self.digest('') if self.is_training else None
         self.run = Run(WEIGHTS)
         self.weights_dir = None
         self._compile(learning_rate=0.0002, beta1=0.5, weights=WEIGHTS)
@@ -104,13 +102,6 @@ class FaceAging(Config):
             for optimizer, variables in zip(self.optimizers, self.trainable, strict=False):
                 optimizer.build(variables)
 
-    def _checksum(self) -> int:
-        """Return a checksum of the weights, by which it is seen whether they were set."""
-        checksum = 0
-        for variable in self.named_variables.values():
-            checksum = zlib.crc32(np.asarray(tf.convert_to_tensor(variable)), checksum)
-        return checksum
-
     # ------------------------------------------------------------------------------ networks
     def encoder(self) -> keras.Model:
         """E: image [B, S, S, C] in [-1, 1] -> z [B, num_z_channels] in (-1, 1)."""
@@ -119,7 +110,8 @@ class FaceAging(Config):
         for i in range(self.num_layers):  # 128 -> 64 -> 32 -> 16 -> 8 -> 4
             x = ops.conv2d(x, channels * 2**i, self.size_kernel, name=f'E_conv{i}')
             x = keras.ops.relu(x)
-        z = ops.fc(ops.flatten(x), self.num_z_channels, name='E_fc', dtype='float32')
+        x = keras.layers.Flatten()(x)
+        z = ops.fc(x, self.num_z_channels, name='E_fc', dtype='float32')
         return keras.Model(image, keras.ops.tanh(z), name='E')
 
     def generator(self) -> keras.Model:
@@ -151,7 +143,7 @@ class FaceAging(Config):
             x = ops.fc(x, channels, name=f'D_z_fc{i}', dtype='float32')
             x = ops.batch_norm(x, name=f'D_z_bn{i}')
             x = keras.ops.relu(x)
-        return keras.Model(z, ops.logit(x, name='D_z_fc3'), name='D_z')
+        return keras.Model(z, ops.fc(x, 1, name='D_z_fc3', dtype='float32'), name='D_z')
 
     def discriminator_img(self) -> keras.Model:
         """D_img: image, age, gender -> logit [B, 1], positive where the image seems real."""
@@ -165,8 +157,9 @@ class FaceAging(Config):
             if i == 0:
                 x = ops.concat_label(x, age)  # 16 + 10
                 x = ops.concat_label(x, gender, self.num_categories // 2)  # + 10
-        x = ops.lrelu(ops.fc(ops.flatten(x), 1024, name='D_img_fc1'))
-        return keras.Model([image, age, gender], ops.logit(x, name='D_img_fc2'), name='D_img')
+        x = ops.lrelu(ops.fc(keras.layers.Flatten()(x), 1024, name='D_img_fc1'))
+        logit = ops.fc(x, 1, name='D_img_fc2', dtype='float32')
+        return keras.Model([image, age, gender], logit, name='D_img')
 
     # ------------------------------------------------------------------------------ training
     def train_step(
@@ -286,8 +279,7 @@ class FaceAging(Config):
 
         Args:
             num_epochs: in all, those of the restored checkpoint included.
-            learning_rate: of Adam.
-            beta1: of Adam.
+            learning_rate, beta1: of Adam.
             decay_rate: of the learning rate, every second epoch; 1 for none.
             enable_shuffle: draw the order of the files anew before each epoch.
             use_trained_model: go on from the newest checkpoint of save_dir.
@@ -308,10 +300,9 @@ class FaceAging(Config):
         with savedir.running(self.save_dir, self.is_chief), lost:
             savedir.log(
                 f'Settings: {json.dumps(settings.from_model(self))}, {self.data_set}, '
-                f'num_epochs {num_epochs}, learning_rate {learning_rate}, beta1 {beta1}, '
-                f'decay_rate {decay_rate}, enable_shuffle {enable_shuffle}, '
-                f'use_trained_model {use_trained_model}, use_init_model {use_init_model}, '
-                f'weights {weights}, balance {balance}, is_pre_training {is_pre_training}'
+                f'{num_epochs=}, {learning_rate=}, {beta1=}, {decay_rate=}, {enable_shuffle=}, '
+                f'{use_trained_model=}, {use_init_model=}, {weights=}, {balance=}, '
+                f'{is_pre_training=}'
             )
             self._start(use_trained_model, use_init_model, weights)
             self.run = self.run.with_weights(weights, is_pre_training)
@@ -352,7 +343,7 @@ class FaceAging(Config):
             if is_given:
                 self._make_optimizers()
             elif self.run.is_fresh:
-                is_given = self._checksum() != self._drawn
+                is_given = self.digest('') != self._drawn
             else:
                 self._build()
             self.weights = tuple(weights)
@@ -422,9 +413,6 @@ class FaceAging(Config):
         They are uint8, or float32 in [-1, 1]. A title is that of a progress bar, None for no bar.
         """
         return pipeline.in_batches(self._compiled_E, faces, size_batch=size_batch, title=title)
-
-    def _encode(self, faces):
-        return self.E(pipeline.to_float(faces) if faces.dtype == tf.uint8 else faces)
 
     def generate(self, z, ages, genders, size_batch=GENERATED_AT_ONCE, title=None):
         """Return the faces of codes, float32 array [..., S, S, C] in [-1, 1].
@@ -545,9 +533,9 @@ class FaceAging(Config):
         savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {run.origin}, {run.describe(self.weights)}')
         return True
 
-    def digest(self) -> str:
-        """Return a SHA-256 of E's variables as they are now, see `init_model.digest`."""
-        own = (item for item in self.named_variables.items() if item[0].startswith('E_'))
+    def digest(self, prefix: str = 'E_') -> str:
+        """Return a SHA-256 of E's variables, or of those with another prefix, '' for all."""
+        own = (item for item in self.named_variables.items() if item[0].startswith(prefix))
         return init_model.digest({name: tf.convert_to_tensor(v) for name, v in own})
 
     def saved_variables(self) -> dict[str, keras.Variable]:

@@ -54,9 +54,7 @@ def conv2d(
 ) -> Tensor:
     """Convolve a map [B, H, W, C] into [B, ceil(H / stride), ceil(W / stride), num_channels]."""
     init = _initial(keras.initializers.TruncatedNormal)
-    return _Conv2D(
-        num_channels, size_kernel, stride, padding='same', kernel_initializer=init, name=name
-    )(x)
+    return _Conv2D(num_channels, size_kernel, stride, 'same', kernel_initializer=init, name=name)(x)
 
 
 def deconv2d(
@@ -72,15 +70,10 @@ def deconv2d(
     dtype is that of the computation; by default Keras' policy tells it.
     """
     init = _initial(keras.initializers.RandomNormal)
-    return _Conv2DTranspose(
-        num_channels,
-        size_kernel,
-        stride,
-        padding='same',
-        kernel_initializer=init,
-        name=name,
-        dtype=dtype,
-    )(x)
+    layer = _Conv2DTranspose(
+        num_channels, size_kernel, stride, 'same', kernel_initializer=init, name=name, dtype=dtype
+    )
+    return layer(x)
 
 
 def fc(x: Tensor, num_outputs: int, name: str | None = None, dtype: str | None = None) -> Tensor:
@@ -269,19 +262,9 @@ def fork(x: tf.Tensor, count: int) -> list[tf.Tensor]:
     return copies(x)
 
 
-def logit(x: Tensor, name: str | None = None) -> Tensor:
-    """Connect every input of [B, C] with a logit [B, 1], in float32."""
-    return fc(x, 1, name=name, dtype='float32')
-
-
 def lrelu(x: Tensor) -> Tensor:
     """max(x, LEAK * x)."""
     return keras.ops.leaky_relu(x, LEAK)
-
-
-def flatten(x: Tensor) -> Tensor:
-    """[B, ...] -> [B, product of the rest], rows first (NHWC)."""
-    return keras.layers.Flatten()(x)
 
 
 def concat_label(x: Tensor, label: Tensor, duplicate: int = 1) -> Tensor:

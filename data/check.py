@@ -56,13 +56,12 @@ def count_table(faces, age_upper):
 
 
 def describe(found, most):
-    """Return a paragraph for each finding, with at most `most` of its names, or all for None."""
-    lines = []
-    for title, names in found.items():
-        lines += ['', f'{len(names):,} {title}', *(f'    {name}' for name in names[:most])]
-        if most and len(names) > most:
-            lines.append(f'    ... and {len(names) - most:,} more')
-    return '\n'.join(lines[1:])
+    """Return a paragraph for each finding, with at most `most` of its names."""
+    paragraphs = [
+        [f'{len(names):,} {title}', *pipeline.first_of(names, most)]
+        for title, names in found.items()
+    ]
+    return '\n\n'.join('\n    '.join(lines) for lines in paragraphs)
 
 
 def choose_clean(faces, readable, copies):
@@ -121,7 +120,7 @@ def check(folder: str, args: argparse.Namespace) -> None:
         line = ' = '.join(files.name_in(folder, path) for path in copy)
         found[f'photos more than once, with {same}'].append(line)
     print('', count_table(faces, age_upper), '', sep='\n')
-    print(describe(found, None if args.full else pipeline.LISTED) or 'Nothing is odd.')
+    print(describe(found, total if args.full else pipeline.LISTED) or 'Nothing is odd.')
 
     labels.require_labels(folder, reading)
     readable = [path for path, wrong in seen.items() if UNREADABLE not in wrong]

@@ -70,9 +70,10 @@ def decode_faces(
             f'them: replace or remove them, such as {first}.'
         )
     if unreadable:
+        lines = first_of([f'{path!r}: {reason}' for path, reason in unreadable.items()], LISTED)
         warnings.warn(
-            f'{len(unreadable)} of {len(paths)} images are unreadable and left out:\n'
-            + describe(unreadable),
+            f'{len(unreadable)} of {len(paths)} images are unreadable and left out:\n\t  '
+            + '\n\t  '.join(lines),
             stacklevel=2,
         )
     kept = np.delete(np.arange(len(paths)), [*failures])
@@ -195,12 +196,10 @@ def load_data_set(
     return data, digest(folder, paths, ages, genders)
 
 
-def describe(unreadable):
-    """Return a line for each of the first unreadable pictures, from a dict of paths to reasons."""
-    lines = [f'\t  {path!r}: {reason}' for path, reason in [*unreadable.items()][:LISTED]]
-    if len(unreadable) > LISTED:
-        lines.append(f'\t  ... and {len(unreadable) - LISTED:,} more')
-    return '\n'.join(lines)
+def first_of(lines: list[str], most: int) -> list[str]:
+    """Return the first of many lines, at most so many, and one that counts the others."""
+    more = [f'... and {len(lines) - most:,} more'] if len(lines) > most else []
+    return [*lines[:most], *more]
 
 
 def _compact(faces, kept):
@@ -228,11 +227,11 @@ def batches(faces, ages, genders, order, size_batch):
         return faces[index], ages[index], genders[index]
 
     def gather(index):
-        face, age, gender = tf.numpy_function(load, [index], [tf.uint8, tf.float32, tf.float32])
-        face = tf.ensure_shape(face, [size_batch, *faces.shape[1:]])
-        age = tf.ensure_shape(age, [size_batch, ages.shape[1]])
-        gender = tf.ensure_shape(gender, [size_batch, genders.shape[1]])
-        return face, age, gender
+        batch = tf.numpy_function(load, [index], [tf.uint8, tf.float32, tf.float32])
+        return tuple(
+            tf.ensure_shape(values, [size_batch, *array.shape[1:]])
+            for values, array in zip(batch, (faces, ages, genders), strict=True)
+        )
 
     indices = tf.data.Dataset.from_tensor_slices(order).batch(size_batch, drop_remainder=True)
     return indices.map(gather, num_parallel_calls=limits.cpu_count()).prefetch(tf.data.AUTOTUNE)
@@ -252,8 +251,8 @@ def distributed_batches(strategy, faces, ages, genders, order, size_batch):
 
 
 def to_float(faces):
-    """Scale uint8 pixels to float32 in [-1, 1]."""
-    return tf.cast(faces, tf.float32) * 2 / 255 - 1
+    """Scale uint8 pixels to float32 in [-1, 1]; leave float32 as it is."""
+    return tf.cast(faces, tf.float32) * 2 / 255 - 1 if faces.dtype == tf.uint8 else faces
 
 
 def in_batches(function, *arrays, size_batch: int = 100, title: str | None = None):
