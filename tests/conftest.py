@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import signal
 
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # the tests are for a CPU
@@ -17,6 +18,7 @@ from PIL import Image
 
 from data import detector, labels
 from face_aging import FaceAging
+from init_model import pack
 from tests import draw_faces
 
 # Two devices, so that training can be spread over them.
@@ -30,6 +32,7 @@ TINY = {'size_image': 32, 'num_encoder_channels': 8, 'num_gen_channels': 64}
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'slow: takes minutes; runs only where -m asks for it')
+    config.addinivalue_line('filterwarnings', 'ignore:Even though the `tf.config')  # `eagerly`
 
 
 def pytest_collection_modifyitems(config, items):
@@ -156,6 +159,41 @@ def mark(path, faces, colour=10):
     Image.fromarray(pixels).save(path, 'png')
 
 
+@pytest.fixture(scope='session')
+def savedir(tmp_path_factory, drawn_faces):
+    """The save_dir of two epochs of two steps; not to be changed."""
+    folder = tmp_path_factory.mktemp('training') / 'save'
+    settings = {
+        **TINY,
+        'size_batch': 4,
+        'save_dir': str(folder),
+        'data_dir': str(drawn_faces.parent),
+        'dataset_name': drawn_faces.name,
+    }
+    tf.config.run_functions_eagerly(True)
+    FaceAging(**settings).train(2, use_init_model=False)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def packed_once(savedir, tmp_path_factory):
+    return pack_into(savedir, tmp_path_factory.mktemp('packed'))
+
+
+@pytest.fixture
+def packed(packed_once, tmp_path):
+    """A folder of packed weights, to be damaged at will."""
+    return shutil.copytree(packed_once, tmp_path / 'packed')
+
+
+def pack_into(savedir, out):
+    """Pack the checkpoint of a tiny model into a folder, which is returned."""
+    model = FaceAging(is_training=False, save_dir=str(savedir), **TINY)
+    assert model.load_checkpoint()
+    pack.pack(model, str(out))
+    return out
+
+
 @pytest.fixture
 def no_init_model(monkeypatch, tmp_path):
     monkeypatch.setattr('face_aging.INIT_MODEL', str(tmp_path / 'no_init_model'))
@@ -167,6 +205,17 @@ def eagerly():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
+def usual_precision():
+    yield
+    keras.config.set_dtype_policy('float32')
+
+
+@pytest.fixture
+def two_devices():
+    return tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
 
 
 @pytest.fixture

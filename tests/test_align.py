@@ -126,13 +126,9 @@ def test_keras_policy_does_not_reach_the_detector():
     pixels = np.asarray(paste(NAMES[0])[0])
     expected = detector.find_faces(pixels)
     detector._stage.cache_clear()
-    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy('mixed_bfloat16')
-    try:
-        np.testing.assert_array_equal(detector.find_faces(pixels), expected)
-        assert keras.config.dtype_policy().name == 'mixed_bfloat16'
-    finally:
-        keras.config.set_dtype_policy(policy)
+    np.testing.assert_array_equal(detector.find_faces(pixels), expected)
+    assert keras.config.dtype_policy().name == 'mixed_bfloat16'
 
 
 # ----------------------------------------------------------------------------- reading

@@ -16,11 +16,9 @@ from PIL import ExifTags, Image, ImageFile
 import init_model
 from data import console, files, pictures, pipeline, tables
 from tests import damage, draw_faces
+from tests.test_face_aging import assert_same, weights_of
 
-pytestmark = [
-    pytest.mark.usefixtures('no_init_model', 'eagerly'),
-    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
-]
+pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
 FACE = draw_faces.draw_face(25, 1, seed=0)
 FORMATS = {'JPEG': 'jpg', 'PNG': 'png', 'WEBP': 'webp', 'BMP': 'bmp', 'GIF': 'gif', 'TIFF': 'tif'}
 # What shells, patterns, formats and addresses treat in their own ways.
@@ -248,10 +246,6 @@ def test_lack_of_memory_is_no_damage_of_a_table_or_of_weights(tmp_path, monkeypa
 # -------------------------------------------------------------------- training and testing
 
 
-def weights_of(model):
-    return np.concatenate([v.numpy().ravel() for v in model.named_variables.values()])
-
-
 def test_training_is_that_of_the_readable_faces(tiny, faces, tmp_path, warned):
     model = tiny()
     model.train(num_epochs=1)
@@ -260,7 +254,7 @@ def test_training_is_that_of_the_readable_faces(tiny, faces, tmp_path, warned):
     (tmp_path / 'more' / '30_1_b.jpg').touch()
     other = tiny(dataset_name='more', save_dir=str(tmp_path / 'other'))
     other.train(num_epochs=1)
-    np.testing.assert_array_equal(weights_of(model), weights_of(other))
+    assert_same(weights_of(model), weights_of(other))
     named = [text for text in warned() if 'unreadable' in text]
     assert len(named) == 1 and '2 of 16' in named[0]
 
@@ -352,7 +346,7 @@ def test_a_few_damaged_pictures(tiny, tmp_path, warned, left_out):
     models = [tiny(cache=cache, save_dir=str(tmp_path / cache)) for cache in pipeline.CACHES]
     for model in models:
         model.train(num_epochs=1)
-    np.testing.assert_array_equal(*map(weights_of, models))
+    assert_same(*map(weights_of, models))
     tiny(is_training=False, save_dir=str(tmp_path / 'disk')).custom_test(str(tmp_path / 'faces'))
     assert left_out[0] == left_out[1] == left_out[2]
     assert_right(names, left_out[0])

@@ -191,13 +191,11 @@ def test_other_settings_are_named_and_nothing_loaded(tiny):
     ],
 )
 def test_another_precision_goes_on(tiny, before, after):
-    try:
-        keras.config.set_dtype_policy(before)
-        saved = tiny()
-        keras.config.set_dtype_policy(after)
-        model = tiny()
-    finally:
-        keras.config.set_dtype_policy('float32')
+    keras.config.set_dtype_policy(before)
+    saved = tiny()
+    keras.config.set_dtype_policy(after)
+    model = tiny()
+    keras.config.set_dtype_policy('float32')
     for variable in saved.optimizers[0].variables:
         if 'momentum' in variable.path:
             variable.assign(np.full(variable.shape, 0.5))

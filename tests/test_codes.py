@@ -19,17 +19,9 @@ from init_model import checkpoints, codes, pack
 from tests import draw_faces
 from tests.conftest import GOLDEN, TINY
 from tests.test_face_aging import assert_same, weights_of
-from tests.test_init_model import (  # noqa: F401, fixtures among them
-    edit_manifest,
-    packed,
-    packed_once,
-    savedir,
-)
+from tests.test_init_model import edit_manifest
 
-pytestmark = [
-    pytest.mark.usefixtures('no_init_model', 'eagerly'),
-    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
-]
+pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
 L, Z = 10, 50
 
 
@@ -162,7 +154,7 @@ def test_the_bundled_statistics_are_those_of_the_bundled_weights():
         read(folder)
 
 
-def test_with_packed_weights(packed):  # noqa: F811
+def test_with_packed_weights(packed):
     assert read(packed) is None
     names = {*contents(packed)}
     weights = init_model.load(str(packed))
@@ -240,7 +232,7 @@ def test_inside_a_checkpoint_as_earlier_versions_stored_them(checkpoint, tiny):
     assert_equal(read(checkpoint), some_codes(1))
 
 
-def test_the_authors_weights_beside_the_bundled_ones(tiny, packed):  # noqa: F811
+def test_the_authors_weights_beside_the_bundled_ones(tiny, packed):
     """Neither has the other's statistics."""
     store(packed, some_codes())
     before = contents(packed)
@@ -270,7 +262,7 @@ def test_a_training_that_goes_on_makes_them_anew(tiny, faces):
     assert_equal(codes.of(other), codes.of(model))
 
 
-def test_packing_takes_them_along(tiny, savedir, tmp_path):  # noqa: F811
+def test_packing_takes_them_along(tiny, savedir, tmp_path):
     shutil.copytree(savedir, tmp_path / 'save')
     model, out = tiny(is_training=False), str(tmp_path / 'out')
     assert model.load_checkpoint()
@@ -307,7 +299,7 @@ def test_an_age_shift_needs_them(vivid, state):
 
 
 @pytest.fixture
-def program(faces, packed, monkeypatch):  # noqa: F811
+def program(faces, packed, monkeypatch):
     """The program with a tiny model, on made-up faces, as a function of its words."""
     make = face_aging.FaceAging
     monkeypatch.setattr(face_aging, 'FaceAging', lambda **settings: make(**{**TINY, **settings}))
@@ -327,7 +319,7 @@ def test_the_program(vivid, faces, program, capsys):
         program('--dataset', 'nowhere')
 
 
-def test_the_program_writes_beside_the_bundled_weights_only_if_asked(tiny, program, packed):  # noqa: F811
+def test_the_program_writes_beside_the_bundled_weights_only_if_asked(tiny, program, packed):
     before = contents(packed)
     for words in ([], ['--savedir', 'mine']):
         with pytest.raises(SystemExit, match=r'There is no checkpoint in (save|mine)/checkpoint'):

@@ -37,18 +37,6 @@ np.savez(weights, **{name: value.numpy() for name, value in model.named_variable
 """
 
 
-@pytest.fixture
-def two_devices():
-    return tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
-
-
-@pytest.fixture
-def precision(request):
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy('float32')
-
-
 def batch(size=8):
     random = np.random.RandomState(0)
     image = random.uniform(-1, 1, [size, 32, 32, 3]).astype(np.float32)
@@ -69,9 +57,9 @@ def assert_alike(model, other, tolerance):
     ('precision', 'tolerance', 'tv_tolerance'),
     # In float16 the total variation is of differences as small as its steps: off by 0.6% on AVX2.
     [('float32', 2e-5, 2e-4), ('mixed_float16', 5e-4, 1e-2)],
-    indirect=['precision'],
 )
 def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance, tv_tolerance):
+    keras.config.set_dtype_policy(precision)
     golden, models = Golden('tiny32').variables, []
     for strategy in (None, two_devices):
         model = tiny(size_batch=8, strategy=strategy)

@@ -32,10 +32,7 @@ HISTOGRAMS = ('z', 'z_prior', 'D_z_logits', 'D_z_prior_logits', 'D_G_logits', 'D
 
 ROOT = os.path.dirname(os.path.abspath(face_aging.__file__))
 
-pytestmark = [
-    pytest.mark.usefixtures('no_init_model', 'eagerly'),
-    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
-]
+pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
 
 
 def weights_of(model):
@@ -328,10 +325,7 @@ def test_precisions_learn_alike(tiny, precision):
     curves = []
     for policy in ('float32', precision):
         keras.config.set_dtype_policy(policy)
-        try:
-            model = tiny()
-        finally:
-            keras.config.set_dtype_policy('float32')
+        model = tiny()
         assert model.G.get_layer('G_deconv1').compute_dtype == policy.removeprefix('mixed_')
         assert {v.dtype for v in model.named_variables.values()} == {'float32'}
         outputs = model.forward(image, age, gender, z_prior)

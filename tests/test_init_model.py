@@ -14,49 +14,10 @@ import face_aging
 import init_model
 from data import console
 from init_model import checkpoints, pack
-from tests.conftest import GOLDEN, TINY
+from tests.conftest import GOLDEN, TINY, pack_into
 from tests.test_face_aging import assert_same, weights_of
 
-pytestmark = [
-    pytest.mark.usefixtures('no_init_model', 'eagerly'),
-    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
-]
-
-
-@pytest.fixture(scope='module')
-def savedir(tmp_path_factory, drawn_faces):
-    """The save_dir of two epochs of two steps; not to be changed."""
-    folder = tmp_path_factory.mktemp('training') / 'save'
-    settings = {
-        **TINY,
-        'size_batch': 4,
-        'save_dir': str(folder),
-        'data_dir': str(drawn_faces.parent),
-        'dataset_name': drawn_faces.name,
-    }
-    tf.config.run_functions_eagerly(True)
-    face_aging.FaceAging(**settings).train(2, use_init_model=False)
-    return folder
-
-
-def pack_into(savedir, out):
-    """Pack the checkpoint of a tiny model; return the manifest."""
-    model = face_aging.FaceAging(is_training=False, save_dir=str(savedir), **TINY)
-    assert model.load_checkpoint()
-    return pack.pack(model, str(out))
-
-
-@pytest.fixture(scope='module')
-def packed_once(savedir, tmp_path_factory):
-    out = tmp_path_factory.mktemp('packed')
-    pack_into(savedir, out)
-    return out
-
-
-@pytest.fixture
-def packed(packed_once, tmp_path):
-    """A folder of packed weights, to be damaged at will."""
-    return shutil.copytree(packed_once, tmp_path / 'packed')
+pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
 
 
 def checkpoint_of(savedir):

@@ -11,7 +11,6 @@ import tensorflow as tf
 import face_aging
 import ops
 from data import devices, files, labels, pipeline
-from tests.test_distribution import two_devices  # noqa: F401
 
 PRECISIONS = 'mixed_bfloat16', 'mixed_float16'
 COUNT = 24  # made-up faces on each device: D_z's gradients hang on the few that it takes long over
@@ -25,12 +24,6 @@ LAYERS = {
     'conv2d to an odd map': (lambda x: ops.conv2d(x, 4), (400, 2, 2, 3)),
     'fc': (lambda x: ops.fc(x, 4), (600, 7)),
 }
-
-
-@pytest.fixture(autouse=True)
-def usual_precision():
-    yield
-    keras.config.set_dtype_policy('float32')
 
 
 @pytest.mark.parametrize('is_emulated', [True, False])
@@ -97,7 +90,7 @@ def gradients(precision, strategy=None):
 @pytest.mark.slow
 @pytest.mark.parametrize('replicas', [1, 2])
 @pytest.mark.parametrize('precision', PRECISIONS)
-def test_gradients_are_those_of_float32(precision, replicas, two_devices):  # noqa: F811
+def test_gradients_are_those_of_float32(precision, replicas, two_devices):
     """All of them, at full size: each points to the same side and is of the same length."""
     strategy = two_devices if replicas == 2 else None
     exact = gradients('float32', strategy)

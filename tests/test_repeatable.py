@@ -1,10 +1,9 @@
 """A training step gives the same bits each time, at any size and with all losses in use."""
 
+import keras
 import numpy as np
 import pytest
 from tensorflow.python.eager import context
-
-from tests.test_distribution import precision  # noqa: F401
 
 
 def batch(size, size_image):
@@ -30,10 +29,10 @@ def sums(graphs):
         ('float32', (1e-4, 0.1, 0.1)),
         ('mixed_bfloat16', (1e-4, 0.1, 0.1)),
     ],
-    indirect=['precision'],
 )
-def test_no_sum_whose_order_may_change(tiny, precision, weights):  # noqa: F811
+def test_no_sum_whose_order_may_change(tiny, precision, weights):
     """TensorFlow adds more than two tensors in an order that depends on timing, see `ops.fork`."""
+    keras.config.set_dtype_policy(precision)
     model = tiny()
     model._compile(0.0002, 0.5, weights)
     context.context().enable_run_metadata()
