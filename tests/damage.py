@@ -1,13 +1,8 @@
-"""Make damaged pictures: python -m tests.damage FOLDER COUNT.
-
-Each is a drawn face that was cut, flipped, renamed or inflated by one of `KINDS`, in turn; the seed
-decides all.
-"""
+"""Damaged pictures: drawn faces that were cut, flipped, renamed or inflated; a seed decides all."""
 
 import io
 import os
 import struct
-import sys
 import zlib
 
 import numpy as np
@@ -68,18 +63,24 @@ def deep(face, random):
     return encode(Image.fromarray(pixels), 'PNG')
 
 
+def claim(data, width, height):
+    """Write another size into the header of a PNG or BMP, in place."""
+    if data[:2] == b'BM':
+        data[18:26] = struct.pack('<II', width, height)
+    else:
+        data[16:24] = struct.pack('>II', width, height)
+        data[29:33] = struct.pack('>I', zlib.crc32(data[12:29]))
+
+
 def bomb(face, random):
     """A few bytes, or some hundred thousand, that claim to be a huge picture."""
     width, height = random.choice(HUGE, 2)
     data = encode(face, random.choice(FORMATS))
-    if data[:4] == b'\x89PNG':
-        data[16:24] = struct.pack('>II', width, height)
-        data[29:33] = struct.pack('>I', zlib.crc32(data[12:29]))
+    if data[:2] in (b'\x89P', b'BM'):
+        claim(data, width, height)
     elif data[:2] == b'\xff\xd8':
         start = data.index(b'\xff\xc0')
         data[start + 5 : start + 9] = struct.pack('>HH', height, width)
-    elif data[:2] == b'BM':
-        data[18:26] = struct.pack('<ii', width, height)
     elif data[:4] == b'RIFF':
         data[26:30] = b'\xff\x3f\xff\x3f'  # 16,383 each, WEBP's most
     elif data[:4] == b'II*\0':
@@ -100,11 +101,7 @@ def odd_header(face, random):
     """No pixels, or a side that is none."""
     width, height = random.choice([0, 2**32 - 1]), random.choice([0, 1, 2**31 - 1])
     data = encode(face, random.choice(['PNG', 'BMP']))
-    if data[:2] == b'BM':
-        data[18:26] = struct.pack('<II', width, height)
-    else:
-        data[16:24] = struct.pack('>II', width, height)
-        data[29:33] = struct.pack('>I', zlib.crc32(data[12:29]))
+    claim(data, width, height)
     return data
 
 
@@ -135,16 +132,11 @@ ENOUGH_TO_TRAIN = (*KINDS, *('whole',) * 6)
 
 
 def kind_of(name):
-    """Return the kind that a picture's name tells."""
     return os.path.basename(name).split('_', 2)[2].split('.')[0].rstrip('0123456789')
 
 
 def make_damaged(folder, count, seed=0, kinds=ENOUGH_TO_TRAIN):
-    """Write `count` pictures, of the kinds in turn, with labels and kind in the names.
-
-    Returns:
-        list of the names.
-    """
+    """Write `count` pictures, of the kinds in turn, with labels and kind in the names, a list."""
     random = np.random.RandomState(seed)
     faces = [draw_faces.draw_face(draw_faces.CENTRES[i], 0, seed=i) for i in range(10)]
     os.makedirs(folder, exist_ok=True)
@@ -157,7 +149,3 @@ def make_damaged(folder, count, seed=0, kinds=ENOUGH_TO_TRAIN):
         with open(os.path.join(folder, names[-1]), 'wb') as file:
             file.write(data)
     return names
-
-
-if __name__ == '__main__':
-    make_damaged(sys.argv[1], int(sys.argv[2]))

@@ -1,11 +1,10 @@
-"""Draw made-up faces: python -m tests.draw_faces FOLDER COUNT.
+"""Draw made-up faces.
 
 Simple shapes, but with what CAAE has to learn: an age (size of the head, wrinkles, colour of the
 hair) and a gender (length of the hair, beard), apart from a person's own skin, eyes and light.
 """
 
 import os
-import sys
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -64,7 +63,3 @@ def draw_data_set(folder, count, suffix='.jpg'):
         names.append(f'{age}_{gender}_drawn{i:03d}{suffix}')
         draw_face(age, gender, seed=i).save(os.path.join(folder, names[-1]))
     return names
-
-
-if __name__ == '__main__':
-    draw_data_set(sys.argv[1], int(sys.argv[2]))
