@@ -42,6 +42,15 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in slow]
 
 
+def random_batch(count, size_image=32, seed=0):
+    """Return image, age, gender and z_prior for a training step of so many faces, float32."""
+    random = np.random.RandomState(seed)
+    image = random.uniform(-1, 1, (count, size_image, size_image, 3)).astype(np.float32)
+    age = labels.one_hot(random.randint(0, 10, count), 10)
+    gender = labels.one_hot(random.randint(0, 2, count), 2)
+    return image, age, gender, random.uniform(-1, 1, (count, 50)).astype(np.float32)
+
+
 class Golden:
     """Numbers that the original computed, and the weights and inputs behind them."""
 
@@ -53,13 +62,8 @@ class Golden:
             name: (random.normal(size=shape) * 0.05).astype(np.float32)
             for name, shape in self.settings['variables'].items()
         }
-        random = np.random.RandomState(self.settings['seed'] + 1)
-        count, size = self.settings['size_batch'], self.settings['size_image']
-        image = random.uniform(-1, 1, (count, size, size, 3)).astype(np.float32)
-        age = labels.one_hot(random.randint(0, 10, count), 10)
-        gender = labels.one_hot(random.randint(0, 2, count), 2)
-        z_prior = random.uniform(-1, 1, (count, 50)).astype(np.float32)
-        self.inputs = tuple(map(tf.constant, (image, age, gender, z_prior)))
+        sizes = self.settings['size_batch'], self.settings['size_image']
+        self.inputs = [*map(tf.constant, random_batch(*sizes, self.settings['seed'] + 1))]
 
     def model(self):
         sizes = ('size_image', 'size_batch', 'num_encoder_channels', 'num_gen_channels')

@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 
 import ops
-from data import console, devices, labels
-from tests.conftest import GOLDEN, Golden
+from data import console, devices
+from tests.conftest import GOLDEN, Golden, random_batch
 
 ROOT = pathlib.Path(ops.__file__).parent
 CLUSTER = {'cluster': {'worker': ['a:1', 'b:1']}, 'task': {'type': 'worker', 'index': 1}}
@@ -35,14 +35,6 @@ except InputError as error:
     sys.exit(str(error))
 np.savez(weights, **{name: value.numpy() for name, value in model.named_variables.items()})
 """
-
-
-def batch(size=8):
-    random = np.random.RandomState(0)
-    image = random.uniform(-1, 1, [size, 32, 32, 3]).astype(np.float32)
-    age = labels.one_hot(random.randint(0, 10, size), 10)
-    gender = labels.one_hot(random.randint(0, 2, size), 2)
-    return image, age, gender, random.uniform(-1, 1, [size, 50]).astype(np.float32)
 
 
 def assert_alike(model, other, tolerance):
@@ -66,7 +58,7 @@ def test_two_devices_learn_what_one_does(tiny, two_devices, precision, tolerance
         model.weights = (0, 0, 0)
         for name, value in golden.items():
             model.named_variables[name].assign(value)
-        shares = [devices.share(model.strategy, value) for value in batch()]
+        shares = [devices.share(model.strategy, value) for value in random_batch(8)]
         model.curve = [model.train_step(*shares) for _ in range(3)]
         models.append(model)
     alone, spread = models

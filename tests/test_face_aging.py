@@ -17,7 +17,7 @@ import face_aging
 import ops
 from data import console, files, labels, pictures, pipeline
 from init_model import loop
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, random_batch
 
 SCALARS = (
     'EG_loss',
@@ -77,21 +77,14 @@ np.savez(sys.argv[2] + '/results.npz', **results)
 
 def test_networks_open_again_as_files_of_keras(tiny, tmp_path):
     """In another process, which imports ops alone, with the same numbers."""
-    model, random = tiny(), np.random.RandomState(0)
-    inputs = {
-        'x': random.uniform(-1, 1, [3, 32, 32, 3]).astype(np.float32),
-        'z': random.uniform(-1, 1, [3, 50]).astype(np.float32),
-        'age': labels.one_hot([0, 4, 9], 10),
-        'gender': labels.one_hot([0, 1, 0], 2),
-    }
-    np.savez(tmp_path / 'inputs.npz', **inputs)
+    model, (x, age, gender, z) = tiny(), random_batch(3)
+    np.savez(tmp_path / 'inputs.npz', x=x, z=z, age=age, gender=gender)
     for name in ('E', 'G', 'D_z', 'D_img'):
         getattr(model, name).save(tmp_path / f'{name}.keras')
     words = [sys.executable, '-c', KERAS, tmp_path / 'inputs.npz', tmp_path]
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     found = np.load(tmp_path / 'results.npz')
-    x, z, age, gender = inputs.values()
     np.testing.assert_array_equal(found['E'], model.E(x))
     np.testing.assert_array_equal(found['G'], model.G([z, age, gender]))
     np.testing.assert_array_equal(found['D_z'], model.D_z(z))
@@ -251,13 +244,10 @@ def test_no_step_waits_for_another(tiny, faces, monkeypatch):
 
 
 def test_faces_may_be_bytes(tiny):
-    random = np.random.RandomState(0)
-    faces = random.randint(0, 256, [4, 32, 32, 3], np.uint8)
-    age, gender = labels.one_hot([0, 3, 5, 9], 10), labels.one_hot([0, 1, 0, 1], 2)
-    z_prior = random.uniform(-1, 1, [4, 50]).astype(np.float32)
+    image, *rest = random_batch(4)
+    faces = (127 * image + 128).astype(np.uint8)
     losses = [
-        tiny().train_step(image, age, gender, z_prior)
-        for image in (faces, faces.astype(np.float32) * 2 / 255 - 1)
+        tiny().train_step(image, *rest) for image in (faces, faces.astype(np.float32) * 2 / 255 - 1)
     ]
     for name, value in losses[0].items():
         np.testing.assert_allclose(value, losses[1][name], rtol=1e-5)
@@ -318,19 +308,15 @@ def test_checkpoints_each_fifth_epoch_and_the_newest_two(tiny, faces, monkeypatc
 
 @pytest.mark.parametrize('precision', ['mixed_bfloat16', 'mixed_float16'])
 def test_precisions_learn_alike(tiny, precision):
-    random = np.random.RandomState(0)
-    image = random.uniform(-1, 1, [14, 32, 32, 3]).astype(np.float32)
-    age, gender = labels.one_hot(np.arange(14) % 10, 10), labels.one_hot(np.arange(14) % 2, 2)
-    z_prior = random.uniform(-1, 1, [14, 50]).astype(np.float32)
-    curves = []
+    curves, batch = [], random_batch(14)
     for policy in ('float32', precision):
         keras.config.set_dtype_policy(policy)
         model = tiny()
         assert model.G.get_layer('G_deconv1').compute_dtype == policy.removeprefix('mixed_')
         assert {v.dtype for v in model.named_variables.values()} == {'float32'}
-        outputs = model.forward(image, age, gender, z_prior)
+        outputs = model.forward(*batch)
         assert {output.dtype for output in outputs.values()} == {tf.float32}
-        steps = [model.train_step(image, age, gender, z_prior) for _ in range(3)]
+        steps = [model.train_step(*batch) for _ in range(3)]
         curves.append([[step['EG_loss'], step['D_z_loss_prior']] for step in steps])
     np.testing.assert_allclose(*curves, rtol=0.02)
     assert curves[0][-1][1] < curves[0][0][1]

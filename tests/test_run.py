@@ -10,7 +10,7 @@ import face_aging
 from data import pipeline
 from init_model import checkpoints
 from init_model.run import Run
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, random_batch
 from tests.test_face_aging import assert_same, weights_of
 
 pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
@@ -138,8 +138,7 @@ def test_given_weights_are_trained(tiny, faces, tmp_path, monkeypatch, give, use
     monkeypatch.setattr(face_aging, 'INIT_MODEL', str(tmp_path / 'other' / 'checkpoint'))
     model = tiny(size_batch=7)
     if give is give_by_checkpoint:  # of a model that has learnt something already
-        arrays = (np.ones([7, *size], np.float32) for size in ([32, 32, 3], [10], [2], [50]))
-        model.train_step(*arrays)
+        model.train_step(*random_batch(7))
     give(model)
     given = weights_of(model)
     model.train(num_epochs=1, learning_rate=0, use_trained_model=use_trained_model)
