@@ -170,7 +170,7 @@ def _train(model):
             weights=weights,
         )
         if model.is_chief:
-            codes.complete(model, model.data_set, FLAGS.labels)
+            codes.complete(model)
             test = _call('python', sys.argv[0], '--is_train', 'False', '--testdir', FACES)
             console.say(
                 f'\n\tDone! {FLAGS.savedir}/{savedir.CHECKPOINT} has the trained networks. '

@@ -72,19 +72,16 @@ def read_newest(folder: str, names: Iterable[str] = ()) -> Checkpoint:
     """Read the newest undamaged checkpoint of a folder, see `find`; warn of damaged ones."""
     names_listed = listed(folder)
     for name in names_listed:
-        prefix = os.path.join(folder, name)
         try:
-            values, state = read(prefix, names)
+            return read(os.path.join(folder, name), names)
         except InputError as error:
             if name == names_listed[-1]:
                 raise
             warnings.warn(f'{error} The one before it is used.', stacklevel=2)
-        else:
-            return Checkpoint(prefix, values, state.get('settings', state), state)
 
 
-def read(prefix: str, names: Iterable[str]) -> tuple[dict, dict]:
-    """Return tensors of a checkpoint, and the state of its run or {}; see `find`."""
+def read(prefix: str, names: Iterable[str]) -> Checkpoint:
+    """Read one checkpoint, with the tensors of these names that it has; errors as of `find`."""
     try:
         for path in glob.glob(f'{glob.escape(prefix)}.*'):
             with open(path, 'rb'):  # raises what TensorFlow's reader does not tell from damage
@@ -102,7 +99,7 @@ def read(prefix: str, names: Iterable[str]) -> tuple[dict, dict]:
             f'The checkpoint {prefix} cannot be read ({first_line(error)}): restore '
             f'a copy, or name another one in {os.path.dirname(prefix)}/checkpoint.'
         ) from error
-    return values, state
+    return Checkpoint(prefix, values, state.get('settings', state), state)
 
 
 def listed(folder: str) -> list[str]:

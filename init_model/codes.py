@@ -159,7 +159,7 @@ def store(model, codes: Codes) -> None:
         np.savez(file, **arrays)
 
 
-def complete(model, data_set: str, reader: str | None = None) -> None:
+def complete(model) -> None:
     """Store the `Codes` of a finished training beside its checkpoint; say why if that fails."""
     if not model.run.is_current:
         return
@@ -167,7 +167,7 @@ def complete(model, data_set: str, reader: str | None = None) -> None:
         if of(model):
             return
     try:
-        store(model, measure_data_set(model, data_set, reader))
+        store(model, measure_data_set(model, model.data_set, model.reader))
     except (InputError, OSError, tf.errors.OpError) as error:
         makes = command(model.weights_dir)
         savedir.say_and_log(f'\tNo statistics of codes ({first_line(error)}): {makes} makes them.')

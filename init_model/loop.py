@@ -173,7 +173,7 @@ class TrainingLoop:
     def _save_or_stop(self, is_due=False):
         """Save a checkpoint if it is due; if a signal was received, save one and raise Stopped."""
         model, step = self.model, self._run.step
-        is_due = is_due or step % model.checkpoint_steps == 0
+        is_due = is_due or step % (model.checkpoint_steps or math.inf) == 0
         if is_due:
             self._save()
         if devices.on_any_worker(model.strategy, self._received):

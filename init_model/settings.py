@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import warnings
 
@@ -47,7 +46,7 @@ class Config:
     xla: bool | None = None  # compile the gradients by XLA; by default on a GPU only
     cache: str | None = None  # where decoded faces are kept, see pipeline.decode_faces
     summary_steps: int = 1  # steps from one point of the summaries to the next
-    checkpoint_steps: float | None = None  # steps between checkpoints, besides those of the epochs
+    checkpoint_steps: int | None = None  # steps between checkpoints, besides those of the epochs
     strategy: tf.distribute.Strategy | None = None  # over which devices; default: all there are
 
     def __post_init__(self) -> None:
@@ -56,8 +55,6 @@ class Config:
             self.num_categories = len(self.age_upper) + 1
         if self.xla is None:
             self.xla = bool(tf.config.list_physical_devices('GPU'))
-        if self.checkpoint_steps is None:
-            self.checkpoint_steps = math.inf
 
     @property
     def data_set(self) -> str:

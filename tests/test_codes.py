@@ -248,17 +248,18 @@ def test_a_training_that_goes_on_makes_them_anew(tiny, faces):
     model = tiny()
     assert codes.of(model) is None  # fresh weights have no folder
     model.train(1, use_init_model=False)
-    codes.complete(model, str(faces))
+    codes.complete(model)
     first = codes.of(model)
     assert first.count.sum() == len(labels.list_faces(str(faces), hold_out=True)[0])
     model.train(2)
     with pytest.raises(codes.OtherWeightsError):
         codes.of(model)
-    codes.complete(model, str(faces))
+    codes.complete(model)
     assert not np.array_equal(codes.of(model).mean, first.mean)
     other = tiny()
     other.train(2)  # is finished
-    codes.complete(other, str(faces / 'nowhere'))  # has nothing to do
+    other.dataset_name = 'nowhere'
+    codes.complete(other)  # has nothing to do
     assert_equal(codes.of(other), codes.of(model))
 
 
