@@ -154,12 +154,11 @@ class Parser(argparse.ArgumentParser):
         sys.exit(f'\n\t{message}: see --help.')
 
 
-def add_model(parser: argparse.ArgumentParser, default: str | None = 'save'):
-    """Add --age_groups and --savedir, of which the default None means the bundled weights."""
-    text = 'folder with the checkpoint of a training; by default '
-    text += 'save, or without a checkpoint in it ' if default else ''
-    text += 'the bundled weights in init_model'
-    parser.add_argument('--savedir', type=path, default=default, help=text)
+def add_model(parser: argparse.ArgumentParser):
+    """Add --age_groups and --savedir."""
+    text = 'folder with the checkpoint of a training; by default save, or without a checkpoint in '
+    text += 'it the bundled weights in init_model'
+    parser.add_argument('--savedir', type=path, default='save', help=text)
     add_age_groups(parser)
 
 
