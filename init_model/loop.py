@@ -45,8 +45,7 @@ class TrainingLoop:
         self._count = self._run.order.num_batches  # of an epoch
         faces, ages, genders = self.data
         shown = self._run.order.samples
-        images = faces[shown]
-        self._samples = pipeline.to_float(images), ages[shown], genders[shown]
+        self._samples = pipeline.to_float(faces[shown]), ages[shown], genders[shown]
         self._write_point = tf.function(write_point, autograph=False)
         self._pending = []  # steps whose losses a GPU may still be computing
 

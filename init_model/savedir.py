@@ -145,26 +145,20 @@ def signals():
 
     SIGHUP stays ignored under `nohup`.
     """
-    received, usual = [], {}
+    received = []
+    with contextlib.ExitStack() as usual:
 
-    def record(number, _):
-        received.append(number)
-        restore()
-        with contextlib.suppress(OSError):  # Ctrl-C also ends the reader of the output
-            os.write(2, STOPPING)  # print() may be what was interrupted
+        def record(number, _):
+            received.append(number)
+            usual.close()
+            with contextlib.suppress(OSError):  # Ctrl-C also ends the reader of the output
+                os.write(2, STOPPING)  # print() may be what was interrupted
 
-    def restore():
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
-        for number in SIGNALS:
-            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
-                usual[number] = signal.signal(number, record)
-    try:
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            for number in SIGNALS:
+                if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                    usual.callback(signal.signal, number, signal.signal(number, record))
         yield received
-    finally:
-        restore()
 
 
 def make_ready(folder: str, run: Run, size: int) -> None:
