@@ -200,8 +200,7 @@ class FaceAging(Config):
         These are what `losses` and `forward` return, and three lists of gradients, of `trainable`
         (in float16 they are scaled, which the optimizers undo).
         """
-        if image.dtype == tf.uint8:
-            image = pipeline.to_float(image)
+        image = pipeline.to_float(image)
         with tf.GradientTape(persistent=True) as tape:
             outputs = self.forward(image, age, gender, z_prior)
             loss = losses(image, outputs)
@@ -414,7 +413,7 @@ class FaceAging(Config):
         """
         return pipeline.in_batches(self._compiled_E, faces, size_batch=size_batch, title=title)
 
-    def generate(self, z, ages, genders, size_batch=GENERATED_AT_ONCE, title=None):
+    def generate(self, z, ages, genders, size_batch=GENERATED_AT_ONCE):
         """Return the faces of codes, float32 array [..., S, S, C] in [-1, 1].
 
         The labels are [..., num_categories] and [..., 2]; NumPy broadcasts the three.
@@ -422,7 +421,7 @@ class FaceAging(Config):
         inputs = [np.asarray(x, np.float32) for x in (z, ages, genders)]
         shape = np.broadcast_shapes(*(x.shape[:-1] for x in inputs))
         rows = [np.broadcast_to(x, [*shape, x.shape[-1]]).reshape(-1, x.shape[-1]) for x in inputs]
-        faces = pipeline.in_batches(self._compiled_G, *rows, size_batch=size_batch, title=title)
+        faces = pipeline.in_batches(self._compiled_G, *rows, size_batch=size_batch)
         return faces.reshape(*shape, *faces.shape[1:])
 
     def custom_test(self, testing_samples_dir: str | os.PathLike):
@@ -431,9 +430,7 @@ class FaceAging(Config):
         The grids are test_as_male.png and test_as_female.png, the inputs test_input.png; from the
         21st face on they go on in test_as_male_2.png and so on. The newest checkpoint is restored
         first, unless this model was trained or restored before. A warning names pictures in which
-        the face does not lie as in UTKFace.
-
-        They are in a folder, or in one picture.
+        the face does not lie as in UTKFace. They are in a folder, or in one picture.
 
         Raises:
             InputError: no readable face, or no trained model; nothing is written then.

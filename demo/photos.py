@@ -74,20 +74,23 @@ class Writer:
                 continue
             os.makedirs(self.out, exist_ok=True)
             count = len(photo.landmarks)
-            people, shown, drawings = [], [], []
+            people, shown, written = [], [], []
             for index in range(count):
                 number = f'_{index + 1:0{len(str(count))}}' if count > 1 else ''
                 own_name = files.unique_name(name + number, self.taken)
                 people.append(portraits.portray(self.method, photo, index, path, self.args.age))
-                shown.append(self._show_ages(people[-1]))
-                drawings.append([*self._strips(people[-1], shown[-1], own_name)])
-                if not self.args.everyone:
-                    drawings[-1] += self._photos(people[-1:], shown[-1:], own_name)
-                yield drawings[-1]
-            together = [*self._photos(people, shown, name)] if self.args.everyone else []
+                faces = self._show_ages(people[-1])
+                drawings = [*self._strips(people[-1], faces, own_name)]
+                if self.args.everyone:
+                    shown.append(faces)
+                else:
+                    drawings += self._photos(people[-1:], [faces], own_name)
+                written.append([drawing[0] for drawing in drawings])
+                yield drawings
+            together = [*self._photos(people, shown, name)] if shown else []
             yield together
-            for portrait, own in zip(people, drawings, strict=True):
-                self._add_row(path, portrait, [drawing[0] for drawing in own + together])
+            for portrait, names in zip(people, written, strict=True):
+                self._add_row(path, portrait, names + [drawing[0] for drawing in together])
 
     def _show_ages(self, portrait):
         """Show a face at all ages that are asked for: a dict from years to [M, N, S, S, C]."""
