@@ -29,7 +29,6 @@ from init_model.settings import SAVE_DIR, Config
 
 INIT_MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'init_model')
 WEIGHTS = (0.0001, 0, 0)  # of the losses: w0, w1, w2; the default of the authors' code
-GENERATED_AT_ONCE = 25  # faces; fewer run slower, 50 take 0.3 GiB more to run 3% faster
 PAGE_COLUMNS = 20  # faces on one test grid: 2560 pixels wide at 128 a face
 COMPARED = 2  # faces that tell how far those in 16 bits are from those in float32
 Array = np.ndarray | tf.Tensor
@@ -406,14 +405,14 @@ class FaceAging(Config):
             ages = labels.one_hot(np.arange(self.num_categories), self.num_categories)
         return self.generate(z, ages[:, None], gender)
 
-    def encode(self, faces, size_batch=GENERATED_AT_ONCE, title=None):
+    def encode(self, faces, title=None):
         """Return the codes, float32 array [N, num_z_channels], of faces [N, S, S, C].
 
         They are uint8, or float32 in [-1, 1]. A title is that of a progress bar, None for no bar.
         """
-        return pipeline.in_batches(self._compiled_E, faces, size_batch=size_batch, title=title)
+        return pipeline.in_batches(self._compiled_E, faces, title=title)
 
-    def generate(self, z, ages, genders, size_batch=GENERATED_AT_ONCE):
+    def generate(self, z, ages, genders):
         """Return the faces of codes, float32 array [..., S, S, C] in [-1, 1].
 
         The labels are [..., num_categories] and [..., 2]; NumPy broadcasts the three.
@@ -421,7 +420,7 @@ class FaceAging(Config):
         inputs = [np.asarray(x, np.float32) for x in (z, ages, genders)]
         shape = np.broadcast_shapes(*(x.shape[:-1] for x in inputs))
         rows = [np.broadcast_to(x, [*shape, x.shape[-1]]).reshape(-1, x.shape[-1]) for x in inputs]
-        faces = pipeline.in_batches(self._compiled_G, *rows, size_batch=size_batch)
+        faces = pipeline.in_batches(self._compiled_G, *rows)
         return faces.reshape(*shape, *faces.shape[1:])
 
     def custom_test(self, testing_samples_dir: str | os.PathLike):

@@ -179,20 +179,21 @@ PATIENCE = 60  # seconds, for what takes none
 
 
 @pytest.mark.parametrize('size_batch', [1, 2, 4, 5, 100])
-def test_a_function_is_run_batch_by_batch(size_batch, capsys):
+def test_a_function_is_run_batch_by_batch(size_batch, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, 'AT_ONCE', size_batch)
     seen, rows, more = [], np.arange(10).reshape(5, 2), np.arange(5)
 
     def both(one, other):
         seen.append(len(one))
         return one + other[:, None], -other
 
-    summed, less = pipeline.in_batches(both, rows, more, size_batch=size_batch)
+    summed, less = pipeline.in_batches(both, rows, more)
     np.testing.assert_array_equal(summed, rows + more[:, None])
     np.testing.assert_array_equal(less, -more)
     assert sum(seen) == 5 and max(seen) <= size_batch and len(seen) == -(-5 // size_batch)
     assert max(seen) - min(seen) <= 1  # no part is much smaller than the others
     assert capsys.readouterr().err == ''
-    alone = pipeline.in_batches(lambda x: x, rows, size_batch=size_batch, title='Doing')
+    alone = pipeline.in_batches(lambda x: x, rows, title='Doing')
     np.testing.assert_array_equal(alone, rows)
     assert 'Doing: 100%, 5/5' in capsys.readouterr().err
 

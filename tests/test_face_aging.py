@@ -365,15 +365,16 @@ def test_many_faces_become_pages(trained, faces, monkeypatch, columns, pages, la
     assert Image.open(f'{folder}/test_input{pages[-1]}.png').size == (last * 32, 320)
 
 
-def test_faces_are_encoded_and_generated_in_batches(vivid):
+def test_faces_are_encoded_and_generated_in_batches(vivid, monkeypatch):
     """Bytes as floats; codes, ages and genders as NumPy broadcasts them."""
+    monkeypatch.setattr(pipeline, 'AT_ONCE', 2)
     model = vivid()
     faces = np.random.RandomState(0).randint(0, 256, [3, 32, 32, 3]).astype(np.uint8)
-    z = model.encode(faces, size_batch=2)
+    z = model.encode(faces)
     np.testing.assert_allclose(z, model.E(pipeline.to_float(faces)), atol=1e-6)
-    np.testing.assert_array_equal(z, model.encode(pipeline.to_float(faces).numpy(), size_batch=2))
+    np.testing.assert_array_equal(z, model.encode(pipeline.to_float(faces).numpy()))
     ages, genders = labels.one_hot([0, 5, 9, 2], 10), labels.one_hot([0, 1], 2)
-    made = model.generate(z, ages[:, None, None], genders[:, None], size_batch=5)
+    made = model.generate(z, ages[:, None, None], genders[:, None])
     assert made.shape == (4, 2, 3, 32, 32, 3)
     for i, k, n in np.ndindex(4, 2, 3):
         own = model.G([z[n : n + 1], ages[i : i + 1], genders[k : k + 1]])
