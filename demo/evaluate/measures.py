@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import stats
 from scipy.spatial.distance import cdist
 
+from data import pipeline
 from data.console import InputError, Progress
 from demo.likeness import LUMINANCE
 
@@ -171,7 +172,8 @@ def detail(aged: np.ndarray, inputs: np.ndarray, real: np.ndarray, groups: np.nd
     """Compare generated faces, uint8 [N, L, S, S, C], with their inputs, [N, S, S, C], and with
     real faces, [R, S, S, C], of the target's age group: medians over people.
     """
-    photo, energy = luminance(inputs), band_energy(luminance(real))
+    photo = luminance(inputs)
+    energy = pipeline.in_batches(lambda faces: band_energy(luminance(faces)), real)
     values = collections.defaultdict(list)  # [L, N]
     for target in range(aged.shape[1]):
         light, alike = luminance(aged[:, target]), energy[groups == target]
