@@ -8,6 +8,7 @@ photos and videos. A picture that is a face as in UTKFace is taken as it is.
 import argparse
 import concurrent.futures
 import csv
+import itertools
 import os
 import typing
 
@@ -22,6 +23,7 @@ TABLE = 'photos.csv'
 # clockwise, by degrees; what is known of the person is given, named by the photo, or guessed.
 COLUMNS = 'file face x y width turned age age_is gender gender_is written'.split()
 WHOLE_PHOTO_AGES = 5, 30, 65  # years, where none are asked for
+DRAWING_MEMORY = 2**30  # bytes that it takes to change and write the largest photo
 
 
 class Writer:
@@ -49,22 +51,24 @@ class Writer:
     def write(self, photos: typing.Iterable):
         """Write strips, and what else is asked for, of all faces in photos, as `_open` returns.
 
-        While the faces of one photo are shown, a thread draws those before.
+        While a face is shown, threads draw the one before it.
         """
         if self.method.codes and self.method.likeness:
             _ = self.method.prototypes  # computed while the first photo is opened
-        with concurrent.futures.ThreadPoolExecutor(limits.cpu_count()) as pool:
-
-            def draw_all(drawings):
+        fitting = limits.available_memory() // DRAWING_MEMORY
+        pool = concurrent.futures.ThreadPoolExecutor(max(1, min(limits.cpu_count(), fitting)))
+        before = []
+        try:
+            for drawings in itertools.chain(self._show(photos), [[]]):
                 drawn = [
                     pool.submit(draw, os.path.join(self.out, name), people, faces)
                     for name, draw, people, faces in drawings
                 ]
-                for drawing in drawn:
+                for drawing in before:
                     drawing.result()
-
-            for _ in pipeline.one_ahead(draw_all, self._show(photos)):
-                pass
+                before = drawn
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _show(self, photos):
         """Yield what is to be drawn of photos, lists of what `_strips` yields."""
@@ -87,8 +91,10 @@ class Writer:
                     drawings += self._photos(people[-1:], [faces], own_name)
                 written.append([drawing[0] for drawing in drawings])
                 yield drawings
-            together = [*self._photos(people, shown, name)] if shown else []
-            yield together
+            together = []
+            if self.args.everyone:
+                together = [*self._photos(people, shown, name)]
+                yield together
             for portrait, names in zip(people, written, strict=True):
                 self._add_row(path, portrait, names + [drawing[0] for drawing in together])
 

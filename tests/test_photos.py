@@ -6,6 +6,8 @@ import pathlib
 import re
 import shutil
 import sys
+import threading
+import time
 import weakref
 
 import av
@@ -14,11 +16,12 @@ import pytest
 from PIL import Image, ImageOps
 
 import ops
-from data import detector, files, labels, pictures
+from data import detector, files, labels, limits, pictures
 from demo import likeness, photos, portraits, strips, whole_photo
 from face_aging import FaceAging
 from tests.conftest import mark
 from tests.test_align import NAMES, paste
+from tests.test_data import PATIENCE
 from tests.test_main import ROOT
 from tests.test_whole_photo import landmarks_at, places
 
@@ -293,6 +296,46 @@ def test_few_photos_are_in_memory_however_many_there_are(bundled, folder, monkey
     monkeypatch.setattr(portraits, 'open_photo', watch)
     run('photos', '--whole_photo', '--age_shift', 0)
     assert len(held) == 7
+
+
+@pytest.mark.usefixtures('find_marks', 'bundled')
+def test_a_photo_is_drawn_while_the_next_one_is_shown(tmp_path, monkeypatch):
+    for name in ('a.png', 'b.png'):
+        mark(tmp_path / 'photos' / name, 1)
+    shown, drawn, show = [threading.Event(), threading.Event()], [], portraits.show
+
+    def watch(*args):
+        shown[shown[0].is_set()].set()
+        return show(*args)
+
+    monkeypatch.setattr(portraits, 'show', watch)
+    monkeypatch.setattr(strips, 'save_strip', lambda *_: drawn.append(shown[1].wait(PATIENCE)))
+    run('photos', '--gender', 'male', '--age_shift', 0)
+    assert drawn == [True, True]
+
+
+@pytest.mark.usefixtures('find_marks', 'bundled')
+def test_without_memory_pictures_are_drawn_one_at_a_time(tmp_path, monkeypatch):
+    mark(tmp_path / 'a.png', 1)
+    monkeypatch.setattr(limits, 'cpu_count', lambda: 4)
+    monkeypatch.setattr(limits, 'available_memory', lambda: 0)
+    save, drawing = whole_photo.save, threading.Lock()
+
+    def save_alone(*args):
+        assert drawing.acquire(blocking=False)
+        time.sleep(0.05)  # in which another thread would begin
+        save(*args)
+        drawing.release()
+
+    monkeypatch.setattr(whole_photo, 'save', save_alone)
+    run('a.png', '--whole_photo', '--age_shift', 0)
+    assert len(written()) == 2 + 6
+
+
+def test_a_picture_that_a_thread_cannot_write(bundled):
+    os.makedirs('save/test/ages_23_0_madeup004_male.png')
+    message = 'madeup004_male.png cannot be used (Is a directory)'
+    assert message in error_of(MAN, '--age_shift', 0)
 
 
 def test_the_table(bundled, folder, capsys):
