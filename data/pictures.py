@@ -42,7 +42,8 @@ def open_picture(image_path, is_gray=False, on_white=False):
 
     It is a file in one of FORMATS, whatever its name, or its content, bytes; of an animation, the
     first frame is read. 16-bit grey is stretched to 8 bits: the darkest pixel becomes 0, the
-    brightest 255. Transparency is dropped, or put `on_white`. Yields a PIL image of mode L or RGB.
+    brightest 255. Transparency is dropped, or put `on_white`. Yields a PIL image of mode L or RGB
+    with the file's format.
     """
     mode = 'L' if is_gray else 'RGB'
     with contextlib.ExitStack() as stack:
@@ -62,6 +63,7 @@ def open_picture(image_path, is_gray=False, on_white=False):
                 if width * height > LARGE_PICTURE:
                     stack.enter_context(_ONE_LARGE)
                 image.load()
+            file_format = image.format
             _turn(image)
             if image.mode.startswith(('I', 'F')):
                 image = _from_16_bits(image)
@@ -70,6 +72,7 @@ def open_picture(image_path, is_gray=False, on_white=False):
                 image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
             if image.mode != mode:
                 image = image.convert(mode)
+            image.format = file_format
         except Exception as error:  # Pillow's decoders raise almost anything on damaged data
             if is_lack_of_memory(error):
                 raise

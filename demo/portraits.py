@@ -15,7 +15,6 @@ import ops
 from data import console, detector, flag_types, labels, pictures, pipeline, readers
 from demo import likeness
 
-JPEG_START = b'\xff\xd8\xff'  # of every JPEG file
 # How far the nose of a face seen from the front is beside the middle, in parts of the distance of
 # the eyes. More, a half-profile, have 4% of UTKFace's faces.
 TURNED = 0.3
@@ -58,20 +57,14 @@ def open_photo(source: str | os.PathLike | bytes) -> Photo:
     """Decode a photo, a file or its content, and find its faces; may raise UnreadableError."""
     with pictures.open_picture(source, on_white=True) as image:
         profile = image.info.get('icc_profile')
+        is_jpeg = image.format in ('JPEG', 'MPO')  # the latter with previews, as of many cameras
         pixels = np.asarray(image)
     if profile and profile[16:20] != b'RGB ':  # that of a picture in CMYK or grey
         profile = None
     height, width = pixels.shape[:2]
     is_face = height == width and bool(detector.lie_in_place([pixels])[0])
     landmarks = detector.PLACES[None] * width if is_face else detector.find_faces(pixels)
-    return Photo(pixels, landmarks, is_face, 'JPEG' if _is_jpeg(source) else 'PNG', profile)
-
-
-def _is_jpeg(source):
-    if isinstance(source, bytes):
-        return source.startswith(JPEG_START)
-    with open(source, 'rb') as file:
-        return file.read(len(JPEG_START)) == JPEG_START
+    return Photo(pixels, landmarks, is_face, 'JPEG' if is_jpeg else 'PNG', profile)
 
 
 def require_face(photo: Photo, name: str):

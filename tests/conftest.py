@@ -145,6 +145,12 @@ def faces(tmp_path, drawn_faces):
 
 
 @pytest.fixture
+def photo():
+    """The pixels of a photo, noise."""
+    return np.random.RandomState(0).randint(60, 190, (300, 400, 3)).astype(np.uint8)
+
+
+@pytest.fixture
 def find_marks(monkeypatch):
     """Find faces of 50 x 50 pixels side by side, as many as `mark` wrote."""
 

@@ -134,25 +134,17 @@ def test_keras_policy_does_not_reach_the_detector():
 # ----------------------------------------------------------------------------- reading
 
 
-@pytest.fixture
-def picture():
-    """A small picture, each of its corners of another grey."""
-    grey = np.linspace(0, 255, 16).reshape(4, 4).astype(np.uint8).repeat(8, 0).repeat(10, 1)
-    return Image.fromarray(np.tile(grey[..., None], 3))
-
-
-def test_transparency_shows_white(picture, tmp_path):
-    clear = picture.copy()
-    alpha = np.full([32, 40], 255, np.uint8)
+def test_transparency_shows_white(photo, tmp_path):
+    picture, alpha = Image.fromarray(photo), np.full(photo.shape[:2], 255, np.uint8)
     alpha[:, 30:] = 0
+    clear = picture.copy()
     clear.putalpha(Image.fromarray(alpha))
     clear.save(tmp_path / 'a.png')
     pixels = pictures.read_photo(tmp_path / 'a.png')
-    np.testing.assert_array_equal(pixels[:, :30], np.asarray(picture)[:, :30])
+    np.testing.assert_array_equal(pixels[:, :30], photo[:, :30])
     assert (pixels[:, 30:] == 255).all()
-    picture.convert('P').save(
-        tmp_path / 'p.png', transparency=picture.convert('P').getpixel((0, 0))
-    )
+    picture = picture.convert('P')
+    picture.save(tmp_path / 'p.png', transparency=picture.getpixel((0, 0)))
     assert (pictures.read_photo(tmp_path / 'p.png')[0, 0] == 255).all()
 
 

@@ -4,7 +4,7 @@ import keras  # noqa: F401
 import numpy as np
 import pytest
 from mtcnn import stages
-from PIL import ExifTags
+from PIL import ExifTags, Image
 
 from data import align, pictures
 from demo import portraits
@@ -16,14 +16,12 @@ def photos(tmp_path):
     """tmp_path/photos: two photos of different sizes, which only EXIF turns upright."""
     folder = tmp_path / 'photos'
     folder.mkdir()
-    exif = {ExifTags.Base.Orientation: 6}  # a quarter, to the right
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # a quarter, to the right
     sizes = {'30_0_a.png': (400, 300), '20_1_b.webp': (300, 500)}
     for (name, size), face in zip(sizes.items(), NAMES, strict=False):
         picture, _ = paste(face, size=size, centre=complex(*size) / 2)
-        stored = picture.rotate(90, expand=True)
-        turn = stored.getexif()
-        turn.update(exif)
-        stored.save(folder / name, exif=turn, lossless=True)
+        picture.rotate(90, expand=True).save(folder / name, exif=exif, lossless=True)
     return folder
 
 

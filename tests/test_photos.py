@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 import weakref
+from unittest import mock
 
 import av
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 
 import ops
 from data import detector, files, labels, limits, pictures
@@ -69,10 +70,9 @@ def frames_of(path):
     with Image.open(path) as image:
         assert image.info['loop'] == 0  # for ever
         frames, durations = [], []
-        for i in range(image.n_frames):
-            image.seek(i)
-            frames.append(np.asarray(image.convert('RGB')).astype(int))
-            durations.append(image.info['duration'])
+        for frame in ImageSequence.Iterator(image):
+            frames.append(np.asarray(frame.convert('RGB')).astype(int))
+            durations.append(frame.info['duration'])
     return np.stack(frames), durations
 
 
@@ -230,34 +230,6 @@ def test_a_strip_is_as_sharp_as_the_photo(bundled):
 
 
 @pytest.fixture
-def calls(bundled, monkeypatch):
-    """How often the program calls what takes long: a dict from names; of E the batches' sizes."""
-    counts = {'E': []}
-
-    def count(owner, name):
-        function, counts[name] = getattr(owner, name), 0
-
-        def spy(*args, **settings):
-            counts[name] += 1
-            return function(*args, **settings)
-
-        monkeypatch.setattr(owner, name, spy)
-
-    count(files, 'list_images')
-    count(pictures, 'open_picture')
-    count(detector, 'find_faces')
-    load = FaceAging.load_trained
-
-    def load_and_watch(self):
-        load(self)
-        encode = self.encode
-        self.encode = lambda faces: counts['E'].append(len(faces)) or encode(faces)
-
-    monkeypatch.setattr(FaceAging, 'load_trained', load_and_watch)
-    return counts
-
-
-@pytest.fixture
 def folder(tmp_path):
     """tmp_path/photos: a photo of two people, one of one, and a face as in UTKFace."""
     folder = tmp_path / 'photos'
@@ -270,10 +242,19 @@ def folder(tmp_path):
     return folder
 
 
-def test_each_photo_is_searched_once_and_each_face_encoded_once(calls, folder, capsys):
-    run('photos', '--gif', '--whole_photo', '--video', '--age_shift', 0)
+def test_each_photo_is_searched_once_and_each_face_encoded_once(
+    bundled, folder, monkeypatch, capsys
+):
     # The made-up face lies as in UTKFace: it is not searched for.
-    assert calls == {'list_images': 1, 'open_picture': 3, 'find_faces': 2, 'E': [1, 1, 1, 1]}
+    counts = {'list_images': 1, 'open_picture': 3, 'find_faces': 2, 'encode': 4}
+    spies = []
+    for owner, name in zip((files, pictures, detector, FaceAging), counts, strict=True):
+        function = getattr(owner, name)
+        spies.append(mock.create_autospec(function, side_effect=function))
+        monkeypatch.setattr(owner, name, spies[-1])
+    run('photos', '--gif', '--whole_photo', '--video', '--age_shift', 0)
+    assert [spy.call_count for spy in spies] == [*counts.values()]
+    assert all(len(call.args[1]) == 1 for call in spies[-1].call_args_list)  # faces
     assert len(written()) == 4 * 2 * (1 + 1 + 3 + 1)
     said = capsys.readouterr().out.splitlines()[-2]
     assert said.startswith(
@@ -455,11 +436,6 @@ def test_a_video_without_its_encoder(bundled, monkeypatch):
 
 
 # --------------------------------------------------------------------------- whole photos
-
-
-@pytest.fixture
-def photo():
-    return np.random.RandomState(0).randint(60, 190, (300, 400, 3)).astype(np.uint8)
 
 
 @pytest.fixture
