@@ -1,7 +1,6 @@
 """From picture files to batches: every face is decoded once, batches are gathered from a cache."""
 
 import concurrent.futures
-import contextlib
 import itertools
 import logging
 import shutil
@@ -78,7 +77,7 @@ def decode_faces(
             stacklevel=2,
         )
     kept = np.delete(np.arange(len(paths)), [*failures])
-    return _compact(faces, kept), kept, unreadable
+    return _part(faces, kept), kept, unreadable
 
 
 def _fill(paths, faces, thumbnails):
@@ -189,7 +188,7 @@ def load_data_set(
     if hold_out == 'photo':
         held = np.array([labels.held_out(paths[i]) for i in kept])
         rest = np.flatnonzero(~doubles.spread(photos, held))
-        faces, kept, photos = _compact(faces, rest), kept[rest], photos[rest]
+        faces, kept, photos = _part(faces, rest), kept[rest], photos[rest]
     labels.require_batches(folder, len(faces), size_batch)
     paths, ages, genders = [paths[i] for i in kept], ages[kept], genders[kept]
     doubles.warn(folder, photos)
@@ -201,18 +200,6 @@ def first_of(lines: list[str], most: int) -> list[str]:
     """Return the first of many lines, at most so many, and one that counts the others."""
     more = [f'... and {len(lines) - most:,} more'] if len(lines) > most else []
     return [*lines[:most], *more]
-
-
-def _compact(faces, kept):
-    """Move the faces at the ascending indices `kept` to the front, in place; return this part."""
-    if len(kept) == len(faces):
-        return faces
-    if isinstance(faces, _Part) or not faces.flags.writeable:
-        return _Part(faces, kept)
-    for place, index in enumerate(kept):  # one by one: a copy would double the memory
-        if place != index:
-            faces[place] = faces[index]
-    return faces[: len(kept)]
 
 
 def batches(faces, ages, genders, order, size_batch):
@@ -279,24 +266,28 @@ def in_batches(function: Callable, *arrays, title: str | None = None):
 def one_ahead(function: Callable, items: Iterable) -> Iterator:
     """Yield function(item) of each item, in order, made by a thread while others are used.
 
-    The first is begun at once, and each of the others when the one before it is yielded. Of two
-    such iterators in a row, the second one's thread works on a result while the first one's makes
-    the next. At most two results of each are in memory.
+    The first is begun at once, and each of the others when the one before it is yielded.
     """
     thread = concurrent.futures.ThreadPoolExecutor(1)
     items = iter(items)
     begun = [thread.submit(function, item) for item in itertools.islice(items, 1)]
 
     def results():
-        with contextlib.ExitStack() as stack:
-            stack.callback(thread.shutdown, cancel_futures=True)
+        try:
             for item in items:
                 begun.append(thread.submit(function, item))
                 yield begun.pop(0).result()
             for last in begun:
                 yield last.result()
+        finally:
+            thread.shutdown(cancel_futures=True)
 
     return results()
+
+
+def _part(faces, kept):
+    """Return the faces at ascending indices; a copy of them might not fit into memory."""
+    return faces if len(kept) == len(faces) else _Part(faces, kept)
 
 
 class _Part:
@@ -305,6 +296,9 @@ class _Part:
     def __init__(self, faces, kept):
         self._faces, self._kept = faces, kept
         self.shape = len(kept), *faces.shape[1:]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype)
 
     def __len__(self):
         return len(self._kept)

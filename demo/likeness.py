@@ -200,7 +200,6 @@ def open_aging(
     Without Codes the best age_shift is 0, a warning says how to make them, and another one that is
     given raises an InputError.
     """
-    codes = None
     try:
         codes = code_statistics.of(model)
         need = (
@@ -208,7 +207,7 @@ def open_aging(
             f'{model.weights_dir}: make them ({code_statistics.command(model.weights_dir)}).'
         )
     except code_statistics.OtherWeightsError as error:
-        need = str(error)
+        codes, need = None, str(error)
     if codes is None and age_shift != 0:
         if age_shift:
             raise InputError(need, age_shift=0)

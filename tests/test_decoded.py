@@ -111,7 +111,7 @@ def test_trainings_share_the_faces_and_leave_them_as_they_are(decode, tmp_path):
         faces, _, _ = pipeline.decode_faces(
             sorted(map(str, (tmp_path / 'faces').iterdir())), 32, cache=str(tmp_path / 'cache')
         )
-    part = pipeline._compact(faces, np.array([2, 5, 7]))
-    part = pipeline._compact(part, np.array([0, 2]))
+    part = pipeline._part(faces, np.array([2, 5, 7]))
+    part = pipeline._part(part, np.array([0, 2]))
     np.testing.assert_array_equal(part[np.arange(2)], faces[np.array([2, 7])])
     assert path.read_bytes() == before

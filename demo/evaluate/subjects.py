@@ -60,7 +60,7 @@ def read(
     faces, kept, _ = pipeline.decode_faces(paths, model.size_image, model.num_input_channels)
     paths, everybody = [paths[i] for i in kept], everybody[kept]
     races = np.array([readers.parse_race(path) for path in paths])
-    real = People(paths, faces, ages[everybody], genders[everybody], races)
+    real = People(paths, np.asarray(faces), ages[everybody], genders[everybody], races)
     held_out = np.count_nonzero(kept < len(chosen))
     return People._make(column[:held_out] for column in real), real
 
