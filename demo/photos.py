@@ -158,14 +158,14 @@ class Writer:
     def summary(self) -> str:
         """Return a phrase that counts what was written."""
         written = {name for row in self.rows for name in row[-1].split('; ')}
-        photos = [name for name in written if name.startswith('photo_')]
-        animations = [name for name in written if name.endswith(('.gif', '.mp4'))]
-        counts = [_count(len(written) - len(animations) - len(photos), 'strip')]
-        counts += [_count(len(animations), 'animation')] if animations else []
-        counts += [_count(len(photos), 'photo')] if photos else []
+        photos = sum(name.startswith('photo_') for name in written)
+        animations = sum(name.endswith(('.gif', '.mp4')) for name in written)
+        counts = {'strip': len(written) - animations - photos}
+        counts |= {'animation': animations, 'photo': photos}
+        kinds = ', '.join(_count(count, kind) for kind, count in counts.items() if count)
         people = _count(len(self.rows), 'face')
         origins = _count(len({row[0] for row in self.rows}), 'photo')
-        return f'{people} in {origins}: {", ".join(counts)} in {self.out}'
+        return f'{people} in {origins}: {kinds} in {self.out}'
 
 
 def _open(named):

@@ -1,5 +1,6 @@
 """People's photos: strips, animations, whole photos, the table; one pass a photo."""
 
+import concurrent.futures
 import csv
 import os
 import pathlib
@@ -7,7 +8,6 @@ import re
 import shutil
 import sys
 import threading
-import time
 import weakref
 from unittest import mock
 
@@ -295,22 +295,14 @@ def test_a_photo_is_drawn_while_the_next_one_is_shown(tmp_path, monkeypatch):
     assert drawn == [True, True]
 
 
-@pytest.mark.usefixtures('find_marks', 'bundled')
-def test_without_memory_pictures_are_drawn_one_at_a_time(tmp_path, monkeypatch):
-    mark(tmp_path / 'a.png', 1)
-    monkeypatch.setattr(limits, 'cpu_count', lambda: 4)
+def test_without_memory_pictures_are_drawn_one_at_a_time(bundled, monkeypatch):
+    pools, start = [], concurrent.futures.ThreadPoolExecutor
     monkeypatch.setattr(limits, 'available_memory', lambda: 0)
-    save, drawing = whole_photo.save, threading.Lock()
-
-    def save_alone(*args):
-        assert drawing.acquire(blocking=False)
-        time.sleep(0.05)  # in which another thread would begin
-        save(*args)
-        drawing.release()
-
-    monkeypatch.setattr(whole_photo, 'save', save_alone)
-    run('a.png', '--whole_photo', '--age_shift', 0)
-    assert len(written()) == 2 + 6
+    monkeypatch.setattr(
+        concurrent.futures, 'ThreadPoolExecutor', lambda count: pools.append(count) or start(count)
+    )
+    run(MAN, '--age_shift', 0)
+    assert pools == [1, 1]  # that opens photos, those that draw
 
 
 def test_a_picture_that_a_thread_cannot_write(bundled):
