@@ -57,12 +57,20 @@ def rows_of(folder='save/test'):
         return [*csv.DictReader(file)]
 
 
-def faces_of(picture, side=TILE):
-    """Return the faces of a strip, without their titles, and the titles, both [N, H, side, 3]."""
-    pixels = np.asarray(picture.convert('RGB')).astype(int)
-    columns = np.stack(np.split(pixels, pixels.shape[1] // side, axis=1))
-    band = round(side * strips.TITLE_BAND)
-    return columns[:, band:], columns[:, :band]
+def faces_of(name):
+    """Return the faces of a strip, without their titles, and the titles, both [N, H, TILE, 3]."""
+    with Image.open(f'save/test/ages_{name}.png') as strip:
+        pixels = np.asarray(strip.convert('RGB')).astype(int)
+    columns = np.stack(np.split(pixels, pixels.shape[1] // TILE, axis=1))
+    return columns[:, BAND:], columns[:, :BAND]
+
+
+def assert_strip(name, expected, words):
+    """Assert that a strip shows these faces behind its input, and these titles on all of them."""
+    faces, titles = faces_of(name)
+    np.testing.assert_allclose(faces[1:], expected, atol=1)
+    drawn = strips.titled(np.zeros([len(words), TILE, TILE, 3]), words)
+    np.testing.assert_array_equal(titles, drawn[:, :BAND])
 
 
 def frames_of(path):
@@ -142,15 +150,11 @@ def test_strips_are_the_input_and_the_age_groups(bundled):
     run(MAN, *PLAIN)
     assert written() == [f'ages_23_0_madeup004_{gender}.png' for gender in GENDERS]
     for gender, word in enumerate(labels.GENDER_NAMES):
-        with Image.open(f'save/test/ages_23_0_madeup004_{word}.png') as strip:
-            faces, titles = faces_of(strip)
-        assert faces.shape == (11, TILE, TILE, 3)
-        error = np.abs(faces[0] - enlarged(pictures.read_photo(MAN)))
+        name = f'23_0_madeup004_{word}'
+        error = np.abs(faces_of(name)[0][0] - enlarged(pictures.read_photo(MAN)))
         assert error.mean() < 1 and error.max() < 30
-        groups = labels.one_hot(range(10), 10)
-        np.testing.assert_allclose(faces[1:], generated(bundled, MAN, gender, groups), atol=1)
-        words = strips.titled(np.zeros([11, TILE, TILE, 3]), ['input', *labels.age_names()])
-        np.testing.assert_array_equal(titles, words[:, :BAND])
+        groups = generated(bundled, MAN, gender, labels.one_hot(range(10), 10))
+        assert_strip(name, groups, ['input', *labels.age_names()])
 
 
 @pytest.mark.filterwarnings('ignore:The statistics of')
@@ -170,12 +174,8 @@ def test_chosen_ages_gender_and_animation(bundled):
     run(WOMAN, *PLAIN, *'--gender female --ages 70,4,30 --gif'.split())
     name = 'save/test/ages_52_1_madeup007_female'
     assert written() == [os.path.basename(name) + suffix for suffix in ('.gif', '.png')]
-    with Image.open(name + '.png') as strip:
-        faces, titles = faces_of(strip)
     expected = generated(bundled, WOMAN, 1, labels.age_label([70, 4, 30]))
-    np.testing.assert_allclose(faces[1:], expected, atol=1)
-    words = strips.titled(np.zeros([4, TILE, TILE, 3]), ['input', '70', '4', '30'])
-    np.testing.assert_array_equal(titles, words[:, :BAND])
+    assert_strip('52_1_madeup007_female', expected, ['input', '70', '4', '30'])
 
     frames, _ = frames_of(name + '.gif')
     years = [*range(2, 81, 3)]
@@ -195,8 +195,7 @@ def test_a_face_in_a_photo_is_cut_out_as_for_a_training(bundled):
     picture.rotate(90, expand=True).save('turned.png', exif=exif)
     run('.', *PLAIN, '--gender', 'male')
     for name, seen in (('square', square), ('turned', picture)):
-        with Image.open(f'save/test/ages_{name}_male.png') as strip:
-            faces, _ = faces_of(strip)
+        faces, _ = faces_of(f'{name}_male')
         (landmarks,) = detector.find_faces(np.asarray(seen))
         np.testing.assert_array_equal(faces[0], detector.cut_out(np.asarray(seen), landmarks, TILE))
 
@@ -207,8 +206,7 @@ def test_a_dull_photo_is_shown_as_it_is(bundled):
     dull = np.uint8((pixels - pixels.min()) / np.ptp(pixels) * 120 + 60)
     Image.fromarray(dull).save('dull.png')
     run('dull.png', *PLAIN, '--gender', 'male')
-    with Image.open('save/test/ages_dull_male.png') as strip:
-        faces, _ = faces_of(strip)
+    faces, _ = faces_of('dull_male')
     assert np.abs(faces[0] - enlarged(dull)).mean() < 1
     assert faces.min() >= 55 and faces.max() <= 185  # enlarged edges swing a little
 
@@ -220,8 +218,7 @@ def test_a_strip_is_as_sharp_as_the_photo(bundled):
     Image.fromarray(np.uint8(np.clip(np.asarray(sharp) + noise, 0, 255))).save('sharp.png')
     for words in (['--age_shift', 0], PLAIN):
         run('sharp.png', '--gender', 'male', *words)
-        with Image.open('save/test/ages_sharp_male.png') as strip:
-            faces, _ = faces_of(strip)
+        faces, _ = faces_of('sharp_male')
         fine = np.diff(faces, 2, axis=2).std(axis=(1, 2, 3))
         assert all(fine[1:] > 0.9 * fine[0]) == ('--likeness' not in words)
 
