@@ -28,7 +28,9 @@ SUFFIXES = {'JPEG': 'jpg', 'PNG': 'png'}  # of the formats in which photos are w
 QUALITY, COMPRESSION = 95, 1
 
 
-def change_photo(people: list[portraits.Portrait], faces: typing.Iterable[np.ndarray]):
+def change_photo(
+    people: list[portraits.Portrait], faces: typing.Iterable[np.ndarray]
+) -> np.ndarray:
     """Return a photo, uint8 [H, W, 3], with its people as `portraits.show` shows each."""
     pixels = people[0].photo.pixels.copy()
     for portrait, face in zip(people, faces, strict=True):
@@ -51,6 +53,7 @@ def draw_tiles(
             change, margin = _fade_out((face - portrait.image) * 127.5)
             part = margin, margin, margin + len(face), margin + len(face)
             for i, channel in enumerate(_to_images(change)):
+                # Three times as quick as transform, and softer: findings/pillow_two_bicubics.sh.
                 added = channel.resize([TILE, TILE], Image.Resampling.BICUBIC, part)
                 tile[:, :, i] = _add(tile[:, :, i], added)
         else:
