@@ -48,7 +48,7 @@ class Writer:
         self.failures = {}  # reasons of photos without a face, for `align.warn_of_failures`
         self.taken = set()  # names of faces, case-folded
 
-    def write(self, photos: typing.Iterable):
+    def write(self, photos: typing.Iterable, total: int):
         """Write strips, and what else is asked for, of all faces in photos, as `_open` returns.
 
         While a face is shown, threads draw the one before it.
@@ -58,45 +58,51 @@ class Writer:
         fitting = limits.available_memory() // DRAWING_MEMORY
         pool = concurrent.futures.ThreadPoolExecutor(max(1, min(limits.cpu_count(), fitting)))
         before = []
-        try:
-            for drawings in itertools.chain(self._show(photos), [[]]):
-                drawn = [
-                    pool.submit(draw, os.path.join(self.out, name), people, faces)
-                    for name, draw, people, faces in drawings
-                ]
-                for drawing in before:
-                    drawing.result()
-                before = drawn
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with console.Progress(total=total, desc='Showing', unit=' photos') as progress:
+            try:
+                for drawings in itertools.chain(self._show(photos, progress), [[]]):
+                    drawn = [
+                        pool.submit(draw, os.path.join(self.out, name), people, faces)
+                        for name, draw, people, faces in drawings
+                    ]
+                    for drawing in before:
+                        drawing.result()
+                    before = drawn
+            finally:
+                pool.shutdown(cancel_futures=True)
 
-    def _show(self, photos):
+    def _show(self, photos, progress):
         """Yield what is to be drawn of photos, lists of what `_strips` yields."""
         for path, name, photo, failure in photos:
             if failure:
                 self.failures[path] = failure
-                continue
-            os.makedirs(self.out, exist_ok=True)
-            count = len(photo.landmarks)
-            people, shown, written = [], [], []
-            for index in range(count):
-                number = f'_{index + 1:0{len(str(count))}}' if count > 1 else ''
-                own_name = files.unique_name(name + number, self.taken)
-                people.append(portraits.portray(self.method, photo, index, path, self.args.age))
-                faces = self._show_ages(people[-1])
-                drawings = [*self._strips(people[-1], faces, own_name)]
-                if self.args.everyone:
-                    shown.append(faces)
-                else:
-                    drawings += self._photos(people[-1:], [faces], own_name)
-                written.append([drawing[0] for drawing in drawings])
-                yield drawings
-            together = []
+            else:
+                yield from self._show_photo(path, name, photo)
+            progress.update()
+
+    def _show_photo(self, path, name, photo):
+        """Yield what is to be drawn of a photo, face by face, and add their rows to the table."""
+        os.makedirs(self.out, exist_ok=True)
+        count = len(photo.landmarks)
+        people, shown, written = [], [], []
+        for index in range(count):
+            number = f'_{index + 1:0{len(str(count))}}' if count > 1 else ''
+            own_name = files.unique_name(name + number, self.taken)
+            people.append(portraits.portray(self.method, photo, index, path, self.args.age))
+            faces = self._show_ages(people[-1])
+            drawings = [*self._strips(people[-1], faces, own_name)]
             if self.args.everyone:
-                together = [*self._photos(people, shown, name)]
-                yield together
-            for portrait, names in zip(people, written, strict=True):
-                self._add_row(path, portrait, names + [drawing[0] for drawing in together])
+                shown.append(faces)
+            else:
+                drawings += self._photos(people[-1:], [faces], own_name)
+            written.append([drawing[0] for drawing in drawings])
+            yield drawings
+        together = []
+        if self.args.everyone:
+            together = [*self._photos(people, shown, name)]
+            yield together
+        for portrait, names in zip(people, written, strict=True):
+            self._add_row(path, portrait, names + [drawing[0] for drawing in together])
 
     def _show_ages(self, portrait):
         """Show a face at all ages that are asked for: a dict from years to [M, N, S, S, C]."""
@@ -230,7 +236,7 @@ def main(argv=None):
     photos = pipeline.one_ahead(_open, zip(paths, files.unique_names(paths), strict=True))
     model = face_aging.open_trained(args.savedir, args.age_groups)
     writer = Writer(likeness.open_aging(model, args.age_shift, args.likeness), args)
-    writer.write(console.Progress(photos, 'Showing', len(paths), unit=' photos'))
+    writer.write(photos, len(paths))
     if not writer.rows:
         raise console.InputError(align.nothing_found(args.photos, writer.failures))
     align.warn_of_failures(writer.failures)
