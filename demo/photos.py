@@ -53,7 +53,7 @@ class Writer:
 
         While a face is shown, threads draw the one before it.
         """
-        if self.method.codes and self.method.likeness:
+        if self.method.codes is not None and self.method.likeness:
             _ = self.method.prototypes  # computed while the first photo is opened
         fitting = limits.available_memory() // DRAWING_MEMORY
         pool = concurrent.futures.ThreadPoolExecutor(max(1, min(limits.cpu_count(), fitting)))

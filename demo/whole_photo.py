@@ -48,14 +48,13 @@ def draw_tiles(
     """
     crop = detector.cut_out(portrait.photo.pixels, portrait.landmarks, TILE)
     tiles = np.repeat(crop[None], 1 + len(faces), axis=0)
+    own = portrait.image
     for tile, face in zip(tiles[1:], faces, strict=True):
         if keeps_photo:
-            change, margin = _fade_out((face - portrait.image) * 127.5)
+            channels, margin = _fade_out((face - own) * 127.5)
             part = margin, margin, margin + len(face), margin + len(face)
-            for i, channel in enumerate(_to_images(change)):
-                # Three times as quick as transform, and softer: findings/pillow_two_bicubics.sh.
-                added = channel.resize([TILE, TILE], Image.Resampling.BICUBIC, part)
-                tile[:, :, i] = _add(tile[:, :, i], added)
+            # Three times as quick as transform, and softer: findings/pillow_two_bicubics.sh.
+            _add(tile, (x.resize([TILE, TILE], Image.Resampling.BICUBIC, part) for x in channels))
         else:
             made = Image.fromarray(ops.image_grid(face[None]))
             tile[:] = made.resize([TILE, TILE], Image.Resampling.BICUBIC)
@@ -80,22 +79,19 @@ def add_change(pixels: np.ndarray, landmarks: np.ndarray, change: np.ndarray):
     """
     # A photo's point z = x + iy lies at a z + b in the face.
     a, b = detector.similarity(landmarks, detector.PLACES * len(change))
-    change, margin = _fade_out(change, blur=abs(a) / 2 if abs(a) > 1 else 0)
-    channels = _to_images(change)
+    channels, margin = _fade_out(change, blur=abs(a) / 2 if abs(a) > 1 else 0)
     rows, columns = surroundings(landmarks, pixels.shape)
     for top in range(rows.start, rows.stop, BAND):
         band = pixels[top : min(top + BAND, rows.stop), columns]
         origin = a * complex(columns.start, top) + b + margin * (1 + 1j)
         place = [a.real, -a.imag, origin.real, a.imag, a.real, origin.imag]
-        for i, channel in enumerate(channels):
-            added = channel.transform(
-                band.shape[1::-1], Image.Transform.AFFINE, place, Image.Resampling.BICUBIC
-            )
-            band[:, :, i] = _add(band[:, :, i], added)
+        how = band.shape[1::-1], Image.Transform.AFFINE, place, Image.Resampling.BICUBIC
+        _add(band, (channel.transform(*how) for channel in channels))
 
 
 def _fade_out(change, blur=0):
-    """Return a change [S, S, 3] with a margin in which it fades out, and the margin in pixels.
+    """Return a change [S, S, 3] with a margin in which it fades out: its channels, PIL images, and
+    the margin in pixels.
 
     Where the face is smaller in the photo, it has to be blurred by a Gaussian, or it would alias.
     """
@@ -103,15 +99,14 @@ def _fade_out(change, blur=0):
     wide = np.pad(change, [(margin, margin), (margin, margin), (0, 0)], 'edge')
     if blur:
         wide = ndimage.gaussian_filter(wide, (blur, blur, 0), mode='nearest')
-    return wide * _mask(len(change), margin)[:, :, None], margin
+    wide = wide * _mask(len(change), margin)[:, :, None]
+    return [Image.fromarray(x) for x in np.moveaxis(wide, -1, 0).astype(np.float32)], margin
 
 
-def _to_images(change):
-    return [Image.fromarray(x) for x in np.moveaxis(change, -1, 0).astype(np.float32)]
-
-
-def _add(pixels, change):
-    return np.clip(np.rint(pixels + change), 0, 255)
+def _add(pixels, channels):
+    """Add the channels of a change, PIL images, to pixels [H, W, 3], in place."""
+    for i, channel in enumerate(channels):
+        pixels[:, :, i] = np.clip(np.rint(pixels[:, :, i] + channel), 0, 255)
 
 
 @functools.cache
