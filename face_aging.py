@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -88,7 +89,7 @@ class FaceAging(Config):
             for variable in network.variables
         }
         self._make_optimizers()
-        self._drawn = self.digest('') if self.is_training else None
+        self._drawn = self._checksum() if self.is_training else None
         self.run = Run(WEIGHTS)
         self.weights_dir = None
         self._compile(learning_rate=0.0002, beta1=0.5, weights=WEIGHTS)
@@ -100,6 +101,13 @@ class FaceAging(Config):
             self.optimizers = [ops.adam(name) for name in names]
             for optimizer, variables in zip(self.optimizers, self.trainable, strict=False):
                 optimizer.build(variables)
+
+    def _checksum(self) -> int:
+        """Return a checksum of the weights, by which it is seen whether they were set."""
+        checksum = 0
+        for variable in self.named_variables.values():
+            checksum = zlib.crc32(np.asarray(tf.convert_to_tensor(variable)), checksum)
+        return checksum
 
     # ------------------------------------------------------------------------------ networks
     def encoder(self) -> keras.Model:
@@ -341,7 +349,7 @@ class FaceAging(Config):
             if is_given:
                 self._make_optimizers()
             elif self.run.is_fresh:
-                is_given = self.digest('') != self._drawn
+                is_given = self._checksum() != self._drawn
             else:
                 self._build()
             self.weights = tuple(weights)
@@ -529,9 +537,9 @@ class FaceAging(Config):
         savedir.say_and_log(f'\tSUCCESS ^_^\n\tRestored {run.origin}, {run.describe(self.weights)}')
         return True
 
-    def digest(self, prefix: str = 'E_') -> str:
-        """Return a SHA-256 of E's variables, or of those with another prefix, '' for all."""
-        own = (item for item in self.named_variables.items() if item[0].startswith(prefix))
+    def digest(self) -> str:
+        """Return a SHA-256 of E's variables as they are now, see `init_model.digest`."""
+        own = (item for item in self.named_variables.items() if item[0].startswith('E_'))
         return init_model.digest({name: tf.convert_to_tensor(v) for name, v in own})
 
     def saved_variables(self) -> dict[str, keras.Variable]:
