@@ -384,7 +384,7 @@ def save_batch_images(
     picture = grid.squeeze(-1) if grid.shape[-1] == 1 else grid
     # Made in memory: with a file on a full disk, imageio prints a traceback of its own.
     # The usual compression level, 6, takes six times as long and saves a seventh of the size; to
-    # look for what repeats takes half as long again and saves nothing: faces repeat nothing.
+    # look for what repeats takes up to half as long again and saves nothing, in faces.
     suffix = os.path.splitext(save_path)[1]
     how = {'compress_level': 1, 'compress_type': zlib.Z_HUFFMAN_ONLY}
     data = iio.imwrite('<bytes>', picture, extension=suffix, plugin='pillow', **how)

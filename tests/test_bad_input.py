@@ -165,8 +165,11 @@ def test_only_the_formats_of_faces_are_opened(tmp_path, monkeypatch, format):
 
 
 @pytest.mark.parametrize('cache', pipeline.CACHES)
-def test_unreadable_files_are_left_out_and_named(faces, warned, cache):
-    paths = files.list_images(str(faces))
+def test_unreadable_files_are_left_out_and_named(faces, monkeypatch, warned, cache):
+    paths, allocated, allocate = files.list_images(str(faces)), [], pipeline._allocate
+    monkeypatch.setattr(
+        pipeline, '_allocate', lambda *args: allocated.append(allocate(*args)) or allocated[0]
+    )
     expected = [pictures.read_face(path, 32) for path in paths]
     bad = [0, 5, 6, 13]
     for i in bad:
@@ -180,6 +183,8 @@ def test_unreadable_files_are_left_out_and_named(faces, warned, cache):
     assert list(kept) == [i for i in range(14) if i not in bad]
     assert len(images) == 10 and images.shape == (10, 32, 32, 3)
     np.testing.assert_array_equal(images, [expected[i] for i in kept])
+    allocated[0][:] = 7
+    assert (images[:] == 7).all()  # they are no copy, for which there may be no memory
 
 
 def test_of_many_only_the_first_are_named(faces, warned):

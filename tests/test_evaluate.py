@@ -21,10 +21,7 @@ from demo.evaluate import judge, measures, report, subjects
 from tests import draw_faces
 from tests.conftest import TINY
 
-pytestmark = [
-    pytest.mark.usefixtures('no_init_model', 'eagerly'),
-    pytest.mark.filterwarnings('ignore:Even though the `tf.config'),
-]
+pytestmark = pytest.mark.usefixtures('no_init_model', 'eagerly')
 
 
 def method(show):
